@@ -1,0 +1,227 @@
+"""Configuration of a run: preset, then file, then single settings; all of it ends in run.json.
+
+A component is named by ``use``: a short name of ``COMPONENTS`` or ``module:Class`` of your own.
+Its other keys are the fields of that class. Settings address them by dotted paths::
+
+    reconstruction.iterations = 200
+    focus.use = "sum-modified-laplacian"        (or just: focus = "sum-modified-laplacian")
+    reconstruction.network.two_3x3 = true
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from dfp_batch.errors import ConfigError
+from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.focus import DoubleReblur, SumModifiedLaplacian
+from dfp_batch.method.network import SkipNet
+from dfp_batch.method.optimise import DeepFusionPrior
+from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
+from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter
+
+COMPONENTS: dict[str, type] = {
+    "double-reblur": DoubleReblur,
+    "sum-modified-laplacian": SumModifiedLaplacian,
+    "decision-embedding": DecisionEmbedding,
+    "guided-filter": GuidedFilter,
+    "deep-fusion-prior": DeepFusionPrior,
+    "back-projection": BackProjection,
+    "skipnet": SkipNet,
+}
+_NAMES = {component: name for name, component in COMPONENTS.items()}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run computes.
+
+    Attributes:
+        preset: The composition it started from.
+        fusion: The composition it ended as.
+    """
+
+    preset: str
+    fusion: FusionConfig
+
+    def values(self) -> dict[str, Any]:
+        """Flat ``{dotted path: JSON value}``, preset included."""
+        return {"preset": self.preset, **_flat(describe(self.fusion))}
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that are equal exactly for equal ``values``."""
+        text = json.dumps(self.values(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """One ``path: old -> new`` for every value that differs."""
+    paths = sorted({*before, *after})
+    return [
+        f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}"
+        for path in paths
+        if before.get(path) != after.get(path)
+    ]
+
+
+def run_config(
+    preset: str | None, file_text: str | None, settings: Mapping[str, Any]
+) -> RunConfig:
+    """Resolve preset < file < settings.
+
+    Args:
+        preset: Name, or None for the file's or the default one.
+        file_text: TOML text, or None.
+        settings: ``{dotted path: value}``; None values are left out.
+
+    Raises:
+        ConfigError: for an unknown name or a value of the wrong type or range.
+    """
+    changes = _parse_toml(file_text) if file_text is not None else {}
+    name = preset or changes.get("preset") or DEFAULT_PRESET
+    changes.pop("preset", None)
+    fusion = rebuild(FusionConfig.preset(name), changes, "")
+    given = {path: value for path, value in settings.items() if value is not None}
+    return RunConfig(name, rebuild(fusion, _nested(given), ""))
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """``key=value`` of the command line; the value is JSON where it parses as such.
+
+    Raises:
+        ConfigError: without a ``=`` or a key.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set takes key=value, got {text!r}")
+    try:
+        return key.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return key.strip(), value.strip()
+
+
+def describe(component: object) -> dict[str, Any]:
+    """Nested JSON values of a component; the opposite of ``rebuild``."""
+    described = {} if isinstance(component, FusionConfig) else {"use": _name(type(component))}
+    for field in fields(component):  # type: ignore[arg-type]
+        value = getattr(component, field.name)
+        if is_dataclass(value):
+            described[field.name] = describe(value)
+        else:
+            described[field.name] = list(value) if isinstance(value, tuple) else value
+    return described
+
+
+def rebuild(component: Any, changes: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401
+    """A component with some fields changed, or another class where ``use`` says so.
+
+    Args:
+        component: A frozen dataclass.
+        changes: Nested ``{field: value}``.
+        path: Dotted path of the component, for the messages.
+
+    Raises:
+        ConfigError: for an unknown field, class or value.
+    """
+    wanted = lookup(changes["use"], path) if "use" in changes else type(component)
+    base = component if wanted is type(component) else _default(wanted, path)
+    hints = get_type_hints(wanted)
+    values = {}
+    for key, value in changes.items():
+        where = f"{path}.{key}" if path else key
+        if key == "use":
+            continue
+        if key not in {field.name for field in fields(base)}:
+            known = ", ".join(field.name for field in fields(base))
+            raise ConfigError(f"unknown setting {where!r}; {_name(wanted)} has: {known}")
+        current = getattr(base, key)
+        if is_dataclass(current):
+            nested = {"use": value} if isinstance(value, str) else value
+            values[key] = rebuild(current, _mapping(nested, where), where)
+        else:
+            values[key] = _typed(hints[key], value, where)
+    return replace(base, **values)
+
+
+def lookup(name: str, path: str) -> type:
+    """The class of a short name or of ``module:Class``.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if name in COMPONENTS:
+        return COMPONENTS[name]
+    module, _, attribute = str(name).partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"{path or 'use'}: no component {name!r}; known: {', '.join(COMPONENTS)}, or module:Class"
+        ) from error
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise ConfigError(f"{path}: {name} must be a dataclass, got {found!r}")
+    return found
+
+
+def _default(wanted: type, path: str) -> Any:  # noqa: ANN401
+    try:
+        return wanted()
+    except TypeError as error:
+        raise ConfigError(f"{path}: every field of {_name(wanted)} needs a default") from error
+
+
+def _name(component: type) -> str:
+    return _NAMES.get(component) or (
+        "the configuration"
+        if component is FusionConfig
+        else f"{component.__module__}:{component.__qualname__}"
+    )
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigError(f"setting {where!r}: {reason}, got {value!r}") from error
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:  # noqa: ANN401
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"setting {where!r} must be a name or a table, got {value!r}")
+    return value
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"--config is not valid TOML: {error}") from error
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        path = f"{prefix}{key}"
+        flat |= _flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+    return flat
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, leaf = path.split(".")
+        table = nested
+        for parent in parents:
+            entry = table.setdefault(parent, {})
+            table[parent] = entry if isinstance(entry, dict) else {"use": entry}
+            table = table[parent]
+        table[leaf] = value
+    return nested

@@ -1,0 +1,67 @@
+"""Elementary image operations shared by the whole method."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_LUMA_BT601 = (0.299, 0.587, 0.114)
+
+
+def luma(images: Tensor) -> Tensor:
+    """Luma by ITU-R BT.601; grey images are their own luma.
+
+    Args:
+        images: (N, 3, h, w) RGB or (N, 1, h, w) grey, in [0, 1].
+
+    Returns:
+        (N, 1, h, w), in [0, 1].
+    """
+    if images.shape[1] == 1:
+        return images
+    weights = torch.tensor(_LUMA_BT601, dtype=images.dtype, device=images.device)
+    return torch.einsum("nchw,c->nhw", images, weights).unsqueeze(1)
+
+
+def enlarge(images: Tensor, scale: int) -> Tensor:
+    """Bicubic enlargement (Keys, a = -0.5), pixel centres at ``(i + 0.5) * scale - 0.5``.
+
+    Args:
+        images: (N, C, h, w).
+        scale: Integer factor >= 1; 1 returns the input.
+
+    Returns:
+        (N, C, scale * h, scale * w); may leave the range of the input by the overshoot of the cubic.
+    """
+    if scale == 1:
+        return images
+    # antialias=True selects a = -0.5; when enlarging it changes nothing else.
+    return F.interpolate(
+        images, scale_factor=scale, mode="bicubic", align_corners=False, antialias=True
+    )
+
+
+def _reflected_indices(length: int, padded: int, device: torch.device) -> Tensor:
+    period = max(1, 2 * (length - 1))
+    index = torch.arange(padded, device=device) % period
+    return torch.where(index < length, index, period - index)
+
+
+def pad_to(images: Tensor, height: int, width: int) -> Tensor:
+    """Extend to the right and the bottom by (repeated) reflection about the last pixel.
+
+    Args:
+        images: (N, C, h, w).
+        height: Rows wanted, >= h; may be any multiple of h.
+        width: Columns wanted, >= w.
+
+    Returns:
+        (N, C, height, width) whose top left (h, w) corner is the input.
+    """
+    rows = _reflected_indices(images.shape[-2], height, images.device)
+    columns = _reflected_indices(images.shape[-1], width, images.device)
+    return images[..., rows, :][..., columns]
+
+
+def round_up(value: int, multiple: int, minimum: int) -> int:
+    """Smallest multiple of ``multiple`` that is >= both ``value`` and ``minimum``."""
+    return -(-max(value, minimum) // multiple) * multiple

@@ -1,0 +1,246 @@
+"""The front door: ``fuse(sources, config) -> FusionResult``."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dfp_batch.errors import ConfigError, ImageError
+from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.degrade import SCALES
+from dfp_batch.method.focus import DoubleReblur, FocusMeasure, SumModifiedLaplacian
+from dfp_batch.method.optimise import (
+    Compute,
+    DeepFusionPrior,
+    OnIteration,
+    Precision,
+    Reconstruction,
+    _ignore,
+)
+from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Refinement
+
+SMALLEST_PX = 16
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """What to compute: three replaceable parts, the scale, the seed and the precision.
+
+    The default parts are the paper's; ``preset`` gives other named compositions.
+
+    Attributes:
+        focus: Sources -> decision.
+        refinement: Sources, decision -> decision.
+        reconstruction: Sources, decision -> fused image.
+        scale: Enlargement, 1 (fusion only), 2, 3 or 4.
+        seed: Of all randomness; same seed and same device give the same image.
+        precision: Of convolutions: "fp32", "bf16", or "auto" = bf16 where the device has bf16
+            matrix units.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    focus: FocusMeasure = field(default_factory=DoubleReblur)
+    refinement: Refinement = field(default_factory=DecisionEmbedding)
+    reconstruction: Reconstruction = field(default_factory=DeepFusionPrior)
+    scale: int = 2
+    seed: int = 0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise ConfigError(f"scale must be 1, 2, 3 or 4, got {self.scale}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be in [0, 2^63), got {self.seed}")
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> "FusionConfig":  # noqa: ANN401
+        """A named composition with some fields changed: ``FusionConfig.preset("paper", scale=4)``.
+
+        Raises:
+            ConfigError: if there is no such preset.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+        return cls(**PRESETS[name], **changes)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "classical": {
+        "focus": SumModifiedLaplacian(),
+        "refinement": GuidedFilter(),
+        "reconstruction": BackProjection(),
+    },
+}
+DEFAULT_PRESET = "paper"
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """What ``fuse`` returns.
+
+    Attributes:
+        fused: (C, scale * h, scale * w), float32, in [0, 1], on the device of the computation.
+        decision: (N, 1, h, w), float32, sums to 1 over N.
+        loss: Objective before each iteration, (iterations,), float32; empty if there were none.
+        stop_reason: Why the iterations ended; "iterations" when all were done.
+        peak_bytes: Most device memory in use at once; 0 on a CPU, where it is not measured.
+    """
+
+    fused: Tensor
+    decision: Tensor
+    loss: Tensor
+    stop_reason: str
+    peak_bytes: int
+
+    def to_array(self, dtype: type[np.uint8 | np.uint16 | np.float32] = np.uint8) -> NDArray[Any]:
+        """Image (H, W, 3) or (H, W): integers over the range of ``dtype``, float32 in [0, 1]."""
+        image = self.fused.movedim(0, -1).cpu().numpy()
+        image = image[..., 0] if image.shape[-1] == 1 else image
+        if np.issubdtype(dtype, np.floating):
+            return np.asarray(image, dtype)
+        return np.rint(image * np.iinfo(dtype).max).astype(dtype)
+
+
+def fuse(
+    sources: Tensor | Sequence[NDArray[Any]],
+    config: FusionConfig | None = None,
+    device: str | torch.device | None = None,
+    on_iteration: OnIteration = _ignore,
+) -> FusionResult:
+    """One sharp, enlarged image from N registered sources that are in focus at different depths.
+
+    Args:
+        sources: N >= 2 images of one size and kind, at least 16 px on each side: arrays (h, w) or
+            (h, w, 3), RGB, uint8, uint16 or float in [0, 1]; or a tensor (N, C, h, w), C = 1 or 3,
+            in [0, 1].
+        config: What to compute; None is the default preset at scale 2.
+        device: "cpu", "cuda", ...; None is CUDA if there is one, else the CPU.
+        on_iteration: Called with (stage, iteration, total).
+
+    Raises:
+        ImageError: if the sources are not what is described above.
+        DivergedError: if the optimisation left the finite numbers.
+    """
+    config = config or FusionConfig.preset(DEFAULT_PRESET)
+    stack = as_stack(sources)
+    decision = measure_focus(stack, config)
+    return reconstruct(stack, decision, config, device, on_iteration)
+
+
+def as_stack(sources: Tensor | Sequence[NDArray[Any]]) -> Tensor:
+    """Check the sources and stack them to (N, C, h, w), float32, in [0, 1].
+
+    Raises:
+        ImageError: naming the first source that does not fit.
+    """
+    if isinstance(sources, Tensor):
+        stack = sources.float()
+    else:
+        stack = torch.stack(_same_kind([_to_unit(array, k) for k, array in enumerate(sources)]))
+    if stack.ndim != 4 or len(stack) < 2 or stack.shape[1] not in (1, 3):  # noqa: PLR2004
+        raise ImageError(
+            f"sources must be (N >= 2, 1 or 3 channels, h, w), got {tuple(stack.shape)}"
+        )
+    if min(stack.shape[-2:]) < SMALLEST_PX:
+        h, w = stack.shape[-2:]
+        raise ImageError(f"sources are {w}x{h} px, each side must be at least {SMALLEST_PX} px")
+    return stack
+
+
+def _to_unit(array: NDArray[Any], index: int) -> Tensor:
+    planes = array[..., None] if array.ndim == 2 else array  # noqa: PLR2004
+    if planes.ndim != 3 or planes.shape[-1] not in (1, 3):  # noqa: PLR2004
+        raise ImageError(f"source {index} must be (h, w) or (h, w, 3), got {array.shape}")
+    if array.dtype in (np.uint8, np.uint16):
+        planes = planes / np.float32(np.iinfo(array.dtype).max)
+    elif not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(f"source {index} must be uint8, uint16 or float, got {array.dtype}")
+    elif not (np.isfinite(planes).all() and planes.min() >= 0 and planes.max() <= 1):
+        raise ImageError(f"source {index} holds floats outside [0, 1]; scale it to that range")
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(planes, -1, 0), dtype=np.float32))
+
+
+def _same_kind(images: list[Tensor]) -> list[Tensor]:
+    for index, image in enumerate(images):
+        if image.shape != images[0].shape:
+            raise ImageError(
+                f"sources differ: source 0 is {tuple(images[0].shape)} (channels, h, w), source "
+                f"{index} is {tuple(image.shape)}; register or crop them to one size"
+            )
+    return images or [torch.empty(0)]
+
+
+def measure_focus(stack: Tensor, config: FusionConfig) -> Tensor:
+    """Decision (N, 1, h, w) of a stack (N, C, h, w) by the focus measure alone: CPU work."""
+    with torch.no_grad():
+        return config.focus(stack)
+
+
+def reconstruct(
+    stack: Tensor,
+    decision: Tensor,
+    config: FusionConfig,
+    device: str | torch.device | None = None,
+    on_iteration: OnIteration = _ignore,
+) -> FusionResult:
+    """Refine the decision and make the image: the work for the accelerator.
+
+    Args:
+        stack: (N, C, h, w), in [0, 1].
+        decision: (N, 1, h, w), sums to 1 over N.
+        config: What to compute.
+        device: As in ``fuse``.
+        on_iteration: As in ``fuse``.
+    """
+    where = choose_device(device)
+    generator = torch.Generator(where).manual_seed(config.seed)
+    compute = Compute(generator, compute_dtype(config.precision, where), on_iteration)
+    with _reproducible(where):
+        stack, decision = stack.to(where), decision.to(where)
+        decision = config.refinement(stack, decision, compute)
+        fused, loss = config.reconstruction(stack, decision, config.scale, compute)
+    peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
+    return FusionResult(fused[0], decision, loss, "iterations", peak)
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for; None is CUDA if there is one, else the CPU."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """bfloat16 where asked for, or with "auto" where the device multiplies it in hardware."""
+    if precision == "auto":
+        units = torch.cpu.get_capabilities()
+        in_hardware = units.get("amx_bf16", False) or units.get("avx512_bf16", False)
+        precision = "bf16" if device.type == "cuda" or in_hardware else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+@contextmanager
+def _reproducible(device: torch.device) -> Iterator[None]:
+    """Deterministic CUDA kernels where there are any; the CPU kernels used here all are."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,117 @@
+"""Decision refinement: make a measured decision follow the content of the sources."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dfp_batch.errors import ConfigError
+from dfp_batch.method.focus import one_hot
+from dfp_batch.method.image import luma
+from dfp_batch.method.losses import embedding_loss
+from dfp_batch.method.network import NetworkSpec, SkipNet
+from dfp_batch.method.optimise import Compute, Fit, Schedule, minimise
+
+
+class Refinement(Protocol):
+    """Improves a decision with the content of the sources."""
+
+    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+        """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
+        ...
+
+
+@dataclass(frozen=True)
+class GuidedFilter:
+    """Guided filter of every decision map by the mean luma of the sources (He et al., 2010).
+
+    Attributes:
+        radius_px: Of the square windows.
+        epsilon: Variance below which an edge of the guide is ignored, guide in [0, 1].
+
+    Raises:
+        ConfigError: if radius_px < 1 or epsilon is not positive.
+    """
+
+    radius_px: int = 4
+    epsilon: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.radius_px < 1:
+            raise ConfigError(f"refinement.radius_px must be >= 1, got {self.radius_px}")
+        if not self.epsilon > 0:
+            raise ConfigError(f"refinement.epsilon must be > 0, got {self.epsilon}")
+
+    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+        """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
+        guide = luma(sources).mean(0)[0].cpu().numpy()
+        maps = decision[:, 0].cpu().numpy()
+        refined = np.stack([self._filter(guide, weight) for weight in maps]).clip(0, 1)
+        refined /= np.maximum(refined.sum(0), np.finfo(np.float32).tiny)
+        return torch.from_numpy(refined)[:, None].to(decision)
+
+    def _filter(
+        self, guide: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        mean_guide, mean_weight = self._mean(guide), self._mean(weight)
+        variance = self._mean(guide * guide) - mean_guide**2
+        covariance = self._mean(guide * weight) - mean_guide * mean_weight
+        slope = covariance / (variance + self.epsilon)
+        offset = mean_weight - slope * mean_guide
+        return np.asarray(self._mean(slope) * guide + self._mean(offset))
+
+    def _mean(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        size = (2 * self.radius_px + 1,) * 2
+        return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT))
+
+
+@dataclass(frozen=True)
+class DecisionEmbedding:
+    """The paper's decision embedding, Eq. (20) and Algorithm 2.
+
+    A SKIPnet makes m_hat from the average of the sources; m_hat is binarised in the loop.
+
+    Differs from the paper: the binarisation passes its gradient straight through (Bengio et al.,
+    2013) - without that it has none; and N outputs with an argmax stand for one output and its
+    complement, which is the same for N = 2.
+
+    Attributes:
+        iterations: K of Algorithm 2.
+        learning_rate: Of Adam.
+        network: The generator of the decision.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    iterations: int = 500
+    learning_rate: float = 1e-3
+    network: NetworkSpec = field(default_factory=SkipNet)
+
+    def __post_init__(self) -> None:
+        Schedule(self.iterations, self.learning_rate)
+
+    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+        """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
+        fit = Fit.start(self.network, sources.mean(0, keepdim=True), len(sources), compute)
+        schedule = Schedule(self.iterations, self.learning_rate)
+        minimise(
+            fit,
+            lambda logits: embedding_loss(binarise(logits), sources, decision),
+            schedule,
+            compute,
+            "decision",
+        )
+        with torch.no_grad():
+            return binarise(fit.logits(compute))
+
+
+def binarise(logits: Tensor) -> Tensor:
+    """Binary decision (N, 1, h, w) of logits (1, N, h, w), with the gradient of the softmax."""
+    soft = logits.softmax(1)[0].unsqueeze(1)
+    hard = one_hot(logits[0].argmax(0), logits.shape[1])
+    return hard + soft - soft.detach()

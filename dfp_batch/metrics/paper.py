@@ -1,0 +1,186 @@
+"""The paper's no-reference metrics, Eq. (24a)-(28), and their relative forms.
+
+All work on luma of the 8-bit scale, (H, W) in [0, 255], not on [0, 1]; any H, W >= 2 will do.
+Neighbours beyond the border are mirrored about the border pixel (reflect-101: ``c b | a b c``).
+
+The relative forms compare with two *partly blurred* photographs, so a perfect all-in-focus image
+does not score 0: report them beside the paper's tables, never rank by them.
+"""
+
+import math
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_LEVELS = 256
+_RING_MEAN = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]]) / 8
+_HARMONIC_RADIUS_PX = 8
+_HARMONIC_SIGMA_PX = 2.0
+_RECO_CONSTANT = 1.0
+
+
+def mean_gradient(luma: NDArray[np.floating]) -> float:
+    """Mean gradient MG = mean(|dx I| + |dy I|), Eq. (24a).
+
+    Forward differences, averaged over the (H - 1, W - 1) pixels that have both a right and a
+    lower neighbour.
+
+    Differs from the paper: it divides by H * W and leaves the last row and column open.
+
+    Args:
+        luma: (H, W), in [0, 255].
+
+    Returns:
+        Grey levels per pixel, in [0, 510]; 0 for a constant image.
+    """
+    image = luma.astype(np.float64)
+    corner = image[:-1, :-1]
+    gradient = np.abs(image[:-1, 1:] - corner) + np.abs(image[1:, :-1] - corner)
+    return float(gradient.mean())  # Eq. (24a)
+
+
+def edge_intensity(luma: NDArray[np.floating]) -> float:
+    """Edge intensity EI = mean sqrt((I * s_x)^2 + (I * s_y)^2), Eq. (25a).
+
+    ``s_x, s_y`` are the 3x3 Sobel kernels with weights 1, 2, 1, not normalised: a slope of one
+    grey level per pixel has the intensity 8. Across a mirrored border the slope is 0.
+
+    Args:
+        luma: (H, W), in [0, 255].
+
+    Returns:
+        Mean Sobel magnitude, in [0, 1020 * sqrt(2)]; 0 for a constant image.
+    """
+    image = luma.astype(np.float64)
+    slope_x = cv2.Sobel(image, cv2.CV_64F, 1, 0, borderType=cv2.BORDER_REFLECT_101)
+    slope_y = cv2.Sobel(image, cv2.CV_64F, 0, 1, borderType=cv2.BORDER_REFLECT_101)
+    return float(np.hypot(slope_x, slope_y).mean())  # Eq. (25a)
+
+
+def information_entropy(luma: NDArray[np.floating]) -> float:
+    """Two-dimensional entropy IE = -sum p lg p with lg = log10, Eq. (26a).
+
+    ``p = f(i, j) / (H * W)`` is how often grey level i occurs with j as the rounded mean of its
+    eight neighbours. Halves round to the even level.
+
+    Args:
+        luma: (H, W), in [0, 255]; rounded to 8-bit levels, values outside are clipped.
+
+    Returns:
+        Decimal digits per pixel, in [0, lg 65536 = 4.816]; 0 for a constant image.
+    """
+    level = np.clip(np.rint(luma.astype(np.float64)), 0, _LEVELS - 1)
+    mean = np.rint(_correlate(level, _RING_MEAN))
+    pairs = (level * _LEVELS + mean).astype(np.int64)
+    counts = np.bincount(pairs.ravel())
+    share = counts[counts > 0] / pairs.size
+    return float(np.sum(share * np.log10(1 / share)))  # Eq. (26a)
+
+
+def mean_grey(luma: NDArray[np.floating]) -> float:
+    """Mean grey value MGA = mean(I), Eq. (27a).
+
+    Args:
+        luma: (H, W), in [0, 255].
+
+    Returns:
+        Grey level, in [0, 255].
+    """
+    return float(luma.mean(dtype=np.float64))  # Eq. (27a)
+
+
+def edge_coherence(luma: NDArray[np.floating]) -> float:
+    """Polar edge coherence ECO, the term that Eq. (28) compares (Baroncini et al., 2009).
+
+    ``ECO = -sum |y_3| |y_1| cos(arg y_3 - 3 arg y_1)`` with ``y_n = I * l_n``, the responses to
+    circular harmonic kernels of order 1 (edges) and 3 (forks). It is high where edges are straight
+    and crisp. Being a sum it grows with the area: compare images of one size.
+
+    Args:
+        luma: (H, W), in [0, 255].
+
+    Returns:
+        Squared grey levels summed over the pixels, any sign; 0 for a constant image.
+    """
+    edge = _harmonic_response(luma, order=1)
+    fork = _harmonic_response(luma, order=3)
+    phase = np.angle(fork) - 3 * np.angle(edge)
+    return float(-np.sum(np.abs(fork) * np.abs(edge) * np.cos(phase)))
+
+
+def paper_metrics(luma: NDArray[np.floating]) -> dict[str, float]:
+    """The paper's five metrics of one image, Eq. (24a)-(28).
+
+    Args:
+        luma: (H, W), in [0, 255].
+
+    Returns:
+        ``mg, ei, ie, mga, eco``, units and ranges as in the functions of these names.
+    """
+    return {
+        "mg": mean_gradient(luma),
+        "ei": edge_intensity(luma),
+        "ie": information_entropy(luma),
+        "mga": mean_grey(luma),
+        "eco": edge_coherence(luma),
+    }
+
+
+def relative_metrics(
+    fused: Mapping[str, float], truths: tuple[Mapping[str, float], Mapping[str, float]]
+) -> dict[str, float]:
+    """How far the fused image's metrics lie from those of the two sources, Eq. (24b)-(28).
+
+    Args:
+        fused: ``paper_metrics`` of the fused image, (H, W).
+        truths: ``paper_metrics`` of the two full-resolution, partly blurred sources, (H, W) each.
+
+    Returns:
+        ``rmg, rei, rie, rmga`` in the units of the metrics, ``reco`` without a unit; all >= 0,
+        and 0 if all three images are the same.
+    """
+    first, second = truths
+    relative = {
+        f"r{name}": abs((first[name] + second[name]) / 2 - fused[name])  # Eq. (24b)-(27b)
+        for name in ("mg", "ei", "ie", "mga")
+    }
+    return relative | {"reco": _relative_edge_coherence(fused["eco"], first["eco"], second["eco"])}
+
+
+def _relative_edge_coherence(fused: float, first: float, second: float) -> float:
+    """|2 - (ECO_X + C)/(ECO_1 + C) - (ECO_X + C)/(ECO_2 + C)| with C = 1, Eq. (28)."""
+    fused, first, second = (eco + _RECO_CONSTANT for eco in (fused, first, second))
+    return abs(2 - fused / first - fused / second)  # Eq. (28)
+
+
+def _harmonic_response(luma: NDArray[np.floating], order: int) -> NDArray[np.complex128]:
+    """``y_n = I * l_n``, complex (H, W), up to a sign.
+
+    OpenCV correlates instead of convolving. The mirrored kernel changes the sign of y_1 and y_3
+    together, and so leaves ``cos(arg y_3 - 3 arg y_1)`` as it is.
+    """
+    image = luma.astype(np.float64)
+    kernel = _circular_harmonic(order)
+    response = np.empty(image.shape, np.complex128)
+    response.real = _correlate(image, kernel.real)
+    response.imag = _correlate(image, kernel.imag)
+    return response
+
+
+def _correlate(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> cv2.typing.MatLike:
+    return cv2.filter2D(
+        image, cv2.CV_64F, np.ascontiguousarray(kernel), borderType=cv2.BORDER_REFLECT_101
+    )
+
+
+def _circular_harmonic(order: int) -> NDArray[np.complex128]:
+    """Kernel l_n(r, g), (17, 17), sigma = 2 px; ``r^n exp(-i n g)`` is ``(x - i y)^n``.
+
+    ``l_n = -(1 / (n! sigma sqrt(pi))) (r / sigma)^n exp(-r^2 / (2 sigma^2)) exp(-i n g)``
+    """
+    axis = np.arange(-_HARMONIC_RADIUS_PX, _HARMONIC_RADIUS_PX + 1) / _HARMONIC_SIGMA_PX
+    z = axis[None, :] - 1j * axis[:, None]
+    gain = -1 / (math.factorial(order) * _HARMONIC_SIGMA_PX * math.sqrt(math.pi))
+    return gain * z**order * np.exp(-(np.abs(z) ** 2) / 2)
