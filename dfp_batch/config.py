@@ -61,16 +61,6 @@ class RunConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """One ``path: old -> new`` for every value that differs."""
-    paths = sorted({*before, *after})
-    return [
-        f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}"
-        for path in paths
-        if before.get(path) != after.get(path)
-    ]
-
-
 def run_config(
     preset: str | None, file_text: str | None, settings: Mapping[str, Any]
 ) -> RunConfig:

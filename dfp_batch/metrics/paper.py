@@ -169,10 +169,10 @@ def _harmonic_response(luma: NDArray[np.floating], order: int) -> NDArray[np.com
     return response
 
 
-def _correlate(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> cv2.typing.MatLike:
-    return cv2.filter2D(
-        image, cv2.CV_64F, np.ascontiguousarray(kernel), borderType=cv2.BORDER_REFLECT_101
-    )
+def _correlate(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    weights = np.ascontiguousarray(kernel)
+    filtered = cv2.filter2D(image, cv2.CV_64F, weights, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(filtered, np.float64)
 
 
 def _circular_harmonic(order: int) -> NDArray[np.complex128]:
@@ -181,6 +181,7 @@ def _circular_harmonic(order: int) -> NDArray[np.complex128]:
     ``l_n = -(1 / (n! sigma sqrt(pi))) (r / sigma)^n exp(-r^2 / (2 sigma^2)) exp(-i n g)``
     """
     axis = np.arange(-_HARMONIC_RADIUS_PX, _HARMONIC_RADIUS_PX + 1) / _HARMONIC_SIGMA_PX
-    z = axis[None, :] - 1j * axis[:, None]
+    x, y = np.meshgrid(axis, axis)
+    z = np.asarray(x - 1j * y, np.complex128)
     gain = -1 / (math.factorial(order) * _HARMONIC_SIGMA_PX * math.sqrt(math.pi))
     return gain * z**order * np.exp(-(np.abs(z) ** 2) / 2)

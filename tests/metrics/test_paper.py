@@ -95,9 +95,9 @@ def test_information_entropy_of_a_step_counts_the_pairs_at_the_edge():
 
 
 def test_information_entropy_matches_a_direct_count():
-    luma = np.round(noise(16, 17) / 32) * 32
+    luma = np.round(noise(16, 17) / 64)  # few levels: pairs repeat, and rounding merges some
     expected = entropy_by_loop(luma)
-    assert 1 < expected < math.log10(luma.size)
+    assert 0.5 < expected < math.log10(luma.size) - 0.2
     assert information_entropy(luma) == pytest.approx(expected)
 
 

@@ -1,0 +1,222 @@
+"""The executor on Ray Core: CPU tasks, one actor per accelerator share, nothing retried by Ray.
+
+Ray's own retries are off everywhere: the scheduler knows every pair and decides.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+from ray.actor import ActorHandle
+from ray.exceptions import (
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+from dfp_batch.engine import stages
+from dfp_batch.engine.scheduler import Completion, Item
+from dfp_batch.engine.stages import Failure, Optimised, Prepared, Report, Stage
+from dfp_batch.errors import ConfigError
+from dfp_batch.manifest import Pair
+from dfp_batch.method.pipeline import FusionConfig
+
+_TASK_OPTIONS = {"max_retries": 0, "retry_exceptions": False, "num_cpus": 1}
+
+
+@ray.remote(num_returns=2, max_calls=100, **_TASK_OPTIONS)
+def _prepare(pair: Pair, config: FusionConfig) -> tuple[Report, Prepared | None]:
+    return stages.run_stage(Stage.PREPARE, pair.pair_id, lambda: stages.prepare(pair, config))
+
+
+@ray.remote(num_returns=2, max_calls=100, **_TASK_OPTIONS)
+def _publish(
+    pair: Pair, prepared: Prepared, optimised: Optimised, config: FusionConfig, run_url: str
+) -> tuple[Report, None]:
+    return stages.run_stage(
+        Stage.PUBLISH,
+        pair.pair_id,
+        lambda: stages.publish(pair, prepared, optimised, config, run_url),
+    )
+
+
+@ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=1)
+class FusionWorker:
+    """Holds an accelerator, or some CPU threads, and optimises one pair at a time."""
+
+    def __init__(self, config: FusionConfig, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._config = config
+
+    def optimise(self, pair_id: str, prepared: Prepared) -> tuple[Report, Optimised | None]:
+        """The optimise stage of one pair."""
+        return stages.run_stage(
+            Stage.OPTIMISE, pair_id, lambda: stages.optimise(prepared, self._config)
+        )
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How a cluster is shared out.
+
+    Attributes:
+        workers: Fusion workers at most.
+        cpus_per_worker: Ray CPUs that each reserves.
+        gpus_per_worker: Ray GPUs that each reserves; 0 computes on the CPU.
+        threads: Of torch in each.
+        tasks: CPU tasks of one stage at a time.
+    """
+
+    workers: int
+    cpus_per_worker: float
+    gpus_per_worker: float
+    threads: int
+    tasks: int
+
+    @classmethod
+    def plan(cls, cpus: int, gpus: float, gpus_per_pair: float) -> "Slots":
+        """Share out ``cpus`` and ``gpus``; always leaves a CPU for the tasks if there is one.
+
+        Raises:
+            ConfigError: if a pair asks for more than the GPUs there are.
+        """
+        if gpus > 0:
+            if not 0 < gpus_per_pair <= gpus:
+                raise ConfigError(f"--gpus-per-pair must be in (0, {gpus:g}], got {gpus_per_pair:g}")
+            workers = int(gpus / gpus_per_pair + 1e-9)
+            share = 1 if cpus > workers else 0
+            return cls(workers, share, gpus_per_pair, 1, max(1, cpus - share * workers))
+        workers = max(1, cpus // 4)  # beyond a few threads one pair no longer gets faster
+        threads = max(1, cpus // workers)
+        return cls(workers, threads - 1, 0, threads, max(1, cpus - workers * (threads - 1)))
+
+
+@dataclass
+class _Running:
+    item: Item
+    stage: Stage
+    value: "ray.ObjectRef[Any]"
+    started_at: float
+    worker: ActorHandle | None = None
+
+
+class RayExecutor:
+    """Runs stages on the connected Ray cluster.
+
+    Args:
+        config: What to compute.
+        run_url: Run directory, for publish.
+        slots: How the cluster is shared out.
+    """
+
+    def __init__(self, config: FusionConfig, run_url: str, slots: Slots) -> None:
+        self._config = ray.put(config)
+        self._run_url = run_url
+        self._slots = slots
+        self._idle: deque[ActorHandle] = deque()
+        self._running: dict[ray.ObjectRef[Any], _Running] = {}
+
+    def capacity(self, stage: Stage) -> int:
+        """Workers for optimise, tasks for the others."""
+        return self._slots.workers if stage is Stage.OPTIMISE else self._slots.tasks
+
+    def start(self, stage: Stage, item: Item) -> None:
+        """Begin a stage as a task or on an idle worker; a missing worker is created."""
+        worker = None
+        pair, handles = item.pair, item.handles
+        name = {"name": f"{stage} {pair.pair_id}"}
+        if stage is Stage.PREPARE:
+            refs = _prepare.options(**name).remote(pair, self._config)
+        elif stage is Stage.PUBLISH:
+            values = (handles[Stage.PREPARE], handles[Stage.OPTIMISE])
+            refs = _publish.options(**name).remote(pair, *values, self._config, self._run_url)
+        else:
+            worker = self._idle.pop() if self._idle else self._new_worker()
+            call = worker.optimise.options(num_returns=2, **name)
+            refs = call.remote(pair.pair_id, handles[Stage.PREPARE])
+        report, value = refs
+        self._running[report] = _Running(item, stage, value, time.time(), worker)
+
+    def wait(self, timeout_s: float) -> list[Completion]:
+        """Reports of the stages that have ended; a death is reported like any other failure."""
+        if not self._running:
+            time.sleep(timeout_s)  # only a backoff is left to wait for
+            return []
+        refs = list(self._running)
+        ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
+        ended, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+        return [self._complete(ref) for ref in ended]
+
+    def close(self) -> None:
+        """End the workers this executor made."""
+        busy = [running.worker for running in self._running.values() if running.worker]
+        for worker in (*self._idle, *busy):
+            ray.kill(worker)
+
+    def _new_worker(self) -> ActorHandle:
+        slots = self._slots
+        resources = {"num_cpus": slots.cpus_per_worker, "num_gpus": slots.gpus_per_worker}
+        return FusionWorker.options(**resources).remote(self._config, slots.threads)
+
+    def _complete(self, ref: "ray.ObjectRef[Any]") -> Completion:
+        running = self._running.pop(ref)
+        try:
+            report: Report = ray.get(ref)
+        except RayError as error:
+            seconds = time.time() - running.started_at
+            failure = as_failure(error, running.stage)
+            report = Report(running.stage, running.started_at, seconds, {}, failure)
+        if running.worker is not None:
+            self._release(running.worker, report.failure)
+        return Completion(running.item, report, running.value)
+
+    def _release(self, worker: ActorHandle, failure: Failure | None) -> None:
+        """A worker in which something broke is replaced: a CUDA error, say, stays for ever."""
+        if failure is not None and failure.category == "crash":
+            ray.kill(worker)
+        else:
+            self._idle.append(worker)
+
+
+def as_failure(error: RayError, stage: Stage) -> Failure:
+    """Category of what Ray says about a stage that gave no report of its own."""
+    name = type(error).__name__
+    reason = " ".join(str(error).split())
+    if isinstance(error, OutOfMemoryError):
+        return Failure("resource", name, f"{stage}: Ray ended the process for its memory: {reason}")
+    if isinstance(error, NodeDiedError | ObjectLostError | ActorUnavailableError):
+        return Failure("transient", name, f"{stage}: a node or an object was lost: {reason}")
+    if isinstance(error, RayActorError | WorkerCrashedError):
+        return Failure("crash", "WorkerLostError", f"{stage}: the process died: {reason}")
+    if isinstance(error, RayTaskError):
+        return Failure("fatal", name, f"{stage}: cannot run here: {reason}")
+    return Failure("transient", name, f"{stage}: {reason}")
+
+
+def connect(address: str | None) -> str:
+    """Join the cluster at ``address`` or RAY_ADDRESS; without either start Ray on this machine.
+
+    Returns:
+        URL of the dashboard, or "" where there is none.
+    """
+    target = address or os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        context = ray.init(
+            target,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            **({"include_dashboard": True} if target == "local" else {}),
+        )
+    except ConnectionError as error:
+        raise ConfigError(f"no Ray cluster answers at {target}: {error}") from error
+    return f"http://{context.dashboard_url}" if context.dashboard_url else ""

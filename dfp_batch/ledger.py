@@ -1,0 +1,451 @@
+"""The run directory: the only truth about a run.
+
+::
+
+    RUN/run.json              create-only: configuration, fingerprint, versions, manifest sha256
+    RUN/manifest.parquet      normalised snapshot, written before anything runs
+    RUN/lease.json            who drives; heartbeat every 30 s, stale after 5 min
+    RUN/outputs/<pair>/...    whole or absent, written before the row
+    RUN/results/part-<epoch>-<seq>.parquet   append-only, one row per attempt
+    RUN/summary.json          written last
+
+A session of a driver on a run is an epoch. Reading rule, per pair: ``ok`` beats everything else, the
+earliest ``ok`` wins; without one the latest attempt speaks, since its message is the current one.
+"""
+
+import io
+import json
+import os
+import platform
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import dfp_batch
+from dfp_batch import storage
+from dfp_batch.errors import ConfigError, LedgerError, RunHeldError, StorageAccessError, StorageError
+from dfp_batch.manifest import Pair, manifest_sha256, write_manifest
+
+if TYPE_CHECKING:  # it imports torch, which reading a ledger does not need
+    from dfp_batch.config import RunConfig
+
+SCHEMA_VERSION = 1
+HEARTBEAT_S, STALE_S = 30.0, 300.0
+FLUSH_S, FLUSH_ROWS = 30.0, 512
+MESSAGE_BYTES = 2048
+
+Status = Literal["ok", "error", "quarantined"]
+
+METRICS = ("mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", "rmg", "rei", "rie", "rmga", "reco")
+METRIC_COLUMNS = (*METRICS, *(f"floor_{name}" for name in METRICS))
+
+_TIME = pa.timestamp("us", tz="UTC")
+SCHEMA = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        ("category", pa.string()),
+        ("error_type", pa.string()),
+        ("error_message", pa.string()),
+        ("stage", pa.string()),
+        ("output_url", pa.string()),
+        ("output_sha256", pa.string()),
+        ("width_px", pa.int32()),
+        ("height_px", pa.int32()),
+        ("bit_depth", pa.int32()),
+        ("scale", pa.int32()),
+        ("n_sources", pa.int32()),
+        ("preset", pa.string()),
+        ("fingerprint", pa.string()),
+        ("precision", pa.string()),
+        ("iterations", pa.int32()),
+        ("stop_reason", pa.string()),
+        ("loss_first", pa.float64()),
+        ("loss_last", pa.float64()),
+        *((name, pa.float64()) for name in METRIC_COLUMNS),
+        ("t_prepare_s", pa.float64()),
+        ("t_optimise_s", pa.float64()),
+        ("t_publish_s", pa.float64()),
+        ("peak_gpu_bytes", pa.int64()),
+        ("peak_rss_bytes", pa.int64()),
+        ("device", pa.string()),
+        ("node", pa.string()),
+        ("started_at", _TIME),
+        ("finished_at", _TIME),
+        ("code_version", pa.string()),
+        ("schema_version", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """One attempt at one pair, as the scheduler saw it end.
+
+    Attributes:
+        pair_id: Of the manifest.
+        attempt: Counted from 1 in this epoch.
+        status: "ok", "error", or "quarantined" when it will not be tried again by itself.
+        stage: The last stage that ran.
+        started_at: Seconds since the epoch of Unix.
+        finished_at: Likewise.
+        category: Of the error, see ``errors``; None for "ok".
+        error_type: Class name of the error.
+        error_message: One line; cut to 2 kB in the row.
+        facts: Further columns of ``SCHEMA`` that the stages found out.
+    """
+
+    pair_id: str
+    attempt: int
+    status: Status
+    stage: str
+    started_at: float
+    finished_at: float
+    category: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _truncated(message: str | None) -> str | None:
+    return message and message.encode()[:MESSAGE_BYTES].decode(errors="ignore")
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who drives a run, and when it last said so.
+
+    Attributes:
+        token: Unique to this session of this driver.
+        epoch: Number of this session, from 1.
+        host: Name, boot and process space of the machine, so that a process id means something.
+        pid: Of the driver.
+        pid_started_at: Start of that process, since process ids are used again.
+        heartbeat_at: Seconds since the epoch of Unix.
+        running: Pairs in flight at the heartbeat.
+    """
+
+    token: str
+    epoch: int
+    host: str
+    pid: int
+    pid_started_at: float
+    heartbeat_at: float
+    running: int = 0
+
+    @classmethod
+    def mine(cls, epoch: int, now: float) -> "Lease":
+        """A new lease of this process."""
+        started = psutil.Process().create_time()
+        return cls(uuid.uuid4().hex, epoch, _host(), os.getpid(), started, now)
+
+    @classmethod
+    def read(cls, run_url: str) -> "Lease | None":
+        """The lease of a run, or None if nobody ever took or if it was given back."""
+        url = storage.join(run_url, "lease.json")
+        return cls(**json.loads(storage.read_bytes(url))) if storage.exists(url) else None
+
+    def to_bytes(self) -> bytes:
+        """JSON."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+    def is_live(self, now: float) -> bool:
+        """False once stale, or at once when its process on this very machine is gone."""
+        if now - self.heartbeat_at > STALE_S:
+            return False
+        return self.host != _host() or _is_running(self.pid, self.pid_started_at)
+
+
+def _host() -> str:
+    boot = round(psutil.boot_time())
+    namespace = Path("/proc/self/ns/pid")
+    space = os.readlink(namespace) if namespace.exists() else ""
+    return f"{socket.gethostname()} boot {boot} {space}".strip()
+
+
+def _is_running(pid: int, started_at: float) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - started_at) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Ledger:
+    """One session of one driver on one run: holds the lease, appends the rows.
+
+    Open it with ``Ledger.open``; use it as a context manager, which flushes and gives the lease back.
+    """
+
+    def __init__(self, url: str, header: Mapping[str, Any], lease: Lease) -> None:
+        self.url = url
+        self.run_id = str(header["run_id"])
+        self._fixed = {
+            "run_id": self.run_id,
+            "epoch": lease.epoch,
+            "scale": header["config"]["scale"],
+            "preset": header["config"]["preset"],
+            "fingerprint": header["fingerprint"],
+            "code_version": dfp_batch.__version__,
+            "schema_version": SCHEMA_VERSION,
+        }
+        self._lease = lease
+        self._clock: Callable[[], float] = time.time
+        self._rows: list[dict[str, Any]] = []
+        self._sequence = 0
+        self._flushed_at = self._beaten_at = self._clock()
+
+    @classmethod
+    def open(
+        cls, url: str, config: "RunConfig", pairs: Sequence[Pair], takeover: bool = False
+    ) -> "Ledger":
+        """Create the run, or go on with it.
+
+        Args:
+            url: Run directory.
+            config: What to compute; must equal that of an existing run.
+            pairs: The whole manifest; must equal that of an existing run.
+            takeover: Take the lease even from a driver that seems alive.
+
+        Raises:
+            ConfigError: if the run has another configuration or manifest; names the fields.
+            RunHeldError: if another driver is alive.
+            LedgerError: if the directory is not a run of this schema.
+        """
+        header = _create_or_compare(url, config, pairs)
+        lease = _take_lease(url, takeover)
+        # Under the lease, since a session killed between header and snapshot left none.
+        if not storage.exists(storage.join(url, "manifest.parquet")):
+            write_manifest(storage.join(url, "manifest.parquet"), pairs)
+        return cls(url, header, lease)
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def epoch(self) -> int:
+        """Number of this session, from 1."""
+        return self._lease.epoch
+
+    def append(self, record: PairRecord) -> None:
+        """Add the row of one finished attempt; on disk after ``tick`` or ``close``."""
+        self._rows.append(
+            {
+                **self._fixed,
+                **record.facts,
+                "pair_id": record.pair_id,
+                "attempt": record.attempt,
+                "status": record.status,
+                "stage": record.stage,
+                "category": record.category,
+                "error_type": record.error_type,
+                "error_message": _truncated(record.error_message),
+                "started_at": _utc(record.started_at),
+                "finished_at": _utc(record.finished_at),
+            }
+        )
+
+    def tick(self, running: int) -> None:
+        """Flush and beat when due; call it about once a second.
+
+        Raises:
+            RunHeldError: if another driver took the run over.
+            StorageAccessError: if the run can no longer be written.
+        """
+        now = self._clock()
+        if len(self._rows) >= FLUSH_ROWS or now - self._flushed_at >= FLUSH_S:
+            self._flushed_at = now
+            self._try(self.flush)
+        if now - self._beaten_at >= HEARTBEAT_S:
+            self._beaten_at = now
+            self._try(lambda: self._beat(now, running))
+
+    def flush(self) -> None:
+        """Write the rows that are not yet on disk as one new part."""
+        if not self._rows:
+            return
+        # A new number for every try: a failed write may have succeeded, and a row that is there
+        # twice reads like a row that is there once.
+        self._sequence += 1
+        part = f"part-{self.epoch:06d}-{self._sequence:06d}.parquet"
+        table = pa.Table.from_pylist(self._rows, schema=SCHEMA)
+        data = io.BytesIO()
+        pq.write_table(table, data, compression="zstd")
+        if not storage.create_bytes(storage.join(self.url, "results", part), data.getvalue()):
+            raise LedgerError(f"{self.url}: results/{part} exists already; is there another driver?")
+        self._rows.clear()
+
+    def close(self) -> None:
+        """Flush and give the lease back."""
+        self.flush()
+        if self._holds_lease():
+            storage.delete(storage.join(self.url, "lease.json"))
+
+    def _try(self, write: Callable[[], None]) -> None:
+        """A store that is down for a moment costs nothing: the next tick writes again."""
+        try:
+            write()
+        except StorageAccessError:
+            raise
+        except StorageError:
+            return
+
+    def _beat(self, now: float, running: int) -> None:
+        if not self._holds_lease():
+            raise RunHeldError(f"{self.url}: another driver has taken this run over")
+        self._lease = Lease(**{**asdict(self._lease), "heartbeat_at": now, "running": running})
+        storage.write_bytes(storage.join(self.url, "lease.json"), self._lease.to_bytes())
+
+    def _holds_lease(self) -> bool:
+        current = Lease.read(self.url)
+        return current is not None and current.token == self._lease.token
+
+
+def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> dict[str, Any]:
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": uuid.uuid4().hex,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": config.fingerprint,
+        "config": config.values(),
+        "manifest_sha256": manifest_sha256(pairs),
+        "pairs": len(pairs),
+        "versions": _versions(),
+    }
+    target = storage.join(url, "run.json")
+    if storage.create_bytes(target, json.dumps(header, indent=1).encode()):
+        return header
+    existing = read_header(url)
+    changed = differences(existing["config"], header["config"])
+    if existing["manifest_sha256"] != header["manifest_sha256"]:
+        changed.append(f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs")
+    if changed:
+        raise ConfigError(
+            f"{url} holds a run with another configuration: {'; '.join(changed)}. "
+            "Use the same settings to resume it, or another --output for a new run"
+        )
+    return existing
+
+
+def _versions() -> dict[str, str]:
+    packages = ("dfp-batch", "torch", "ray", "opencv-python-headless", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """One ``path: old -> new`` for every value that differs."""
+    paths = sorted({*before, *after})
+    return [
+        f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}"
+        for path in paths
+        if before.get(path) != after.get(path)
+    ]
+
+
+def _take_lease(url: str, takeover: bool) -> Lease:
+    now = time.time()
+    holder = Lease.read(url)
+    if holder is not None and holder.is_live(now) and not takeover:
+        raise RunHeldError(
+            f"{url} is driven by process {holder.pid} on {holder.host.split()[0]}, heartbeat "
+            f"{now - holder.heartbeat_at:.0f} s ago; wait for it, or force with --takeover"
+        )
+    lease = Lease.mine(1 + max(last_epoch(url), holder.epoch if holder else 0), now)
+    target = storage.join(url, "lease.json")
+    if holder is not None:
+        storage.write_bytes(target, lease.to_bytes())
+    elif not storage.create_bytes(target, lease.to_bytes()):
+        raise RunHeldError(f"{url}: another driver took this run a moment ago")
+    return lease
+
+
+def read_header(url: str) -> dict[str, Any]:
+    """Content of run.json.
+
+    Raises:
+        ConfigError: if there is none.
+        LedgerError: if it is of another schema version.
+    """
+    target = storage.join(url, "run.json")
+    if not storage.exists(target):
+        raise ConfigError(f"{url} is not a run directory: it has no run.json")
+    header: dict[str, Any] = json.loads(storage.read_bytes(target))
+    if header.get("schema_version") != SCHEMA_VERSION:
+        raise LedgerError(
+            f"{url} has schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}; "
+            "use the version of dfp-batch that wrote it"
+        )
+    return header
+
+
+def last_epoch(url: str) -> int:
+    """Highest epoch that left rows, 0 if none did."""
+    parts = storage.list_files(storage.join(url, "results"), ".parquet")
+    return max((int(part.rsplit("/", 1)[-1].split("-")[1]) for part in parts), default=0)
+
+
+def read_attempts(url: str) -> pa.Table:
+    """All rows of all attempts, ``SCHEMA``, in the order they were written."""
+    parts = storage.list_files(storage.join(url, "results"), ".parquet")
+    tables = [_conform(pq.read_table(io.BytesIO(storage.read_bytes(part)))) for part in parts]
+    return pa.concat_tables([SCHEMA.empty_table(), *tables])
+
+
+def _conform(table: pa.Table) -> pa.Table:
+    """Rows of an older or newer code version: absent columns are null, unknown ones dropped."""
+    columns = [
+        table[column.name].cast(column.type)
+        if column.name in table.column_names
+        else pa.nulls(table.num_rows, column.type)
+        for column in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def visible(attempts: pa.Table) -> pa.Table:
+    """One row per pair by the reading rule of this module, ordered by pair_id."""
+    is_ok = pc.equal(attempts["status"], "ok")
+    sign = pc.if_else(is_ok, 1, -1)
+    keyed = (
+        attempts.append_column("_rank", pc.if_else(is_ok, 0, 1))
+        .append_column("_epoch", pc.multiply(attempts["epoch"], sign))
+        .append_column("_attempt", pc.multiply(attempts["attempt"], sign))
+        .sort_by([(name, "ascending") for name in ("pair_id", "_rank", "_epoch", "_attempt")])
+    )
+    ids = keyed["pair_id"].to_numpy()
+    is_first = np.ones(len(ids), dtype=bool)
+    is_first[1:] = ids[1:] != ids[:-1]
+    return keyed.filter(pa.array(is_first)).select(SCHEMA.names)
+
+
+def deaths(attempts: pa.Table) -> dict[str, int]:
+    """How often each pair's process died, over all sessions; pairs without a death are absent."""
+    crashed = attempts.filter(pc.equal(attempts["category"], "crash")).select(
+        ["pair_id", "epoch", "attempt"]
+    )
+    counted = crashed.group_by(["pair_id", "epoch", "attempt"]).aggregate([])
+    totals = counted.group_by("pair_id").aggregate([("pair_id", "count")])
+    return dict(
+        zip(totals["pair_id"].to_pylist(), totals["pair_id_count"].to_pylist(), strict=True)
+    )

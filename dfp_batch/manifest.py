@@ -1,0 +1,385 @@
+"""The manifest: one row per pair or stack, checked as a whole before anything runs.
+
+Parquet, in one of two forms; other columns are ignored and relative URLs start at the manifest.
+
+==================  ============  ==========================================================
+Column              Type          Meaning
+==================  ============  ==========================================================
+pair_id             string        Unique; names the output folder.
+sources             list<string>  URLs of the N >= 2 sources, each focused at another depth.
+reference           string        Optional: URL of the all-in-focus truth, for metrics only.
+reference_sources   list<string>  Optional: URLs of exactly two sharp sources, for metrics only.
+==================  ============  ==========================================================
+
+The short form has ``foreground`` and ``background`` (string) in place of ``sources``. There
+``pair_id`` may be missing: the id is then the foreground's file name without its extension and
+without a final ``_A`` or ``-A``.
+"""
+
+import hashlib
+import json
+import posixpath
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from string import ascii_uppercase
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from natsort import natsorted
+
+from dfp_batch.errors import ConfigError, ManifestError, ObjectMissingError
+from dfp_batch.storage import absolute_url, join, list_folder, read_bytes, write_bytes
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("sources", pa.list_(pa.string()), nullable=False),
+        pa.field("reference", pa.string()),
+        pa.field("reference_sources", pa.list_(pa.string())),
+    ]
+)
+_TEXT_COLUMNS = ("pair_id", "foreground", "background", "reference")
+_LIST_COLUMNS = ("sources", "reference_sources")
+_BUILD = "`dfp-batch manifest DIR` builds one"
+_SHOWN = 10
+_LONGEST_NAME_BYTES = 200
+_MIN_SOURCES = 2
+_REFERENCE_SOURCES = 2
+_IMAGE = re.compile(r".+\.(jpe?g|png|tiff?|webp)", re.IGNORECASE)
+_MEMBER = re.compile(r"(?P<name>.+)_(?P<letter>[A-Za-z])")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One item of work: N sources of one scene.
+
+    Attributes:
+        pair_id: Unique in the manifest.
+        sources: Absolute URLs of the N >= 2 sources.
+        reference: Absolute URL of the truth; used for metrics only.
+        reference_sources: Absolute URLs of two sharp sources; used for metrics only.
+    """
+
+    pair_id: str
+    sources: tuple[str, ...]
+    reference: str | None = None
+    reference_sources: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row as the file holds it: anything may be null."""
+
+    pair_id: str | None
+    sources: list[str | None] | None
+    reference: str | None = None
+    reference_sources: list[str | None] | None = None
+
+
+def read_manifest(url: str) -> list[Pair]:
+    """Read and check a whole manifest.
+
+    Args:
+        url: URL or path of the Parquet file.
+
+    Returns:
+        The pairs in the order of the rows, with absolute URLs.
+
+    Raises:
+        ManifestError: Names every problem that was found, the first ten in words.
+        StorageError: The store failed.
+    """
+    table = _read_table(url)
+    pairs: list[Pair] = []
+    problems: list[str] = []
+    first_row: dict[str, int] = {}
+    for number, row in enumerate(_rows(table)):
+        pair, wrong = _checked(row, url)
+        first = first_row.setdefault(pair.pair_id, number)
+        if first != number and pair.pair_id:
+            wrong.append(f"the same pair_id as row {first}; each pair needs its own")
+        problems += [f"manifest row {number} (pair_id {row.pair_id!r}): {text}" for text in wrong]
+        pairs.append(pair)
+    if problems:
+        _refuse(url, problems)
+    return pairs
+
+
+def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
+    """Write a normalised manifest: four columns with an explicit schema.
+
+    Raises:
+        StorageError: The store failed.
+    """
+    rows = [
+        {
+            "pair_id": pair.pair_id,
+            "sources": pair.sources,
+            "reference": pair.reference,
+            "reference_sources": pair.reference_sources,
+        }
+        for pair in pairs
+    ]
+    buffer = BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), buffer)
+    write_bytes(url, buffer.getvalue())
+
+
+def manifest_sha256(pairs: Iterable[Pair]) -> str:
+    """Hash the content; the order of the rows does not count, the order of sources does."""
+    digest = hashlib.sha256()
+    for pair in sorted(pairs, key=lambda pair: pair.pair_id):
+        row = [pair.pair_id, pair.sources, pair.reference, pair.reference_sources]
+        digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def folder_name(pair_id: str) -> str:
+    """Percent-encode an id to one folder name; two ids never share a name."""
+    return quote(pair_id, safe=" -_.+@=,")
+
+
+def build_manifest(directory: str) -> tuple[list[Pair], list[str]]:
+    """Pair the images of a folder.
+
+    Pairs are ``<name>_A.*`` with ``<name>_B.*`` (and ``_C``, ``_D``...) directly in the folder, or
+    all images of one subfolder in natural order (1, 2, 10). Both may be mixed. Files that are not
+    JPEG, PNG, TIFF or WebP by name are left out, and so is what starts with a dot.
+
+    Args:
+        directory: URL or path.
+
+    Returns:
+        The pairs in natural order of their ids, with absolute URLs; and for each file or subfolder
+        that is in no pair a line with the reason.
+
+    Raises:
+        ManifestError: Nothing could be paired.
+        StorageError: The store failed.
+    """
+    root = absolute_url(directory)
+    files, folders = (list(filter(_is_visible, names)) for names in list_folder(root))
+    pairs, left_out = _lettered_pairs(root, list(filter(_IMAGE.fullmatch, files)))
+    taken = {pair.pair_id for pair in pairs}
+    for folder in natsorted(folders):
+        stack, reason = _stack(root, folder, taken)
+        pairs += [stack] if stack else []
+        left_out += [f"{folder}/: {reason}"] if reason else []
+    if not pairs:
+        _refuse_empty(root, left_out)
+    return natsorted(pairs, key=lambda pair: pair.pair_id), left_out
+
+
+# Reading
+
+
+def _read_table(url: str) -> pa.Table:
+    """Read the known columns, with at least one row and of the right types."""
+    try:
+        file = pq.ParquetFile(BytesIO(read_bytes(url)))
+        names = file.schema_arrow.names
+        table = file.read([name for name in (*_TEXT_COLUMNS, *_LIST_COLUMNS) if name in names])
+    except ObjectMissingError as error:
+        raise ManifestError(f"{error}; expected a Parquet manifest, {_BUILD}") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"{url}: is not a whole Parquet file ({reason}); {_BUILD}") from error
+    problems = _column_problems(names) or _type_problems(table.schema)
+    if not problems and not table.num_rows:
+        problems = [f"holds 0 rows, expected at least one pair; {_BUILD}"]
+    if problems:
+        _refuse(url, problems)
+    return table
+
+
+def _column_problems(names: Sequence[str]) -> list[str]:
+    short = {"foreground", "background"} <= set(names)
+    if short or {"pair_id", "sources"} <= set(names):
+        return []
+    found = ", ".join(names) or "none"
+    return [f"columns must be pair_id and sources, or foreground and background; found {found}"]
+
+
+def _type_problems(schema: pa.Schema) -> list[str]:
+    problems = []
+    for field in schema:
+        is_list = field.name in _LIST_COLUMNS
+        if not (_is_text_list(field.type) if is_list else _is_text(field.type)):
+            expected = "list<string>" if is_list else "string"
+            problems.append(f"column {field.name!r} must be {expected}, found {field.type}")
+    return problems
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Accept every Arrow type of strings, and a column of nulls alone."""
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return pa.types.is_null(kind) or any(check(kind) for check in checks)
+
+
+def _is_text_list(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    is_list = any(check(kind) for check in checks)
+    return pa.types.is_null(kind) or (is_list and _is_text(kind.value_type))
+
+
+def _rows(table: pa.Table) -> Iterator[_Row]:
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    nothing = [None] * table.num_rows
+    sources = columns.get("sources") or _couples(columns)
+    ids = columns.get("pair_id") or [_id_of(couple[0]) for couple in sources]
+    references = columns.get("reference", nothing)
+    reference_sources = columns.get("reference_sources", nothing)
+    for row in zip(ids, sources, references, reference_sources, strict=True):
+        yield _Row(*row)
+
+
+def _couples(columns: dict[str, list[Any]]) -> list[list[str | None]]:
+    return [list(row) for row in zip(columns["foreground"], columns["background"], strict=True)]
+
+
+def _id_of(foreground: str | None) -> str | None:
+    """The file name without extension and without a final ``_A`` or ``-A``."""
+    if foreground is None:
+        return None
+    stem = posixpath.splitext(posixpath.basename(foreground))[0]
+    return re.sub(r"(?<=.)[_-][Aa]$", "", stem)
+
+
+# Checking
+
+
+def _checked(row: _Row, base: str) -> tuple[Pair, list[str]]:
+    """Resolve one row; what is wrong with it, in words."""
+    wrong = _id_problems(row.pair_id)
+    sources = _resolved("sources", row.sources, base, wrong)
+    wrong += _source_problems(sources) if row.sources is not None else []
+    reference = None
+    if row.reference is not None:
+        reference = _resolved("reference", [row.reference], base, wrong)[0]
+    reference_sources = None
+    if row.reference_sources is not None:
+        reference_sources = _resolved("reference_sources", row.reference_sources, base, wrong)
+        wrong += _reference_problems(reference_sources)
+    return Pair(row.pair_id or "", sources, reference, reference_sources), wrong
+
+
+def _resolved(
+    column: str, urls: Sequence[str | None] | None, base: str, wrong: list[str]
+) -> tuple[str, ...]:
+    """Make URLs absolute; adds to ``wrong`` and keeps an empty text for what cannot be used."""
+    if urls is None:
+        wrong.append(f"{column} is null, expected a list of URLs")
+        return ()
+    resolved = []
+    for url in urls:
+        try:
+            resolved.append(absolute_url(url or "", base))
+        except ConfigError as error:
+            wrong.append(f"{column}: {'URL is null' if url is None else error}")
+            resolved.append("")
+    return tuple(resolved)
+
+
+def _id_problems(pair_id: str | None) -> list[str]:
+    if pair_id is None:
+        return ["pair_id is null"]
+    if pair_id in ("", ".", ".."):
+        return [f"pair_id must be usable as a folder name, got {pair_id!r}"]
+    if any(unicodedata.category(character) == "Cc" for character in pair_id):
+        return ["pair_id must not hold control characters"]
+    length = len(folder_name(pair_id))
+    if length > _LONGEST_NAME_BYTES:
+        return [f"pair_id must be at most {_LONGEST_NAME_BYTES} bytes percent-encoded, is {length}"]
+    return []
+
+
+def _source_problems(sources: Sequence[str]) -> list[str]:
+    problems = []
+    if len(sources) < _MIN_SOURCES:
+        urls = "1 URL" if len(sources) == 1 else f"{len(sources)} URLs"
+        problems.append(f"sources holds {urls}, at least {_MIN_SOURCES} are needed")
+    repeated = {url for url in sources if url and sources.count(url) > 1} if sources else set()
+    return problems + [f"sources holds {url} twice" for url in sorted(repeated)]
+
+
+def _reference_problems(urls: Sequence[str]) -> list[str]:
+    if len(urls) == _REFERENCE_SOURCES:
+        return []
+    return [f"reference_sources must be exactly {_REFERENCE_SOURCES} URLs, got {len(urls)}"]
+
+
+def _refuse(url: str, problems: list[str]) -> NoReturn:
+    more = len(problems) - _SHOWN
+    shown = problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+    raise ManifestError(f"{url}: {'; '.join(shown)}")
+
+
+# Building
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".")
+
+
+def _lettered_pairs(root: str, images: list[str]) -> tuple[list[Pair], list[str]]:
+    """Pairs from ``<name>_A.*`` and ``<name>_B.*``; reasons for all other images."""
+    pairs, left_out = [], []
+    groups: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for image in natsorted(images):
+        member = _MEMBER.fullmatch(posixpath.splitext(image)[0])
+        if member:
+            groups[member["name"]][member["letter"].upper()].append(image)
+        else:
+            left_out.append(f"{image}: the name does not end in _A, _B...")
+    for name, members in groups.items():
+        reason = _group_problem(name, members)
+        if reason:
+            left_out.append(f"{', '.join(_members(members))}: {reason}")
+        else:
+            pairs.append(Pair(name, tuple(join(root, image) for image in _members(members))))
+    return pairs, left_out
+
+
+def _members(members: dict[str, list[str]]) -> list[str]:
+    return [image for letter in sorted(members) for image in members[letter]]
+
+
+def _group_problem(name: str, members: dict[str, list[str]]) -> str | None:
+    """Say why the images of one name are no pair: a letter is missing, or is there twice."""
+    last = max("B", *members)
+    letters = ascii_uppercase[: ascii_uppercase.index(last) + 1]
+    missing = [f"{name}_{letter}.*" for letter in letters if letter not in members]
+    if missing:
+        return f"no partner {', '.join(missing)}"
+    twice = [letter for letter in letters if len(members[letter]) > 1]
+    if twice:
+        return f"{len(members[twice[0]])} files are {name}_{twice[0]}, keep one"
+    return next(iter(_id_problems(name)), None)
+
+
+def _stack(root: str, folder: str, taken: set[str]) -> tuple[Pair | None, str | None]:
+    """The stack in one subfolder, or the reason why it is none."""
+    files, _ = list_folder(join(root, folder))
+    images = natsorted(name for name in files if _is_visible(name) and _IMAGE.fullmatch(name))
+    if len(images) < _MIN_SOURCES:
+        count = "1 image" if len(images) == 1 else f"{len(images)} images"
+        return None, f"holds {count}, at least {_MIN_SOURCES} are needed"
+    if folder in taken:
+        return None, f"pair_id {folder!r} is taken by {folder}_A.*, rename one"
+    problems = _id_problems(folder)
+    if problems:
+        return None, problems[0]
+    return Pair(folder, tuple(join(root, folder, image) for image in images)), None
+
+
+def _refuse_empty(root: str, left_out: list[str]) -> NoReturn:
+    expected = "expected <name>_A.jpg with <name>_B.jpg..., or one subfolder of images per stack"
+    _refuse(root, [f"holds no pair; {expected}", *left_out])

@@ -1,0 +1,336 @@
+"""The only file that opens a URL: local files, object stores, memory.
+
+A file is whole or absent. What the stores raise becomes one line and one of three errors:
+nothing is there, no access, or try again (see :mod:`dfp_batch.errors`). Credentials and endpoints
+come from the environment of each driver, never from a URL.
+"""
+
+import errno
+import os
+import posixpath
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import fsspec
+
+from dfp_batch.errors import ConfigError, ObjectMissingError, StorageAccessError, StorageError
+
+_DRIVERS = {
+    "file": "fsspec",
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "memory": "fsspec",
+}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {
+        "use_listings_cache": False,  # the default misses the files of other writers
+        "config_kwargs": {
+            "retries": {"total_max_attempts": 3, "mode": "standard"},
+            "read_timeout": 60,
+            "connect_timeout": 10,
+        },
+    },
+    "gs": {"use_listings_cache": False},
+    "gcs": {"use_listings_cache": False},
+    "az": {"use_listings_cache": False},
+    "abfs": {"use_listings_cache": False},
+}
+# Drivers' own roots of errors; looked up only when the driver is loaded.
+_DRIVER_ERRORS = (
+    ("aiohttp", "ClientError"),
+    ("azure.core.exceptions", "AzureError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+)
+_ACCESS_ERRORS = {
+    "ClientAuthenticationError",
+    "CredentialRetrievalError",
+    "DefaultCredentialsError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "RefreshError",
+    "TokenRetrievalError",
+}
+_FULL_DISK = {errno.EDQUOT, errno.ENOSPC, errno.EROFS}
+_WRONG_PLACE = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_READING = {"read", "list"}
+
+
+def absolute_url(url: str, base: str | None = None) -> str:
+    """Resolve a URL or path, relative to the folder that holds ``base``.
+
+    ``file://`` URLs are taken literally: ``%20`` in one is not a space.
+
+    Args:
+        url: URL of an allowed protocol, or a local path.
+        base: URL or path of a file, e.g. the manifest; the working directory when absent.
+
+    Returns:
+        An absolute plain path for a local file, else a URL with its protocol.
+
+    Raises:
+        ConfigError: Empty, a protocol that is not allowed, or a URL with credentials in it.
+    """
+    if not url:
+        raise ConfigError("URL is empty, expected a path or a URL")
+    protocol, path = _split(url)
+    if protocol != "file":
+        return f"{protocol}://{path}"
+    if base is None or os.path.isabs(path):
+        return os.path.abspath(path)
+    return _beside(base, path)
+
+
+def join(url: str, *parts: str) -> str:
+    """Append path parts to the URL of a folder."""
+    return "/".join([url.rstrip("/"), *parts])
+
+
+def exists(url: str) -> bool:
+    """Say whether a file or folder is there.
+
+    Raises:
+        StorageError: The store failed, or the bucket does not exist.
+    """
+    with suppress(ObjectMissingError), _translated("read", url):
+        fs, path = _open(url)
+        fs.info(path)
+        return True
+    return False
+
+
+def read_bytes(url: str) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        ObjectMissingError: Nothing is there.
+        StorageError: The store failed.
+    """
+    with _translated("read", url):
+        fs, path = _open(url)
+        data: bytes = fs.cat_file(path)
+        return data
+
+
+def write_bytes(url: str, data: bytes) -> None:
+    """Write a file, whole or absent, over what was there; makes missing local folders.
+
+    Raises:
+        StorageError: The store failed, or holds another number of bytes afterwards.
+    """
+    with _translated("write", url):
+        fs, path = _open(url)
+        if _is_local(url):
+            _write_local(path, data)
+        else:
+            fs.pipe_file(path, data)
+        size = fs.info(path)["size"]
+    if size != len(data):
+        raise StorageError(f"{url}: wrote {len(data)} bytes but the store holds {size}; try again")
+
+
+def create_bytes(url: str, data: bytes) -> bool:
+    """Write a file only if nothing is there; of several writers exactly one succeeds.
+
+    After a lost answer a store may refuse its own retry: on ``False``, look who wrote it.
+
+    Returns:
+        True if this call created the file, False if something was there.
+
+    Raises:
+        StorageError: The store failed.
+    """
+    with _translated("write", url):
+        fs, path = _open(url)
+        if _is_local(url):
+            return _create_local(path, data)
+        with suppress(FileExistsError):
+            fs.pipe_file(path, data, mode="create")
+            return True
+    return False
+
+
+def list_files(url: str, suffix: str = "") -> list[str]:
+    """List the files directly in a folder whose name ends in ``suffix``, sorted by name.
+
+    Returns:
+        Their URLs; empty if the folder does not exist.
+
+    Raises:
+        StorageError: The store failed, or the bucket does not exist.
+    """
+    files, _ = list_folder(url)
+    return [join(url, name) for name in files if name.endswith(suffix)]
+
+
+def list_folder(url: str) -> tuple[list[str], list[str]]:
+    """List a folder: the names of its files and of its subfolders, sorted.
+
+    Returns:
+        Two lists of names, both empty if the folder does not exist.
+
+    Raises:
+        StorageError: The store failed, or the bucket does not exist.
+    """
+    entries = _entries(url)
+    files = sorted(name for name, kind in entries.items() if kind != "directory")
+    folders = sorted(name for name, kind in entries.items() if kind == "directory")
+    return files, folders
+
+
+def delete(url: str) -> None:
+    """Delete one file; nothing there is fine.
+
+    Raises:
+        StorageError: The store failed.
+    """
+    with _translated("delete", url), suppress(FileNotFoundError):
+        fs, path = _open(url)
+        fs.rm_file(path)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Cut into protocol and path, and refuse what must not be opened."""
+    head, mark, rest = url.partition("://")
+    if not mark or "/" in head:
+        return "file", url
+    protocol = head.lower()
+    if _has_credentials(protocol, rest):
+        place = f"{protocol}://***@{rest.rpartition('@')[2]}"
+        raise ConfigError(f"{place}: URLs must not hold credentials; set them in the environment")
+    if protocol not in _DRIVERS:
+        allowed = ", ".join(_DRIVERS)
+        raise ConfigError(f"{url}: protocol must be one of {allowed}, got {head!r}")
+    return protocol, rest
+
+
+def _has_credentials(protocol: str, rest: str) -> bool:
+    """Find ``user:password@``; a secret may hold a slash, ``container@account`` is no secret."""
+    authority = rest.partition("/")[0]
+    if protocol == "file" or authority.startswith("arn:"):
+        return False
+    if ":" in authority:
+        return "@" in rest
+    return "@" in authority and protocol not in {"az", "abfs"}
+
+
+def _is_local(url: str) -> bool:
+    return _split(url)[0] == "file"
+
+
+def _beside(base: str, path: str) -> str:
+    """Resolve a relative path in the folder that holds ``base``; a bucket is never left."""
+    protocol, place = _split(base)
+    if protocol == "file":
+        return os.path.abspath(os.path.join(os.path.dirname(place), path))
+    bucket, _, key = place.partition("/")
+    rooted = posixpath.normpath(posixpath.join("/", posixpath.dirname(key), path))
+    return f"{protocol}://{bucket}{rooted}"
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """Make the filesystem of a URL in this process, and the path within it."""
+    protocol, path = _split(url)
+    try:
+        fs = fsspec.filesystem(protocol, **_OPTIONS.get(protocol, {}))
+    except ImportError as error:
+        driver = _DRIVERS[protocol]
+        raise ConfigError(
+            f"{url}: {protocol}:// needs the package {driver}; pip install {driver}"
+        ) from error
+    if protocol == "file":
+        return fs, os.path.abspath(path)
+    return fs, fs._strip_protocol(f"{protocol}://{path}")
+
+
+def _entries(url: str) -> dict[str, str]:
+    """Name and type of what a folder holds; a file listed as its own content is left out."""
+    with suppress(ObjectMissingError), _translated("list", url):
+        fs, path = _open(url)
+        found = {entry["name"].rstrip("/"): entry["type"] for entry in fs.ls(path, detail=True)}
+        own = path.rstrip("/")
+        return {posixpath.basename(name): kind for name, kind in found.items() if name != own}
+    return {}
+
+
+def _write_local(path: str, data: bytes) -> None:
+    with _temporary(path, data) as temporary:
+        os.replace(temporary, path)
+
+
+def _create_local(path: str, data: bytes) -> bool:
+    with _temporary(path, data) as temporary, suppress(FileExistsError):
+        os.link(temporary, path)
+        return True
+    return False
+
+
+@contextmanager
+def _temporary(path: str, data: bytes) -> Iterator[str]:
+    """Write to a name of its own in the same folder; gone afterwards unless renamed."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".dfp-{uuid.uuid4().hex}.part")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+@contextmanager
+def _translated(action: str, url: str) -> Iterator[None]:
+    """Turn what the stores raise into our errors: ``<url>: cannot <action>: <reason>``."""
+    try:
+        yield
+    except _store_errors() as error:
+        error_class = _error_class(error, action)
+        raise error_class(f"{url}: cannot {action}: {_reason(error)}") from error
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    loaded = [(sys.modules[name], root) for name, root in _DRIVER_ERRORS if name in sys.modules]
+    return (OSError, *(getattr(module, root) for module, root in loaded))
+
+
+def _error_class(error: Exception, action: str) -> type[StorageError]:
+    if _is_access(error):
+        return StorageAccessError
+    if not isinstance(error, _WRONG_PLACE):
+        return StorageError
+    # A write makes its own file and folders: what it misses is the bucket or a usable path.
+    return ObjectMissingError if action in _READING else StorageAccessError
+
+
+def _is_access(error: Exception) -> bool:
+    full = isinstance(error, OSError) and error.errno in _FULL_DISK
+    denied = isinstance(error, PermissionError) or type(error).__name__ in _ACCESS_ERRORS
+    return full or denied or _is_bucket_missing(error)
+
+
+def _is_bucket_missing(error: Exception) -> bool:
+    """S3 says so only in the cause of s3fs's FileNotFoundError."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return isinstance(response, dict) and response.get("Error", {}).get("Code") == "NoSuchBucket"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "the bucket does not exist" if _is_bucket_missing(error) else "nothing is there"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file stands where a folder is expected"
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split()) or type(error).__name__

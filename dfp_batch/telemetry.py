@@ -1,0 +1,237 @@
+"""What people see of a run: live counts, the status read from the ledger, the closing table."""
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from dfp_batch import storage
+from dfp_batch.ledger import Lease, PairRecord, read_attempts, read_header, visible
+
+SHOWN_ROWS, SHOWN_ERRORS = 20, 5
+LINE_EVERY_S = 10.0
+
+
+@dataclass
+class Counts:
+    """Pairs of a run as the driver sees them now.
+
+    Attributes:
+        total: Asked for.
+        ok: Done, in this and earlier sessions.
+        failed: Ended without a result in this session.
+        running: In flight.
+    """
+
+    total: int
+    ok: int = 0
+    failed: int = 0
+    running: int = 0
+
+    def __post_init__(self) -> None:
+        self._failed_ids: set[str] = set()
+
+    def note(self, record: PairRecord) -> None:
+        """Count an attempt; a pair that fails and succeeds later counts once, as done."""
+        if record.status == "ok":
+            self.ok += 1
+            self._failed_ids.discard(record.pair_id)
+        else:
+            self._failed_ids.add(record.pair_id)
+        self.failed = len(self._failed_ids)
+
+
+class LiveProgress:
+    """A progress bar on a terminal, a line every ten seconds in a log file."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next_line = 0.0
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> "LiveProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def moved(self, counts: Counts) -> None:
+        """Show the counts."""
+        text = f"{counts.ok} done, {counts.failed} failed, {counts.running} running"
+        completed = counts.ok + counts.failed
+        self._bar.update(self._task, description=text, completed=completed, total=counts.total)
+        now = time.monotonic()
+        if not self._console.is_terminal and now >= self._next_line:
+            self._next_line = now + LINE_EVERY_S
+            eta = self._bar.tasks[0].time_remaining
+            left = "" if eta is None else f", about {eta:.0f} s left"
+            self._console.print(f"{text} of {counts.total}{left}")
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run as its ledger tells it.
+
+    Attributes:
+        run: URL.
+        total: Pairs of the manifest.
+        ok: Pairs with a result.
+        failed: Pairs whose last attempt failed; the next submit tries them again.
+        quarantined: Pairs whose process died twice; left alone unless asked for.
+        pending: Pairs without any row.
+        running: In flight at the last heartbeat of a live driver.
+        driver: Host and process of a live driver, or None.
+        by_category: Failed and quarantined pairs by category of their error.
+        pairs_per_minute: Finished in the last session, or None before the second.
+        eta_s: Until the pending ones are done at that rate, or None.
+        last_errors: The newest first: pair_id, category, message.
+    """
+
+    run: str
+    total: int
+    ok: int
+    failed: int
+    quarantined: int
+    pending: int
+    running: int
+    driver: str | None
+    by_category: dict[str, int]
+    pairs_per_minute: float | None
+    eta_s: float | None
+    last_errors: list[dict[str, str]]
+
+    @classmethod
+    def read(cls, url: str) -> "RunStatus":
+        """Status of the run at ``url``.
+
+        Raises:
+            ConfigError: if there is no run.
+        """
+        total = int(read_header(url)["pairs"])
+        attempts = read_attempts(url)
+        rows = visible(attempts)
+        states = Counter(rows["status"].to_pylist())
+        bad = rows.filter(pc.not_equal(rows["status"], "ok")).sort_by([("finished_at", "descending")])
+        pending = total - rows.num_rows
+        rate = _pairs_per_minute(attempts)
+        lease = Lease.read(url)
+        live = lease if lease is not None and lease.is_live(time.time()) else None
+        return cls(
+            run=url,
+            total=total,
+            ok=states["ok"],
+            failed=states["error"],
+            quarantined=states["quarantined"],
+            pending=pending,
+            running=live.running if live else 0,
+            driver=f"process {live.pid} on {live.host.split()[0]}" if live else None,
+            by_category=dict(Counter(bad["category"].to_pylist())),
+            pairs_per_minute=rate,
+            eta_s=pending / rate * 60 if rate and pending else None,
+            last_errors=_errors(bad, SHOWN_ERRORS),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json`` and summary.json."""
+        return asdict(self)
+
+
+def _errors(bad: pa.Table, count: int) -> list[dict[str, str]]:
+    columns = ["pair_id", "category", "error_message"]
+    rows: list[dict[str, str]] = bad.slice(0, count).select(columns).to_pylist()
+    return rows
+
+
+def _pairs_per_minute(attempts: pa.Table) -> float | None:
+    if attempts.num_rows == 0:
+        return None
+    last = attempts.filter(pc.equal(attempts["epoch"], pc.max(attempts["epoch"])))
+    span = pc.max(last["finished_at"]).as_py() - pc.min(last["started_at"]).as_py()
+    finished = visible(last).num_rows
+    return finished / span.total_seconds() * 60 if span.total_seconds() > 0 else None
+
+
+def results(url: str) -> pa.Table:
+    """One visible row per pair, in the order of the manifest.
+
+    Raises:
+        ConfigError: if there is no run.
+    """
+    read_header(url)
+    rows = visible(read_attempts(url))
+    snapshot = storage.read_bytes(storage.join(url, "manifest.parquet"))
+    ids = pq.read_table(pa.BufferReader(snapshot), columns=["pair_id"])["pair_id"]
+    order = pc.index_in(ids, value_set=rows["pair_id"].combine_chunks())
+    return rows.take(order.combine_chunks().drop_null())
+
+
+def print_status(console: Console, status: RunStatus) -> None:
+    """The status for people."""
+    console.print(f"run      {status.run}", soft_wrap=True, highlight=False)
+    console.print(
+        f"pairs    {status.ok} done, {status.failed} failed, {status.quarantined} quarantined, "
+        f"{status.pending} pending of {status.total}"
+    )
+    console.print(f"driver   {status.driver or 'none'}, {status.running} running")
+    if status.pairs_per_minute:
+        eta = f", about {status.eta_s:.0f} s left" if status.eta_s else ""
+        console.print(f"rate     {status.pairs_per_minute:.1f} pairs per minute{eta}")
+    for category, count in sorted(status.by_category.items()):
+        console.print(f"errors   {count} {category}")
+    for error in status.last_errors:
+        text = f"{error['pair_id']} ({error['category']}): {error['error_message']}"
+        console.print(f"         {text}", soft_wrap=True, highlight=False, markup=False)
+
+
+def print_results(console: Console, rows: pa.Table, limit: int = SHOWN_ROWS) -> None:
+    """A table of the first rows: what came out, and whether it beats the floor."""
+    table = Table(title=None if rows.num_rows <= limit else f"first {limit} of {rows.num_rows}")
+    table.add_column("pair", overflow="fold")
+    table.add_column("status")
+    headings = ("size", "PSNR dB", "floor", "SSIM", "floor", "MG", "floor", "iter.", "s")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows.slice(0, limit).to_pylist():
+        table.add_row(row["pair_id"], row["status"], *_cells(row))
+    console.print(table)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    size = f"{row['width_px']}x{row['height_px']}" if row["width_px"] else "-"
+    seconds = sum(row[f"t_{stage}_s"] or 0 for stage in ("prepare", "optimise", "publish"))
+    iterations = "-" if row["iterations"] is None else str(row["iterations"])
+    metrics = [
+        _number(row[f"{prefix}{name}"], digits)
+        for name, digits in (("psnr_db", 2), ("ssim", 4), ("mg", 2))
+        for prefix in ("", "floor_")
+    ]
+    return [size, *metrics, iterations, f"{seconds:.1f}"]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

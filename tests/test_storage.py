@@ -1,0 +1,314 @@
+import errno
+import os
+import sys
+import threading
+import uuid
+
+import fsspec
+import pytest
+import s3fs
+
+from dfp_batch import storage
+from dfp_batch.errors import ConfigError, ObjectMissingError, StorageAccessError, StorageError
+from dfp_batch.storage import (
+    absolute_url,
+    create_bytes,
+    delete,
+    exists,
+    join,
+    list_files,
+    list_folder,
+    read_bytes,
+    write_bytes,
+)
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def folder(request, tmp_path):
+    """URL of an empty folder in each kind of store."""
+    if request.param == "file":
+        return str(tmp_path / "run")
+    name = uuid.uuid4().hex
+    if request.param == "memory":
+        return f"memory://{name}"
+    return f"{request.getfixturevalue('s3_url')}/{name}"
+
+
+@pytest.fixture
+def fresh_s3(s3_url, monkeypatch):
+    """Let a test change the environment that S3 filesystems are made from."""
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield monkeypatch
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def text_of(error) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"pixels", bytes(300_000)])
+def test_what_was_written_is_read(folder, data):
+    write_bytes(join(folder, "deep", "er", "a b#1%20é.png"), data)
+    assert read_bytes(join(folder, "deep", "er", "a b#1%20é.png")) == data
+
+
+def test_writing_again_replaces(folder):
+    url = join(folder, "a")
+    write_bytes(url, b"old and longer")
+    write_bytes(url, b"new")
+    assert read_bytes(url) == b"new"
+
+
+def test_create_writes_once(folder):
+    url = join(folder, "deep", "run.json")
+    assert create_bytes(url, b"first") is True
+    assert create_bytes(url, b"second") is False
+    assert read_bytes(url) == b"first"
+
+
+def test_one_of_many_creators_wins(folder):
+    url, results = join(folder, "lease"), []
+    write_bytes(join(folder, "other"), b"")
+    writers = [
+        threading.Thread(target=lambda n=n: results.append((create_bytes(url, b"%d" % n), n)))
+        for n in range(8)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    winners = [n for created, n in results if created]
+    assert [read_bytes(url)] == [b"%d" % n for n in winners]
+
+
+def test_exists(folder):
+    write_bytes(join(folder, "deep", "a"), b"1")
+    assert exists(join(folder, "deep", "a"))
+    assert exists(join(folder, "deep"))
+    assert not exists(join(folder, "deep", "b"))
+
+
+def test_delete_and_delete_again(folder):
+    write_bytes(join(folder, "a"), b"1")
+    delete(join(folder, "a"))
+    delete(join(folder, "a"))
+    assert not exists(join(folder, "a"))
+
+
+def test_list_files_is_sorted_filtered_and_flat(folder):
+    for name in ("part-2.parquet", "part-1.parquet", "note.txt", "deep/part-3.parquet"):
+        write_bytes(join(folder, name), b"1")
+    expected = [join(folder, "part-1.parquet"), join(folder, "part-2.parquet")]
+    assert list_files(folder, ".parquet") == expected
+    assert list_files(folder + "/", ".parquet") == expected
+    assert list_folder(folder) == (["note.txt", "part-1.parquet", "part-2.parquet"], ["deep"])
+
+
+def test_listing_sees_what_came_later(folder):
+    write_bytes(join(folder, "a"), b"1")
+    assert len(list_files(folder)) == 1
+    write_bytes(join(folder, "b"), b"1")
+    assert len(list_files(folder)) == 2
+
+
+def test_listing_a_missing_folder_or_a_file_is_empty(folder):
+    assert list_files(join(folder, "none")) == []
+    write_bytes(join(folder, "a"), b"1")
+    assert list_folder(join(folder, "a")) == ([], [])
+
+
+def test_reading_what_is_not_there(folder):
+    url = join(folder, "none.png")
+    with pytest.raises(ObjectMissingError) as error:
+        read_bytes(url)
+    assert text_of(error) == f"{url}: cannot read: nothing is there"
+    assert isinstance(error.value.__cause__, FileNotFoundError)
+
+
+def test_reading_a_local_folder(tmp_path):
+    with pytest.raises(ObjectMissingError) as error:
+        read_bytes(str(tmp_path))
+    assert text_of(error) == f"{tmp_path}: cannot read: Is a directory"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        read_bytes,
+        exists,
+        list_files,
+        lambda url: write_bytes(url, b"1"),
+        lambda url: create_bytes(url, b"1"),
+    ],
+)
+def test_a_missing_bucket_is_no_access(s3_url, use):
+    with pytest.raises(StorageAccessError, match=r"the bucket does not exist$"):
+        use("s3://no-such-bucket/deep/a.png")
+
+
+def test_missing_credentials_are_no_access(fresh_s3, s3_url, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        fresh_s3.delenv(name)
+    fresh_s3.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    fresh_s3.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    fresh_s3.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(StorageAccessError) as error:
+        read_bytes(f"{s3_url}/a.png")
+    assert text_of(error) == f"{s3_url}/a.png: cannot read: Unable to locate credentials"
+
+
+def test_a_store_that_does_not_answer_is_worth_another_try(fresh_s3, s3_url):
+    fresh_s3.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    fresh_s3.setitem(storage._OPTIONS["s3"]["config_kwargs"], "retries", {"total_max_attempts": 1})
+    with pytest.raises(StorageError, match="cannot read: Could not connect") as error:
+        read_bytes(f"{s3_url}/a.png")
+    assert error.type is StorageError
+
+
+FAULTS = [
+    (PermissionError(errno.EACCES, "Permission denied"), StorageAccessError, "Permission denied"),
+    (OSError(errno.ENOSPC, "No space left"), StorageAccessError, "No space left"),
+    (OSError(errno.EROFS, "Read-only"), StorageAccessError, "Read-only"),
+    (TimeoutError(), StorageError, "TimeoutError"),
+    (ConnectionResetError(errno.ECONNRESET, "reset"), StorageError, "reset"),
+    (OSError(errno.EIO, "two\nlines"), StorageError, "two lines"),
+]
+
+
+@pytest.mark.parametrize(("fault", "expected", "reason"), FAULTS)
+def test_each_fault_has_its_error(monkeypatch, fault, expected, reason):
+    def fail(self, path, data, mode="overwrite"):
+        raise fault
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "pipe_file", fail)
+    with pytest.raises(expected) as error:
+        write_bytes("memory://run/a", b"1")
+    assert error.type is expected
+    assert text_of(error) == f"memory://run/a: cannot write: {reason}"
+    assert error.value.__cause__ is fault
+
+
+def test_a_bug_is_not_a_storage_error(monkeypatch):
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "cat_file", lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        read_bytes("memory://run/a")
+
+
+def test_a_short_write_is_noticed(monkeypatch):
+    store = fsspec.get_filesystem_class("memory")
+    whole = store.pipe_file
+    monkeypatch.setattr(store, "pipe_file", lambda self, path, data: whole(self, path, data[:3]))
+    with pytest.raises(StorageError) as error:
+        write_bytes("memory://short/a", b"12345")
+    assert text_of(error) == ("memory://short/a: wrote 5 bytes but the store holds 3; try again")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_local_write_keeps_the_old_file_and_leaves_nothing(monkeypatch, tmp_path, call):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    url = str(tmp_path / "a.png")
+    write_bytes(url, b"old")
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(StorageAccessError):
+        write_bytes(url, b"new")
+    assert list_files(str(tmp_path)) == [url]
+    assert read_bytes(url) == b"old"
+
+
+def test_a_new_local_file_has_the_mode_the_user_asked_for(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_bytes(str(tmp_path / "a"), b"1")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("write", [write_bytes, create_bytes])
+def test_a_file_where_a_folder_is_needed(tmp_path, write):
+    (tmp_path / "run").write_bytes(b"")
+    url = str(tmp_path / "run" / "a")
+    with pytest.raises(StorageAccessError) as error:
+        write(url, b"1")
+    assert text_of(error) == f"{url}: cannot write: a file stands where a folder is expected"
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "expected"),
+    [
+        ("/data/../x/a.png", None, "/x/a.png"),
+        ("file:///x/a.png", None, "/x/a.png"),
+        ("file:///x/a%20b.png", None, "/x/a%20b.png"),
+        ("a.png", "/lot/manifest.parquet", "/lot/a.png"),
+        ("../a.png", "file:///lot/deep/manifest.parquet", "/lot/a.png"),
+        ("/x/a.png", "s3://lot/manifest.parquet", "/x/a.png"),
+        ("a.png", "s3://lot/manifest.parquet", "s3://lot/a.png"),
+        ("img/a.png", "s3://lot/deep/manifest.parquet", "s3://lot/deep/img/a.png"),
+        ("../../../a.png", "s3://lot/deep/manifest.parquet", "s3://lot/a.png"),
+        ("S3://lot/A.png", "/lot/manifest.parquet", "s3://lot/A.png"),
+        ("abfs://box@account.dfs.example/a", None, "abfs://box@account.dfs.example/a"),
+        ("s3://arn:aws:s3:eu:1:point/a@b", None, "s3://arn:aws:s3:eu:1:point/a@b"),
+        ("s3://lot/10:30@cam1.png", None, "s3://lot/10:30@cam1.png"),
+        ("a://b", "/lot/m", ConfigError),
+        ("", None, ConfigError),
+    ],
+)
+def test_absolute_url(url, base, expected):
+    if expected is ConfigError:
+        with pytest.raises(ConfigError):
+            absolute_url(url, base)
+    else:
+        assert absolute_url(url, base) == expected
+
+
+def test_a_relative_path_without_base_is_in_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute_url("a.png") == str(tmp_path / "a.png")
+    assert absolute_url("a.png", "manifest.parquet") == str(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("url", ["https://host/a.png", "simplecache::s3://lot/a", "hf://x"])
+def test_other_protocols_are_refused(url):
+    with pytest.raises(ConfigError) as error:
+        read_bytes(url)
+    assert text_of(error) == (
+        f"{url}: protocol must be one of file, s3, gs, gcs, az, abfs, memory, "
+        f"got {url.partition('://')[0]!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIA:secret@lot/a.png",
+        "s3://AKIA:sec/secret@lot/a.png",
+        "s3://secret@lot/a.png",
+        "https://user:secret@host/a.png",
+        "abfs://box:secret@account/a.png",
+        "gs://user:secret@x@lot/a.png",
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_shown(url):
+    with pytest.raises(ConfigError) as error:
+        absolute_url(url)
+    assert "URLs must not hold credentials; set them in the environment" in text_of(error)
+    assert "secret" not in str(error.value)
+    assert "AKIA" not in str(error.value)
+
+
+@pytest.mark.parametrize(("protocol", "driver"), [("gs", "gcsfs"), ("abfs", "adlfs")])
+def test_a_missing_driver_says_what_to_install(monkeypatch, protocol, driver):
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(ConfigError) as error:
+        read_bytes(f"{protocol}://lot/a.png")
+    assert text_of(error) == (
+        f"{protocol}://lot/a.png: {protocol}:// needs the package {driver}; pip install {driver}"
+    )
+
+
+def test_join():
+    assert join("s3://lot/run/", "outputs", "a b") == "s3://lot/run/outputs/a b"
+    assert join("/", "a") == "/a"
