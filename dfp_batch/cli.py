@@ -7,6 +7,7 @@ the end, the same command goes on; 5 another driver holds the run.
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -98,7 +99,8 @@ def submit(  # noqa: PLR0913 - one parameter per flag
     console = Console()
     console.print(f"run: {submission.output_url}", soft_wrap=True, highlight=False)
     with telemetry.LiveProgress(console) as progress:
-        observer = driver.Observer(_show_dashboard(console), progress.moved)
+        show = partial(telemetry.print_dashboard, console)
+        observer = driver.Observer(show, progress.moved)
         status = driver.submit(submission, observer)
     telemetry.print_results(console, telemetry.results(submission.output_url))
     telemetry.print_status(console, status)
@@ -123,19 +125,21 @@ def fuse(  # noqa: PLR0913 - one parameter per flag
     ] = None,
 ) -> None:
     """Fuse one item without Ray."""
-    from dfp_batch import codec, storage
+    from rich.console import Console
+
+    from dfp_batch import codec, storage, telemetry
     from dfp_batch.engine import stages
     from dfp_batch.manifest import Pair
 
     resolved = _resolve(preset, config, settings, scale, precision)
     target = storage.absolute_url(output)
     pair = Pair("command line", tuple(storage.absolute_url(image) for image in images))
-    extension = target.rpartition(".")[2].lower()
-    codec.check_extension(extension)
+    extension = codec.extension_of(target)
     if len(images) < 2:  # noqa: PLR2004
         raise errors.ConfigError(f"fuse needs at least 2 images, got {len(images)}")
     prepared, _ = stages.prepare(pair, resolved.fusion)
-    with _iteration_bar() as on_iteration:
+    codec.check_depth(extension, codec.Frame(prepared.sources[0]).bit_depth)
+    with telemetry.iteration_bar(Console(stderr=True)) as on_iteration:
         optimised, _ = stages.optimise(prepared, resolved.fusion, on_iteration=on_iteration)
     storage.write_bytes(target, codec.encode(codec.Frame(optimised.fused), extension))
     if decision:
@@ -187,14 +191,14 @@ def results(
     """One row per pair: print the table, or write it as Parquet."""
     from rich.console import Console
 
-    from dfp_batch import storage, telemetry
+    from dfp_batch import ledger, storage, telemetry
 
     rows = telemetry.results(storage.absolute_url(run))
     if output is None:
         telemetry.print_results(Console(), rows, limit=rows.num_rows)
     else:
         url = storage.absolute_url(output)
-        storage.write_table(url, rows)
+        storage.write_bytes(url, ledger.parquet_bytes(rows))
         typer.echo(f"{rows.num_rows} rows -> {url}")
 
 
@@ -217,7 +221,8 @@ def _resolve(
 def main() -> NoReturn:
     """Entry point of the ``dfp-batch`` command."""
     debug = "--debug" in sys.argv
-    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR)
+    logging.basicConfig()
+    logging.getLogger("dfp_batch").setLevel(logging.DEBUG if debug else logging.ERROR)
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
     except errors.DfpError as error:

@@ -290,9 +290,8 @@ class Ledger:
         self._sequence += 1
         part = f"part-{self.epoch:06d}-{self._sequence:06d}.parquet"
         table = pa.Table.from_pylist(self._rows, schema=SCHEMA)
-        data = io.BytesIO()
-        pq.write_table(table, data, compression="zstd")
-        if not storage.create_bytes(storage.join(self.url, "results", part), data.getvalue()):
+        target = storage.join(self.url, "results", part)
+        if not storage.create_bytes(target, parquet_bytes(table)):
             raise LedgerError(f"{self.url}: results/{part} exists already; is there another driver?")
         self._rows.clear()
 
@@ -410,6 +409,13 @@ def read_attempts(url: str) -> pa.Table:
     parts = storage.list_files(storage.join(url, "results"), ".parquet")
     tables = [_conform(pq.read_table(io.BytesIO(storage.read_bytes(part)))) for part in parts]
     return pa.concat_tables([SCHEMA.empty_table(), *tables])
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A whole Parquet file."""
+    data = io.BytesIO()
+    pq.write_table(table, data, compression="zstd")
+    return data.getvalue()
 
 
 def _conform(table: pa.Table) -> pa.Table:

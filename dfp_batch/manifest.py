@@ -20,8 +20,7 @@ import hashlib
 import json
 import posixpath
 import re
-import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -52,6 +51,7 @@ _LONGEST_NAME_BYTES = 200
 _MIN_SOURCES = 2
 _REFERENCE_SOURCES = 2
 _IMAGE = re.compile(r".+\.(jpe?g|png|tiff?|webp)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MEMBER = re.compile(r"(?P<name>.+)_(?P<letter>[A-Za-z])")
 
 
@@ -185,6 +185,7 @@ def _read_table(url: str) -> pa.Table:
         file = pq.ParquetFile(BytesIO(read_bytes(url)))
         names = file.schema_arrow.names
         table = file.read([name for name in (*_TEXT_COLUMNS, *_LIST_COLUMNS) if name in names])
+        table.validate(full=True)
     except ObjectMissingError as error:
         raise ManifestError(f"{error}; expected a Parquet manifest, {_BUILD}") from error
     except (pa.ArrowException, OSError) as error:
@@ -199,8 +200,8 @@ def _read_table(url: str) -> pa.Table:
 
 
 def _column_problems(names: Sequence[str]) -> list[str]:
-    short = {"foreground", "background"} <= set(names)
-    if short or {"pair_id", "sources"} <= set(names):
+    needed = {"pair_id", "sources"} if "sources" in names else {"foreground", "background"}
+    if needed <= set(names):
         return []
     found = ", ".join(names) or "none"
     return [f"columns must be pair_id and sources, or foreground and background; found {found}"]
@@ -263,7 +264,7 @@ def _checked(row: _Row, base: str) -> tuple[Pair, list[str]]:
     wrong += _source_problems(sources) if row.sources is not None else []
     reference = None
     if row.reference is not None:
-        reference = _resolved("reference", [row.reference], base, wrong)[0]
+        reference = _resolved_one("reference", row.reference, base, wrong)
     reference_sources = None
     if row.reference_sources is not None:
         reference_sources = _resolved("reference_sources", row.reference_sources, base, wrong)
@@ -278,14 +279,17 @@ def _resolved(
     if urls is None:
         wrong.append(f"{column} is null, expected a list of URLs")
         return ()
-    resolved = []
-    for url in urls:
-        try:
-            resolved.append(absolute_url(url or "", base))
-        except ConfigError as error:
-            wrong.append(f"{column}: {'URL is null' if url is None else error}")
-            resolved.append("")
-    return tuple(resolved)
+    return tuple(
+        _resolved_one(f"{column}[{index}]", url, base, wrong) for index, url in enumerate(urls)
+    )
+
+
+def _resolved_one(label: str, url: str | None, base: str, wrong: list[str]) -> str:
+    try:
+        return absolute_url(url or "", base)
+    except ConfigError as error:
+        wrong.append(f"{label}: {'URL is null' if url is None else error}")
+        return ""
 
 
 def _id_problems(pair_id: str | None) -> list[str]:
@@ -293,7 +297,7 @@ def _id_problems(pair_id: str | None) -> list[str]:
         return ["pair_id is null"]
     if pair_id in ("", ".", ".."):
         return [f"pair_id must be usable as a folder name, got {pair_id!r}"]
-    if any(unicodedata.category(character) == "Cc" for character in pair_id):
+    if _CONTROL.search(pair_id):
         return ["pair_id must not hold control characters"]
     length = len(folder_name(pair_id))
     if length > _LONGEST_NAME_BYTES:
@@ -306,8 +310,10 @@ def _source_problems(sources: Sequence[str]) -> list[str]:
     if len(sources) < _MIN_SOURCES:
         urls = "1 URL" if len(sources) == 1 else f"{len(sources)} URLs"
         problems.append(f"sources holds {urls}, at least {_MIN_SOURCES} are needed")
-    repeated = {url for url in sources if url and sources.count(url) > 1} if sources else set()
-    return problems + [f"sources holds {url} twice" for url in sorted(repeated)]
+    if len(set(sources)) < len(sources):
+        repeated = [url for url, count in Counter(sources).items() if url and count > 1]
+        problems += [f"sources holds {url} more than once" for url in repeated]
+    return problems
 
 
 def _reference_problems(urls: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 import fsspec
@@ -229,12 +230,19 @@ def _is_local(url: str) -> bool:
 
 def _beside(base: str, path: str) -> str:
     """Resolve a relative path in the folder that holds ``base``; a bucket is never left."""
+    bucket, folder = _folder_of(base)
+    place = posixpath.join(folder, path)
+    return bucket + posixpath.normpath(place) if bucket else os.path.abspath(place)
+
+
+@lru_cache(maxsize=16)  # a manifest of a million rows has one base
+def _folder_of(base: str) -> tuple[str, str]:
+    """The URL of the bucket (empty if local) and the folder within it that holds ``base``."""
     protocol, place = _split(base)
     if protocol == "file":
-        return os.path.abspath(os.path.join(os.path.dirname(place), path))
+        return "", posixpath.dirname(place)
     bucket, _, key = place.partition("/")
-    rooted = posixpath.normpath(posixpath.join("/", posixpath.dirname(key), path))
-    return f"{protocol}://{bucket}{rooted}"
+    return f"{protocol}://{bucket}", posixpath.join("/", posixpath.dirname(key))
 
 
 def _open(url: str) -> tuple[Any, str]:

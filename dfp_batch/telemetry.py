@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -20,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from dfp_batch import storage
-from dfp_batch.ledger import Lease, PairRecord, read_attempts, read_header, visible
+from dfp_batch.ledger import METRIC_COLUMNS, Lease, PairRecord, read_attempts, read_header, visible
 
 SHOWN_ROWS, SHOWN_ERRORS = 20, 5
 LINE_EVERY_S = 10.0
@@ -91,6 +94,20 @@ class LiveProgress:
             eta = self._bar.tasks[0].time_remaining
             left = "" if eta is None else f", about {eta:.0f} s left"
             self._console.print(f"{text} of {counts.total}{left}")
+
+
+@contextmanager
+def iteration_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per stage of one item; yields the callback for ``fuse``."""
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, iteration: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=iteration)
+
+        yield show
 
 
 @dataclass(frozen=True)
@@ -190,6 +207,14 @@ def results(url: str) -> pa.Table:
     return rows.take(order.combine_chunks().drop_null())
 
 
+def print_dashboard(console: Console, url: str) -> None:
+    """Where to watch, and how to get in."""
+    if not url:
+        return
+    console.print(f"dashboard: {url}", soft_wrap=True, highlight=False)
+    console.print("           (log in with the token that `ray get-auth-token` prints here)")
+
+
 def print_status(console: Console, status: RunStatus) -> None:
     """The status for people."""
     console.print(f"run      {status.run}", soft_wrap=True, highlight=False)
@@ -208,29 +233,45 @@ def print_status(console: Console, status: RunStatus) -> None:
         console.print(f"         {text}", soft_wrap=True, highlight=False, markup=False)
 
 
+_WITH_REFERENCE = (("psnr_db", "PSNR dB", 2), ("ssim", "SSIM", 4))
+_WITHOUT = (("mg", "MG", 2), ("ei", "EI", 1))
+
+
 def print_results(console: Console, rows: pa.Table, limit: int = SHOWN_ROWS) -> None:
-    """A table of the first rows: what came out, and whether it beats the floor."""
+    """A table of the first rows: what came out, and beside each metric that of the floor."""
+    has_reference = rows["psnr_db"].null_count < rows.num_rows
+    metrics = _WITH_REFERENCE if has_reference else _WITHOUT
     table = Table(title=None if rows.num_rows <= limit else f"first {limit} of {rows.num_rows}")
     table.add_column("pair", overflow="fold")
-    table.add_column("status")
-    headings = ("size", "PSNR dB", "floor", "SSIM", "floor", "MG", "floor", "iter.", "s")
-    for heading in headings:
+    headings = [name for _, heading, _ in metrics for name in (heading, "floor")]
+    for heading in ("result", *headings, "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows.slice(0, limit).to_pylist():
-        table.add_row(row["pair_id"], row["status"], *_cells(row))
+        table.add_row(row["pair_id"], _outcome(row), *_numbers(row, metrics), _seconds(row))
+    if rows.num_rows > 1:
+        means = {name: pc.mean(rows[name]).as_py() for name in METRIC_COLUMNS}
+        table.add_section()
+        table.add_row(f"mean of {rows.num_rows}", "", *_numbers(means, metrics), "")
     console.print(table)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    size = f"{row['width_px']}x{row['height_px']}" if row["width_px"] else "-"
-    seconds = sum(row[f"t_{stage}_s"] or 0 for stage in ("prepare", "optimise", "publish"))
-    iterations = "-" if row["iterations"] is None else str(row["iterations"])
-    metrics = [
+def _numbers(row: dict[str, Any], metrics: tuple[tuple[str, str, int], ...]) -> list[str]:
+    return [
         _number(row[f"{prefix}{name}"], digits)
-        for name, digits in (("psnr_db", 2), ("ssim", 4), ("mg", 2))
+        for name, _, digits in metrics
         for prefix in ("", "floor_")
     ]
-    return [size, *metrics, iterations, f"{seconds:.1f}"]
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    if row["status"] == "ok":
+        return f"{row['width_px']}x{row['height_px']} px"
+    return f"{row['status']}: {row['category']}"
+
+
+def _seconds(row: dict[str, Any]) -> str:
+    stages = ("prepare", "optimise", "publish")
+    return f"{sum(row[f't_{stage}_s'] or 0 for stage in stages):.1f}"
 
 
 def _number(value: float | None, digits: int) -> str:

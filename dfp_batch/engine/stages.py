@@ -25,6 +25,7 @@ from dfp_batch.errors import Category, DeviceMemoryError, DfpError, ImageError
 from dfp_batch.ledger import METRICS
 from dfp_batch.manifest import Pair, folder_name
 from dfp_batch.method.image import luma
+from dfp_batch.method.optimise import OnIteration, ignore_progress
 from dfp_batch.method.pipeline import (
     SMALLEST_PX,
     FusionConfig,
@@ -199,7 +200,7 @@ def _check_truth(pair: Pair, source: Frame, scale: int) -> None:
 
 
 def optimise(
-    prepared: Prepared, config: FusionConfig, device: str | None = None
+    prepared: Prepared, config: FusionConfig, on_iteration: OnIteration = ignore_progress
 ) -> tuple[Optimised, dict[str, Any]]:
     """Refine the decision and make the image.
 
@@ -208,7 +209,7 @@ def optimise(
         DeviceMemoryError: as ``run_stage`` translates it.
     """
     decision = torch.from_numpy(prepared.decision.copy())
-    result = reconstruct(prepared.stack(), decision, config, device)
+    result = reconstruct(prepared.stack(), decision, config, on_iteration=on_iteration)
     frame = codec.from_unit(result.fused.cpu().numpy(), prepared.sources.dtype)
     loss = result.loss.double().cpu()
     where = result.fused.device

@@ -24,7 +24,7 @@ OnIteration = Callable[[str, int, int], None]
 _NOISE_CHANNELS, _NOISE_RANGE = 32, 0.1  # as in Deep Image Prior, the paper's reference [64]
 
 
-def _ignore(_stage: str, _iteration: int, _total: int) -> None:
+def ignore_progress(_stage: str, _iteration: int, _total: int) -> None:
     """No one listens to the progress."""
 
 
@@ -42,7 +42,7 @@ class Compute:
 
     generator: torch.Generator
     dtype: torch.dtype = torch.float32
-    on_iteration: OnIteration = _ignore
+    on_iteration: OnIteration = ignore_progress
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which the network runs."""

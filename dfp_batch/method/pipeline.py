@@ -20,7 +20,7 @@ from dfp_batch.method.optimise import (
     OnIteration,
     Precision,
     Reconstruction,
-    _ignore,
+    ignore_progress,
 )
 from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Refinement
 
@@ -116,7 +116,7 @@ def fuse(
     sources: Tensor | Sequence[NDArray[Any]],
     config: FusionConfig | None = None,
     device: str | torch.device | None = None,
-    on_iteration: OnIteration = _ignore,
+    on_iteration: OnIteration = ignore_progress,
 ) -> FusionResult:
     """One sharp, enlarged image from N registered sources that are in focus at different depths.
 
@@ -192,7 +192,7 @@ def reconstruct(
     decision: Tensor,
     config: FusionConfig,
     device: str | torch.device | None = None,
-    on_iteration: OnIteration = _ignore,
+    on_iteration: OnIteration = ignore_progress,
 ) -> FusionResult:
     """Refine the decision and make the image: the work for the accelerator.
 

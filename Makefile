@@ -1,0 +1,38 @@
+# `make demo` and `make test` need only Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format benchmark clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(READY)  ## sample archive -> submit on a local Ray -> table and images, in samples/
+	$(BIN)/python jobs/make_samples.py samples
+	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset classical
+	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset paper --limit 1 \
+		--set reconstruction.iterations=150 --set refinement.iterations=100 --output samples/paper-x2
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: $(READY)
+	$(BIN)/python jobs/benchmark.py
+
+clean:
+	rm -rf $(VENV) samples .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
