@@ -37,7 +37,9 @@ Preset = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. reconstruction.iterations=50."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="One setting, e.g. reconstruction.iterations=50."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")
@@ -49,7 +51,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or 
 
 
 @app.command()
-def submit(  # noqa: PLR0913 - one parameter per flag
+def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
     scale: Scale = None,
     output: Annotated[
@@ -76,7 +78,7 @@ def submit(  # noqa: PLR0913 - one parameter per flag
         bool, typer.Option("--retry-quarantined", help="Also retry pairs that killed a process.")
     ] = False,
 ) -> None:
-    """Fuse and enlarge every pair of a manifest; the same command again goes on where it stopped."""
+    """Fuse and enlarge every pair of a manifest; the same command again resumes."""
     from rich.console import Console
 
     from dfp_batch import storage, telemetry
@@ -111,7 +113,7 @@ def submit(  # noqa: PLR0913 - one parameter per flag
 
 
 @app.command()
-def fuse(  # noqa: PLR0913 - one parameter per flag
+def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag
     images: Annotated[list[str], typer.Argument(help="Two or more registered images.")],
     output: Annotated[str, typer.Option(help="File to write: .png, .tiff or .jpg.")],
     scale: Scale = None,
@@ -121,7 +123,9 @@ def fuse(  # noqa: PLR0913 - one parameter per flag
     precision: Precision = None,
     decision: Annotated[
         str | None,
-        typer.Option(help="PNG that shows which image each pixel came from: black first, white last."),
+        typer.Option(
+            help="PNG that shows which image each pixel came from: black first, white last."
+        ),
     ] = None,
 ) -> None:
     """Fuse one item without Ray."""

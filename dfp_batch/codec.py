@@ -112,15 +112,35 @@ def encode(frame: Frame, extension: str) -> bytes:
         ConfigError: The format is unknown or cannot hold the bit depth.
         ImageError: The encoder failed.
     """
+    check_depth(extension, frame.bit_depth)
+    return _imencode(frame, extension)
+
+
+def check_depth(extension: str, bit_depth: int) -> None:
+    """Refuse a format that is unknown or cannot hold the depth.
+
+    Raises:
+        ConfigError: One of the two.
+    """
     if extension not in _DEPTHS:
         raise ConfigError(f"extension must be one of {', '.join(_DEPTHS)}, got {extension!r}")
-    if frame.bit_depth not in _DEPTHS[extension]:
+    if bit_depth not in _DEPTHS[extension]:
         depths = " or ".join(map(str, _DEPTHS[extension]))
-        use = "tiff" if frame.bit_depth == 32 else "png or tiff"  # noqa: PLR2004
-        raise ConfigError(
-            f"{extension} holds {depths} bits per sample, got {frame.bit_depth}; use {use}"
-        )
-    return _imencode(frame, extension)
+        use = "tiff" if bit_depth == 32 else "png or tiff"  # noqa: PLR2004
+        raise ConfigError(f"{extension} holds {depths} bits per sample, got {bit_depth}; use {use}")
+
+
+def extension_of(url: str) -> str:
+    """Format that a file name asks for; ``tif`` and ``jpeg`` are other spellings.
+
+    Raises:
+        ConfigError: The name ends in none of them.
+    """
+    found = url.rpartition(".")[2].lower()
+    extension = {"tif": "tiff", "jpeg": "jpg"}.get(found, found)
+    if extension not in _DEPTHS:
+        raise ConfigError(f"{url}: the name must end in .{', .'.join(_DEPTHS)}")
+    return extension
 
 
 def extension_for(frame: Frame) -> str:

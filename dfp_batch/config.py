@@ -61,9 +61,7 @@ class RunConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def run_config(
-    preset: str | None, file_text: str | None, settings: Mapping[str, Any]
-) -> RunConfig:
+def run_config(preset: str | None, file_text: str | None, settings: Mapping[str, Any]) -> RunConfig:
     """Resolve preset < file < settings.
 
     Args:

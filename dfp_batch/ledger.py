@@ -9,8 +9,8 @@
     RUN/results/part-<epoch>-<seq>.parquet   append-only, one row per attempt
     RUN/summary.json          written last
 
-A session of a driver on a run is an epoch. Reading rule, per pair: ``ok`` beats everything else, the
-earliest ``ok`` wins; without one the latest attempt speaks, since its message is the current one.
+A session of a driver on a run is an epoch. Reading rule, per pair: ``ok`` beats everything else and
+the earliest ``ok`` wins; without one the latest attempt speaks: its message is the current one.
 """
 
 import io
@@ -35,7 +35,13 @@ import pyarrow.parquet as pq
 
 import dfp_batch
 from dfp_batch import storage
-from dfp_batch.errors import ConfigError, LedgerError, RunHeldError, StorageAccessError, StorageError
+from dfp_batch.errors import (
+    ConfigError,
+    LedgerError,
+    RunHeldError,
+    StorageAccessError,
+    StorageError,
+)
 from dfp_batch.manifest import Pair, manifest_sha256, write_manifest
 
 if TYPE_CHECKING:  # it imports torch, which reading a ledger does not need
@@ -184,7 +190,7 @@ def _host() -> str:
 
 def _is_running(pid: int, started_at: float) -> bool:
     try:
-        return abs(psutil.Process(pid).create_time() - started_at) < 1
+        return bool(abs(psutil.Process(pid).create_time() - started_at) < 1)
     except psutil.NoSuchProcess:
         return False
 
@@ -192,7 +198,7 @@ def _is_running(pid: int, started_at: float) -> bool:
 class Ledger:
     """One session of one driver on one run: holds the lease, appends the rows.
 
-    Open it with ``Ledger.open``; use it as a context manager, which flushes and gives the lease back.
+    Open it with ``Ledger.open``; as a context manager it flushes and gives the lease back.
     """
 
     def __init__(self, url: str, header: Mapping[str, Any], lease: Lease) -> None:
@@ -292,7 +298,9 @@ class Ledger:
         table = pa.Table.from_pylist(self._rows, schema=SCHEMA)
         target = storage.join(self.url, "results", part)
         if not storage.create_bytes(target, parquet_bytes(table)):
-            raise LedgerError(f"{self.url}: results/{part} exists already; is there another driver?")
+            raise LedgerError(
+                f"{self.url}: results/{part} exists already; is there another driver?"
+            )
         self._rows.clear()
 
     def close(self) -> None:
@@ -322,7 +330,7 @@ class Ledger:
 
 
 def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> dict[str, Any]:
-    header = {
+    header: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run_id": uuid.uuid4().hex,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -374,7 +382,10 @@ def _take_lease(url: str, takeover: bool) -> Lease:
     target = storage.join(url, "lease.json")
     if holder is not None:
         storage.write_bytes(target, lease.to_bytes())
-    elif not storage.create_bytes(target, lease.to_bytes()):
+    else:
+        storage.create_bytes(target, lease.to_bytes())
+    winner = Lease.read(url)  # a store may say "exists" to the second try of our own write
+    if winner is None or winner.token != lease.token:
         raise RunHeldError(f"{url}: another driver took this run a moment ago")
     return lease
 

@@ -153,7 +153,9 @@ class RunStatus:
         attempts = read_attempts(url)
         rows = visible(attempts)
         states = Counter(rows["status"].to_pylist())
-        bad = rows.filter(pc.not_equal(rows["status"], "ok")).sort_by([("finished_at", "descending")])
+        bad = rows.filter(pc.not_equal(rows["status"], "ok")).sort_by(
+            [("finished_at", "descending")]
+        )
         pending = total - rows.num_rows
         rate = _pairs_per_minute(attempts)
         lease = Lease.read(url)

@@ -2,9 +2,9 @@
 
 Usage: python jobs/make_samples.py FOLDER
 
-Every photograph becomes a scene of two depths: an elliptic foreground before a background. Source A
-is sharp in the foreground, source B in the background, each at half the size of the photograph, which
-itself is the reference. Writes the images and FOLDER/manifest.parquet.
+Every photograph becomes a scene of two depths: an elliptic foreground before a background. Source
+A is sharp in the foreground, source B in the background, each at half the size of the photograph,
+which itself is the reference. Writes the images and FOLDER/manifest.parquet.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def photograph(name: str) -> Image:
     ratio = min(1.0, LONGEST_PX / max(pixels.shape[:2]))
     h, w = (2 * int(side * ratio / 2) for side in pixels.shape[:2])
     resized = cv2.resize(pixels, (w, h), interpolation=cv2.INTER_AREA)
-    return resized.reshape(h, w, -1).astype(np.float32) / 255
+    return np.asarray(resized.reshape(h, w, -1) / 255, np.float32)
 
 
 def foreground(height: int, width: int) -> Image:
@@ -40,12 +40,12 @@ def foreground(height: int, width: int) -> Image:
     mask = np.zeros((height, width), np.uint8)
     centre, axes = (width // 2, height // 2), (width // 4, height // 3)
     cv2.ellipse(mask, centre, axes, 20, 0, 360, 255, -1, cv2.LINE_AA)
-    return mask[..., None].astype(np.float32) / 255
+    return np.asarray(mask[..., None] / 255, np.float32)
 
 
 def defocus(image: Image) -> Image:
     """The image as if out of focus."""
-    return cv2.GaussianBlur(image, (0, 0), DEFOCUS_SIGMA_PX).reshape(image.shape)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), DEFOCUS_SIGMA_PX), np.float32).reshape(image.shape)
 
 
 def focus_pair(sharp: Image) -> tuple[Image, Image]:
@@ -60,7 +60,7 @@ def focus_pair(sharp: Image) -> tuple[Image, Image]:
 def halve(image: Image) -> Image:
     """Mean of every 2x2 block."""
     h, w, channels = image.shape
-    return image.reshape(h // 2, 2, w // 2, 2, channels).mean((1, 3))
+    return np.asarray(image.reshape(h // 2, 2, w // 2, 2, channels).mean((1, 3)))
 
 
 def write(folder: str, name: str, image: Image) -> str:

@@ -1,6 +1,14 @@
-"""Fixtures shared by all tests: an S3 server of our own."""
+"""Fixtures shared by all tests: an S3 server, a Ray of our own, tiny archives."""
 
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
+
+from dfp_batch import codec, storage
+from dfp_batch.codec import Frame
+from dfp_batch.manifest import Pair, write_manifest
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +33,51 @@ def _create_bucket(name):
     import s3fs  # noqa: PLC0415
 
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
+
+
+@pytest.fixture(scope="session")
+def local_ray(s3_url):
+    """One Ray on this machine for the whole session; its workers see the S3 server and the tests."""
+    import ray  # noqa: PLC0415 - slow; only for those who ask
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+def texture(height, width, channels=3, seed=0):
+    """A photograph-like random texture (height, width, channels), uint8."""
+    import cv2  # noqa: PLC0415
+
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(height, width, channels)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 1.0).reshape(noise.shape)
+    return np.clip(128 + 160 * smooth, 8, 255).astype(np.uint8)
+
+
+def write_image(url, pixels, extension="png"):
+    """Write (h, w, C) pixels and return the URL."""
+    storage.write_bytes(url, codec.encode(Frame(pixels), extension))
+    return url
+
+
+@pytest.fixture
+def make_archive(tmp_path):
+    """Build an archive of tiny pairs; ``faults`` maps a pair's number to the code of its pixel."""
+
+    def make(count, folder=str(tmp_path), faults=None, size=(24, 20), channels=3):
+        pairs = []
+        for number in range(count):
+            near, far = (texture(*size, channels, seed=2 * number + k) for k in (0, 1))
+            near[0, 0] = (faults or {}).get(number, near[0, 0])
+            names = (f"{folder}/p{number:02d}_A.png", f"{folder}/p{number:02d}_B.png")
+            sources = tuple(map(write_image, names, (near, far)))
+            pairs.append(Pair(f"p{number:02d}", sources))
+        url = f"{folder}/manifest.parquet"
+        write_manifest(url, pairs)
+        return url
+
+    return make

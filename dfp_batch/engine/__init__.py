@@ -1,1 +1,1 @@
-"""The engine: a pure scheduler, the stages of a pair, and Ray to run them on. No torch math here."""
+"""The engine: a pure scheduler, the stages of a pair, Ray to run them on. No torch math here."""

@@ -84,10 +84,8 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
     return status
 
 
-def what_is_left(
-    url: str, pairs: list[Pair], retry_quarantined: bool
-) -> list[tuple[Pair, int]]:
-    """Pairs without an ``ok`` row, each with its number of deaths; quarantined ones if asked for."""
+def what_is_left(url: str, pairs: list[Pair], retry_quarantined: bool) -> list[tuple[Pair, int]]:
+    """Pairs without an ``ok`` row, with their numbers of deaths; quarantined ones if asked for."""
     attempts = read_attempts(url)
     rows = visible(attempts)
     status = dict(zip(rows["pair_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
@@ -142,7 +140,7 @@ def _cluster(submission: Submission, observer: Observer) -> Iterator[RayExecutor
             ray.shutdown()
 
 
-def _drive(  # noqa: PLR0913 - the parts of one run meet here
+def _drive(
     submission: Submission,
     left: list[tuple[Pair, int]],
     total: int,

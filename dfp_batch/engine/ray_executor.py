@@ -50,7 +50,6 @@ def _publish(
     )
 
 
-@ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=1)
 class FusionWorker:
     """Holds an accelerator, or some CPU threads, and optimises one pair at a time."""
 
@@ -63,6 +62,11 @@ class FusionWorker:
         return stages.run_stage(
             Stage.OPTIMISE, pair_id, lambda: stages.optimise(prepared, self._config)
         )
+
+
+_RemoteFusionWorker = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=1)(
+    FusionWorker
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ class Slots:
         """
         if gpus > 0:
             if not 0 < gpus_per_pair <= gpus:
-                raise ConfigError(f"--gpus-per-pair must be in (0, {gpus:g}], got {gpus_per_pair:g}")
+                raise ConfigError(
+                    f"--gpus-per-pair must be in (0, {gpus:g}], got {gpus_per_pair:g}"
+                )
             workers = int(gpus / gpus_per_pair + 1e-9)
             share = 1 if cpus > workers else 0
             return cls(workers, share, gpus_per_pair, 1, max(1, cpus - share * workers))
@@ -166,7 +172,7 @@ class RayExecutor:
     def _new_worker(self) -> ActorHandle:
         slots = self._slots
         resources = {"num_cpus": slots.cpus_per_worker, "num_gpus": slots.gpus_per_worker}
-        return FusionWorker.options(**resources).remote(self._config, slots.threads)
+        return _RemoteFusionWorker.options(**resources).remote(self._config, slots.threads)
 
     def _complete(self, ref: "ray.ObjectRef[Any]") -> Completion:
         running = self._running.pop(ref)

@@ -12,7 +12,7 @@ memory stays bounded however long the manifest is.
 
 import heapq
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -43,6 +43,7 @@ class Item:
         pair: What to do.
         deaths: How often its process died, in this and earlier sessions.
         attempt: Counted from 1 in this session.
+        failures: Of this session, by category.
         handles: Values of the stages it has passed, opaque to the scheduler.
         reports: Of the stages of this attempt.
     """
@@ -50,12 +51,13 @@ class Item:
     pair: Pair
     deaths: int = 0
     attempt: int = 1
+    failures: Counter[Category] = field(default_factory=Counter)
     handles: dict[Stage, object] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
 
     def again(self) -> "Item":
         """The next attempt, from the first stage."""
-        return Item(self.pair, self.deaths, self.attempt + 1)
+        return Item(self.pair, self.deaths, self.attempt + 1, self.failures)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Scheduler:
         breaker: Stops the run when too much fails.
     """
 
-    def __init__(  # noqa: PLR0913 - one seam each
+    def __init__(
         self,
         items: Iterable[tuple[Pair, int]],
         executor: Executor,
@@ -223,8 +225,9 @@ class Scheduler:
     def _fail(self, item: Item, failure: Failure) -> None:
         item.handles.clear()
         item.deaths += failure.category == "crash"
+        item.failures[failure.category] += 1
         quarantined = item.deaths >= LETHAL_DEATHS
-        if not quarantined and item.attempt < ATTEMPTS[failure.category]:
+        if not quarantined and item.failures[failure.category] < ATTEMPTS[failure.category]:
             self._write(item, "error", failure)
             self._tickets += 1
             due = self._clock() + self._backoff_s(item.attempt)
@@ -256,9 +259,9 @@ class Scheduler:
                 stage=last.stage,
                 started_at=first.started_at,
                 finished_at=self._clock(),
-                category=failure and failure.category,
-                error_type=failure and failure.error_type,
-                error_message=failure and failure.message,
+                category=failure.category if failure else None,
+                error_type=failure.error_type if failure else None,
+                error_message=failure.message if failure else None,
                 facts=facts | {"peak_rss_bytes": max(peaks)},
             )
         )

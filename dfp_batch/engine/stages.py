@@ -118,10 +118,11 @@ def run_stage(
         The report, and the value or None.
     """
     started_at, clock = time.time(), time.perf_counter()
-    value, facts, failure = None, {}, None
+    value, failure = None, None
+    facts: dict[str, Any] = {}
     try:
         value, facts = work()
-    except Exception as error:  # noqa: BLE001 - the stage runner: everything becomes a row
+    except Exception as error:
         failure = as_failure(error)
         log.warning("%s of %s failed", stage, label, exc_info=error)
     facts = {**facts, "node": platform.node(), "peak_rss_bytes": _peak_rss_bytes()}
@@ -194,8 +195,8 @@ def _check_truth(pair: Pair, source: Frame, scale: int) -> None:
         truth = _decode(url).pixels.shape
         if truth[:2] != (scale * h, scale * w):
             raise ImageError(
-                f"reference {url} is {truth[1]}x{truth[0]} px, expected {scale * w}x{scale * h} px, "
-                f"which is scale {scale} times the sources"
+                f"reference {url} is {truth[1]}x{truth[0]} px, expected {scale * w}x{scale * h}: "
+                f"scale {scale} times the sources"
             )
 
 

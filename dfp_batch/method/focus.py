@@ -52,7 +52,9 @@ class SumModifiedLaplacian:
         if not self.sigma_px > 0:
             raise ConfigError(f"focus.sigma_px must be > 0, got {self.sigma_px}")
         if not 0 <= self.smallest_region < 1:
-            raise ConfigError(f"focus.smallest_region must be in [0, 1), got {self.smallest_region}")
+            raise ConfigError(
+                f"focus.smallest_region must be in [0, 1), got {self.smallest_region}"
+            )
 
     def __call__(self, sources: Tensor) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1} of sources (N, C, h, w)."""
@@ -65,7 +67,9 @@ class SumModifiedLaplacian:
         across = np.abs(cv2.filter2D(plane, -1, second, borderType=cv2.BORDER_REFLECT_101))
         down = np.abs(cv2.filter2D(plane, -1, second.T, borderType=cv2.BORDER_REFLECT_101))
         return np.asarray(
-            cv2.GaussianBlur(across + down, (0, 0), self.sigma_px, borderType=cv2.BORDER_REFLECT_101)
+            cv2.GaussianBlur(
+                across + down, (0, 0), self.sigma_px, borderType=cv2.BORDER_REFLECT_101
+            )
         )
 
 
@@ -126,7 +130,9 @@ class DoubleReblur:
     def __post_init__(self) -> None:
         for name in ("gaussian_px", "psf_px"):
             if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
-                raise ConfigError(f"focus.{name} must be odd and positive, got {getattr(self, name)}")
+                raise ConfigError(
+                    f"focus.{name} must be odd and positive, got {getattr(self, name)}"
+                )
         for name in ("dilation_px", "erosion_px"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"focus.{name} must be >= 1, got {getattr(self, name)}")

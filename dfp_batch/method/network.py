@@ -33,7 +33,12 @@ class _ConvNormAct(nn.Sequential):
     def __init__(self, channels: tuple[int, int], size: int, stride: int, slope: float) -> None:
         super().__init__(
             nn.Conv2d(
-                *channels, size, stride=stride, padding=size // 2, padding_mode="reflect", bias=False
+                *channels,
+                size,
+                stride=stride,
+                padding=size // 2,
+                padding_mode="reflect",
+                bias=False,
             ),
             _norm(channels[1]),
             nn.LeakyReLU(slope, inplace=True),
@@ -101,7 +106,9 @@ class SkipNet:
         if self.kernel_px < 1 or self.kernel_px % 2 == 0:
             raise ConfigError(f"network.kernel_px must be odd and positive, got {self.kernel_px}")
         if self.two_3x3 and self.kernel_px != 5:  # noqa: PLR2004
-            raise ConfigError(f"network.two_3x3 replaces 5x5 kernels, got kernel_px {self.kernel_px}")
+            raise ConfigError(
+                f"network.two_3x3 replaces 5x5 kernels, got kernel_px {self.kernel_px}"
+            )
         if not self.widths or min(self.widths) < 1:
             raise ConfigError(f"network.widths must be positive channel counts, got {self.widths}")
 

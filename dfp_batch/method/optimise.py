@@ -81,7 +81,9 @@ class Fit:
             round_up(width, spec.size_multiple, spec.minimum_px),
         )
         network = spec.build((inputs.shape[1], outputs), compute.generator)
-        layout = torch.channels_last  # a fifth faster than channels first on CPU, in both precisions
+        layout = (
+            torch.channels_last
+        )  # a fifth faster than channels first on CPU, in both precisions
         network = network.to(memory_format=layout)
         return cls(network, padded.contiguous(memory_format=layout), (height, width))
 
@@ -111,7 +113,11 @@ class Schedule:
 
 
 def minimise(
-    fit: Fit, objective: Callable[[Tensor], Tensor], schedule: Schedule, compute: Compute, stage: str
+    fit: Fit,
+    objective: Callable[[Tensor], Tensor],
+    schedule: Schedule,
+    compute: Compute,
+    stage: str,
 ) -> Tensor:
     """Adam on the weights of the network. The host never waits for the device inside the loop.
 
@@ -185,7 +191,9 @@ class DeepFusionPrior:
         self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1] and the loss of every iteration."""
-        fit = Fit.start(self.network, self._inputs(sources, scale, compute), sources.shape[1], compute)
+        fit = Fit.start(
+            self.network, self._inputs(sources, scale, compute), sources.shape[1], compute
+        )
         objective = self.objective(sources, decision, scale)
         losses = minimise(fit, objective, self._schedule(), compute, "fusion")
         with torch.no_grad():

@@ -1,0 +1,46 @@
+"""Components that fail on purpose; the top left pixel of the first source says how.
+
+Named as ``fault_injection:FaultyReconstruction`` in a configuration, as a user's own component is.
+"""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dfp_batch.errors import DivergedError, StorageError
+from dfp_batch.method.baseline import BackProjection
+
+RAISE, SEGV, EXIT, OUT_OF_MEMORY, DIVERGE, BUSY_ONCE, STOP = range(1, 8)
+
+
+def _busy_once(folder):
+    marker = Path(folder) / "was-busy"
+    if not marker.exists():
+        marker.touch()
+        raise StorageError("the store is busy")
+
+
+@dataclass(frozen=True)
+class FaultyReconstruction:
+    """Back projection, unless the first pixel asks for a fault."""
+
+    folder: str = ""
+
+    def __call__(self, sources, decision, scale, compute):
+        code = round(float(sources[0, 0, 0, 0]) * 255)
+        if code == RAISE:
+            raise ZeroDivisionError("a bug")
+        if code == SEGV:
+            ctypes.string_at(0)
+        if code == EXIT:
+            os._exit(1)
+        if code == OUT_OF_MEMORY:
+            raise torch.OutOfMemoryError("tried to allocate 1 TiB")
+        if code == DIVERGE:
+            raise DivergedError("loss is not finite")
+        if code == BUSY_ONCE:
+            _busy_once(self.folder)
+        return BackProjection(1)(sources, decision, scale, compute)

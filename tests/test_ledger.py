@@ -1,0 +1,232 @@
+"""The run directory: reading rule, lease, resume, refusal of another configuration."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfp_batch import ledger as ledger_module
+from dfp_batch import storage
+from dfp_batch.config import run_config
+from dfp_batch.errors import ConfigError, LedgerError, RunHeldError, StorageError
+from dfp_batch.ledger import (
+    SCHEMA,
+    Lease,
+    Ledger,
+    PairRecord,
+    deaths,
+    read_attempts,
+    read_header,
+    visible,
+)
+from dfp_batch.manifest import Pair, read_manifest
+
+PAIRS = [Pair(f"p{k}", (f"/a{k}.png", f"/b{k}.png")) for k in range(3)]
+CONFIG = run_config("classical", None, {})
+
+
+@pytest.fixture(params=["local", "s3"])
+def run_url(request, tmp_path, s3_url):
+    return str(tmp_path / "run") if request.param == "local" else f"{s3_url}/{tmp_path.name}/run"
+
+
+def record(pair_id, status="ok", attempt=1, category=None, message=None):
+    return PairRecord(
+        pair_id, attempt, status, "publish", 1.0, 2.0, category, category, message, {"mg": 3.5}
+    )
+
+
+def table(rows):
+    """Attempts from (pair, epoch, attempt, ok)."""
+    filled = [
+        {
+            "run_id": "r",
+            "pair_id": pair,
+            "epoch": epoch,
+            "attempt": attempt,
+            "status": "ok" if ok else "error",
+        }
+        for pair, epoch, attempt, ok in rows
+    ]
+    return pa.Table.from_pylist(filled, schema=SCHEMA)
+
+
+attempts = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c"]), st.integers(1, 4), st.integers(1, 4), st.booleans()
+    ),
+    max_size=30,
+)
+
+
+@settings(deadline=None)
+@given(attempts, st.randoms(use_true_random=False))
+def test_one_visible_row_per_pair_whatever_was_written_in_which_order(rows, rng):
+    expected = {}
+    for pair in {row[0] for row in rows}:
+        mine = [row[1:] for row in rows if row[0] == pair]
+        done = [key[:2] for key in mine if key[2]]
+        expected[pair] = (*min(done), "ok") if done else (*max(mine)[:2], "error")
+    written = [*rows, *rows[: len(rows) // 2]]  # a part that was written twice
+    rng.shuffle(written)
+    seen = visible(table(written)).to_pylist()
+    found = {row["pair_id"]: (row["epoch"], row["attempt"], row["status"]) for row in seen}
+    assert found == expected
+    assert len(seen) == len(expected)
+
+
+def test_rows_come_back_as_written(run_url):
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        ledger.append(record("p0"))
+        ledger.append(record("p1", "error", 2, "input", "x" * 5000))
+    rows = {row["pair_id"]: row for row in read_attempts(run_url).to_pylist()}
+    assert rows["p0"]["mg"] == 3.5
+    assert rows["p0"]["fingerprint"] == CONFIG.fingerprint
+    assert rows["p0"]["run_id"] == read_header(run_url)["run_id"]
+    assert len(rows["p1"]["error_message"]) == 2048
+    assert read_manifest(storage.join(run_url, "manifest.parquet")) == PAIRS
+
+
+def test_every_session_is_an_epoch_and_parts_are_never_rewritten(run_url):
+    for _ in range(3):
+        with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+            ledger.append(record("p0"))
+            ledger.flush()
+            ledger.append(record("p1"))
+    names = [u.rsplit("/", 1)[-1] for u in storage.list_files(f"{run_url}/results", ".parquet")]
+    assert names == [f"part-00000{e}-00000{s}.parquet" for e in (1, 2, 3) for s in (1, 2)]
+
+
+def test_a_changed_configuration_is_refused_naming_the_fields(run_url):
+    Ledger.open(run_url, CONFIG, PAIRS).close()
+    other = run_config("classical", None, {"scale": 3, "reconstruction.steps": 4})
+    with pytest.raises(ConfigError, match=r"reconstruction\.steps: 10 -> 4; scale: 2 -> 3"):
+        Ledger.open(run_url, other, PAIRS)
+    with pytest.raises(ConfigError, match="manifest: 3 pairs -> 2 pairs"):
+        Ledger.open(run_url, CONFIG, PAIRS[:2])
+
+
+def test_a_second_driver_is_refused_by_name_and_can_force(run_url):
+    first = Ledger.open(run_url, CONFIG, PAIRS)
+    with pytest.raises(RunHeldError, match=rf"driven by process {os.getpid()} on .*--takeover"):
+        Ledger.open(run_url, CONFIG, PAIRS)
+    second = Ledger.open(run_url, CONFIG, PAIRS, takeover=True)
+    assert second.epoch == 2
+    first.close()
+    lease = Lease.read(run_url)
+    assert lease is not None, "the first driver must not give back the lease of the second"
+    second.close()
+    assert Lease.read(run_url) is None
+
+
+def test_the_displaced_driver_notices_at_its_next_heartbeat(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "HEARTBEAT_S", 0.0)
+    first = Ledger.open(str(tmp_path), CONFIG, PAIRS)
+    Ledger.open(str(tmp_path), CONFIG, PAIRS, takeover=True)
+    with pytest.raises(RunHeldError, match="another driver has taken this run over"):
+        first.tick(0)
+
+
+def test_the_heartbeat_says_what_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "HEARTBEAT_S", 0.0)
+    with Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger:
+        before = Lease.read(str(tmp_path))
+        ledger.tick(7)
+        after = Lease.read(str(tmp_path))
+    assert (before.running, after.running) == (0, 7)
+    assert after.heartbeat_at >= before.heartbeat_at
+
+
+def test_the_lease_of_a_dead_process_on_this_machine_is_free_at_once(tmp_path):
+    code = f"""
+import os, signal
+from dfp_batch.config import run_config
+from dfp_batch.ledger import Ledger
+from dfp_batch.manifest import Pair
+pairs = [Pair(f"p{{k}}", (f"/a{{k}}.png", f"/b{{k}}.png")) for k in range(3)]
+Ledger.open({str(tmp_path)!r}, run_config("classical", None, {{}}), pairs)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert Lease.read(str(tmp_path)) is not None
+    with Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger:
+        assert ledger.epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "age_s", "live"),
+    [
+        ({}, 0, True),
+        ({}, 301, False),
+        ({"pid": 2**22 + 1}, 0, False),
+        ({"pid_started_at": 5.0}, 0, False),
+        ({"host": "elsewhere", "pid": 2**22 + 1}, 0, True),
+        ({"host": "elsewhere"}, 301, False),
+    ],
+)
+def test_when_a_lease_is_live(change, age_s, live):
+    lease = dataclasses.replace(Lease.mine(1, 1000.0), **change)
+    assert lease.is_live(1000.0 + age_s) is live
+
+
+def test_a_busy_store_keeps_the_rows_for_the_next_tick(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "FLUSH_S", 0.0)
+    ledger = Ledger.open(str(tmp_path), CONFIG, PAIRS)
+    ledger.append(record("p0"))
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "create_bytes", _busy)
+        ledger.tick(0)
+    assert read_attempts(str(tmp_path)).num_rows == 0
+    ledger.tick(0)
+    assert read_attempts(str(tmp_path)).num_rows == 1
+
+
+def _busy(url, data):
+    raise StorageError(f"{url}: cannot write: 503 Slow Down")
+
+
+def test_a_full_buffer_is_flushed_before_its_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "FLUSH_ROWS", 2)
+    ledger = Ledger.open(str(tmp_path), CONFIG, PAIRS)
+    ledger.append(record("p0"))
+    ledger.tick(0)
+    assert read_attempts(str(tmp_path)).num_rows == 0
+    ledger.append(record("p1"))
+    ledger.tick(0)
+    assert read_attempts(str(tmp_path)).num_rows == 2
+
+
+def test_deaths_count_over_sessions_but_a_row_written_twice_counts_once(tmp_path):
+    for _ in range(2):
+        with Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger:
+            ledger.append(record("p0", "error", 1, "crash"))
+            ledger.append(record("p1", "error", 1, "transient"))
+            ledger.append(record("p2"))
+    rows = read_attempts(str(tmp_path))
+    assert deaths(pa.concat_tables([rows, rows])) == {"p0": 2}
+
+
+def test_rows_of_another_code_version_are_read(tmp_path):
+    with Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger:
+        ledger.append(record("p0"))
+    (part,) = storage.list_files(f"{tmp_path}/results", ".parquet")
+    old = pq.read_table(part).drop(["ssim"]).append_column("later", pa.array([1]))
+    pq.write_table(old, part)
+    rows = read_attempts(str(tmp_path))
+    assert rows.schema == SCHEMA
+    assert rows["ssim"].null_count == 1
+
+
+def test_what_is_not_a_run_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"is not a run directory: it has no run\.json"):
+        read_header(str(tmp_path))
+    (tmp_path / "run.json").write_text(json.dumps({"schema_version": 99}))
+    with pytest.raises(LedgerError, match="schema version 99, expected 1"):
+        read_header(str(tmp_path))
