@@ -73,8 +73,8 @@ def run_config(preset: str | None, file_text: str | None, settings: Mapping[str,
         ConfigError: for an unknown name or a value of the wrong type or range.
     """
     changes = _parse_toml(file_text) if file_text is not None else {}
-    name = preset or changes.get("preset") or DEFAULT_PRESET
-    changes.pop("preset", None)
+    from_file = changes.pop("preset", DEFAULT_PRESET)
+    name = preset or from_file
     fusion = rebuild(FusionConfig.preset(name), changes, "")
     given = {path: value for path, value in settings.items() if value is not None}
     return RunConfig(name, rebuild(fusion, _nested(given), ""))
@@ -97,7 +97,9 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def describe(component: object) -> dict[str, Any]:
     """Nested JSON values of a component; the opposite of ``rebuild``."""
-    described = {} if isinstance(component, FusionConfig) else {"use": _name(type(component))}
+    described: dict[str, Any] = (
+        {} if isinstance(component, FusionConfig) else {"use": _name(type(component))}
+    )
     for field in fields(component):  # type: ignore[arg-type]
         value = getattr(component, field.name)
         if is_dataclass(value):
@@ -118,13 +120,13 @@ def rebuild(component: Any, changes: Mapping[str, Any], path: str) -> Any:  # no
     Raises:
         ConfigError: for an unknown field, class or value.
     """
-    wanted = lookup(changes["use"], path) if "use" in changes else type(component)
-    base = component if wanted is type(component) else _default(wanted, path)
+    wanted = lookup(changes["use"], path) if path and "use" in changes else type(component)
+    base: Any = component if wanted is type(component) else _default(wanted, path)
     hints = get_type_hints(wanted)
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in changes.items():
         where = f"{path}.{key}" if path else key
-        if key == "use":
+        if path and key == "use":
             continue
         if key not in {field.name for field in fields(base)}:
             known = ", ".join(field.name for field in fields(base))
@@ -144,14 +146,15 @@ def lookup(name: str, path: str) -> type:
     Raises:
         ConfigError: if there is none.
     """
-    if name in COMPONENTS:
+    if isinstance(name, str) and name in COMPONENTS:  # a file may hold anything
         return COMPONENTS[name]
     module, _, attribute = str(name).partition(":")
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{path or 'use'}: no component {name!r}; known: {', '.join(COMPONENTS)}, or module:Class"
+            f"{path or 'use'}: no component {name!r}; "
+            f"known: {', '.join(COMPONENTS)}, or module:Class"
         ) from error
     if not (isinstance(found, type) and is_dataclass(found)):
         raise ConfigError(f"{path}: {name} must be a dataclass, got {found!r}")
@@ -208,8 +211,12 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
         *parents, leaf = path.split(".")
         table = nested
         for parent in parents:
-            entry = table.setdefault(parent, {})
-            table[parent] = entry if isinstance(entry, dict) else {"use": entry}
+            table[parent] = _table(table.get(parent, {}))
             table = table[parent]
-        table[leaf] = value
+        both = isinstance(table.get(leaf), dict)  # the component and some of its settings
+        table[leaf] = {**table[leaf], **_table(value)} if both else value
     return nested
+
+
+def _table(entry: Any) -> dict[str, Any]:  # noqa: ANN401
+    return dict(entry) if isinstance(entry, Mapping) else {"use": entry}

@@ -1,13 +1,12 @@
 """Degradations D: how a sharp high-resolution image becomes a low-resolution one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
 
@@ -78,9 +77,9 @@ class Lanczos2:
         taps = torch.tensor(lanczos2_taps(self.scale), dtype=images.dtype, device=images.device)
         margin = (len(taps) - self.scale) // 2
         planes = images.reshape(-1, 1, *images.shape[-2:])
-        planes = F.pad(planes, (margin,) * 4, mode="replicate")
-        planes = F.conv2d(planes, taps.view(1, 1, -1, 1), stride=(self.scale, 1))
-        planes = F.conv2d(planes, taps.view(1, 1, 1, -1), stride=(1, self.scale))
+        planes = functional.pad(planes, (margin,) * 4, mode="replicate")
+        planes = functional.conv2d(planes, taps.view(1, 1, -1, 1), stride=(self.scale, 1))
+        planes = functional.conv2d(planes, taps.view(1, 1, 1, -1), stride=(1, self.scale))
         return planes.reshape(*images.shape[:2], *planes.shape[-2:])
 
     def adjoint(self, images: Tensor) -> Tensor:
@@ -94,6 +93,6 @@ class Lanczos2:
         """
         *lead, h, w = images.shape
         at = images.new_zeros(*lead, self.scale * h, self.scale * w)
-        vjp: Callable[[Tensor], tuple[Tensor]]
-        _, vjp = torch.func.vjp(self.__call__, at)
-        return vjp(images)[0]
+        vjp = torch.func.vjp(self.__call__, at)[1]
+        result: Tensor = vjp(images)[0]
+        return result

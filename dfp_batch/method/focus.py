@@ -9,10 +9,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.image import luma
@@ -28,7 +28,9 @@ class FocusMeasure(Protocol):
 
 def one_hot(labels: Tensor, count: int) -> Tensor:
     """Decision (count, 1, h, w) in {0, 1} of the source indices ``labels`` (h, w)."""
-    return F.one_hot(labels.long(), count).movedim(-1, 0).unsqueeze(1).float()
+    # functional.one_hot reads its input back to check it, which would stall every iteration.
+    indices = torch.arange(count, device=labels.device).view(-1, 1, 1, 1)
+    return (labels == indices).float()
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ class DoubleReblur:
         """How much reblurring changes ``plane``, Eq. (15)-(16): (1, h, w) >= 0 of two (1, h, w)."""
         psf = self.estimate_psf(plane[0], other[0])
         margin = self.psf_px // 2
-        padded = F.pad(plane[None], (margin,) * 4, mode="reflect")
-        reblurred = F.conv2d(padded, psf.flip(0, 1)[None, None])[0]  # Eq. (15)
+        padded = functional.pad(plane[None], (margin,) * 4, mode="reflect")
+        reblurred = functional.conv2d(padded, psf.flip(0, 1)[None, None])[0]  # Eq. (15)
         change = (plane - reblurred).abs().cpu().numpy()[0]
         kernel = (self.gaussian_px, self.gaussian_px)
         smooth = cv2.GaussianBlur(change, kernel, 0, borderType=cv2.BORDER_REFLECT_101)
@@ -161,19 +163,21 @@ class DoubleReblur:
         """Kernel that turns ``plane`` (h, w) into ``other`` (h, w), Eq. (12)-(14).
 
         Returns:
-            (psf_px, psf_px), >= 0, sums to 1.
+            (psf_px, psf_px), >= 0, sums to 1; all 0 where one of the two is black.
         """
         h, w = plane.shape
         spectrum, wanted = torch.fft.rfft2(plane), torch.fft.rfft2(other)
         power = spectrum.abs().square()
-        quotient = wanted * spectrum.conj() / (power + 1e-4 * power.mean())  # Eq. (13)
+        noise = (1e-4 * power.mean()).clamp_min(torch.finfo(power.dtype).tiny)
+        quotient = wanted * spectrum.conj() / (power + noise)  # Eq. (13)
         fy = torch.fft.fftfreq(h, device=plane.device)[:, None]
         fx = torch.fft.rfftfreq(w, device=plane.device)
         lowpass = torch.exp(-(fx**2 + fy**2) / (2 * self.lowpass_cycles_per_px**2))
         kernel = torch.fft.fftshift(torch.fft.irfft2(quotient * lowpass, s=(h, w)))  # Eq. (14)
         top, left = h // 2 - self.psf_px // 2, w // 2 - self.psf_px // 2
         psf = kernel[top : top + self.psf_px, left : left + self.psf_px].clamp_min(0)
-        return psf / psf.sum().clamp_min(torch.finfo(psf.dtype).tiny)
+        total: Tensor = psf.sum().clamp_min(torch.finfo(psf.dtype).tiny)
+        return psf / total
 
     def _threshold(self, sharpness: Tensor) -> NDArray[np.int64]:
         in_focus = sharpness[0].numpy() >= self.threshold  # Eq. (17)

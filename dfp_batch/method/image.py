@@ -1,8 +1,8 @@
 """Elementary image operations shared by the whole method."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 _LUMA_BT601 = (0.299, 0.587, 0.114)
 
@@ -30,12 +30,12 @@ def enlarge(images: Tensor, scale: int) -> Tensor:
         scale: Integer factor >= 1; 1 returns the input.
 
     Returns:
-        (N, C, scale * h, scale * w); may leave the range of the input by the overshoot of the cubic.
+        (N, C, scale * h, scale * w); the cubic may overshoot the range of the input.
     """
     if scale == 1:
         return images
     # antialias=True selects a = -0.5; when enlarging it changes nothing else.
-    return F.interpolate(
+    return functional.interpolate(
         images, scale_factor=scale, mode="bicubic", align_corners=False, antialias=True
     )
 

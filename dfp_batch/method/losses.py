@@ -1,8 +1,8 @@
 """The three terms of the Deep Fusion Prior objective, Eq. (21)-(24)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 _LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 
@@ -17,7 +17,9 @@ def laplacian(images: Tensor) -> Tensor:
         (N, 1, h, w).
     """
     kernel = torch.tensor(_LAPLACIAN, dtype=images.dtype, device=images.device)
-    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel.view(1, 1, 3, 3))
+    return functional.conv2d(
+        functional.pad(images, (1, 1, 1, 1), mode="replicate"), kernel.view(1, 1, 3, 3)
+    )
 
 
 def strongest_laplacian(sources: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class NetworkSpec(Protocol):
         ...
 
     def build(self, channels: tuple[int, int], generator: torch.Generator) -> nn.Module:
-        """A freshly initialised network with (inputs, outputs) channels on the generator's device."""
+        """A fresh network with (inputs, outputs) channels on the generator's device."""
         ...
 
 
@@ -93,7 +93,8 @@ class SkipNet:
         slope: Of LeakyReLU for negative values.
 
     Raises:
-        ConfigError: if kernel_px is not a positive odd number, or two_3x3 goes with another than 5.
+        ConfigError: if kernel_px is not a positive odd number, two_3x3 goes with another than 5, or
+            a width is not positive.
     """
 
     kernel_px: int = 5
@@ -109,6 +110,8 @@ class SkipNet:
             raise ConfigError(
                 f"network.two_3x3 replaces 5x5 kernels, got kernel_px {self.kernel_px}"
             )
+        if self.skip_width < 1:
+            raise ConfigError(f"network.skip_width must be >= 1, got {self.skip_width}")
         if not self.widths or min(self.widths) < 1:
             raise ConfigError(f"network.widths must be positive channel counts, got {self.widths}")
 

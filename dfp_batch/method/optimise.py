@@ -81,10 +81,9 @@ class Fit:
             round_up(width, spec.size_multiple, spec.minimum_px),
         )
         network = spec.build((inputs.shape[1], outputs), compute.generator)
-        layout = (
-            torch.channels_last
-        )  # a fifth faster than channels first on CPU, in both precisions
-        network = network.to(memory_format=layout)
+        # A fifth faster than channels first on CPU, in both precisions.
+        layout = torch.channels_last
+        network = network.to(memory_format=layout)  # type: ignore[call-overload]
         return cls(network, padded.contiguous(memory_format=layout), (height, width))
 
     def logits(self, compute: Compute) -> Tensor:
@@ -92,6 +91,21 @@ class Fit:
         with compute.autocast():
             raw: Tensor = self.network(self.inputs)
         return raw[..., : self.size[0], : self.size[1]].float()
+
+    @torch.no_grad()
+    def solution(self, compute: Compute, stage: str) -> Tensor:
+        """Logits after the last step, without gradient.
+
+        Raises:
+            DivergedError: if they are not finite.
+        """
+        logits = self.logits(compute)
+        if not bool(logits.isfinite().all()):
+            raise DivergedError(
+                f"{stage}: the result is not finite; "
+                "lower the learning rate or use --precision fp32"
+            )
+        return logits
 
 
 @dataclass(frozen=True)
@@ -196,8 +210,7 @@ class DeepFusionPrior:
         )
         objective = self.objective(sources, decision, scale)
         losses = minimise(fit, objective, self._schedule(), compute, "fusion")
-        with torch.no_grad():
-            return fit.logits(compute).sigmoid(), losses
+        return fit.solution(compute, "fusion").sigmoid(), losses
 
     def objective(
         self, sources: Tensor, decision: Tensor, scale: int

@@ -69,9 +69,9 @@ class FusionConfig:
         Raises:
             ConfigError: if there is no such preset.
         """
-        if name not in PRESETS:
+        if name not in list(PRESETS):  # a list, because a file may hold an unhashable name
             raise ConfigError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
-        return cls(**PRESETS[name], **changes)
+        return cls(**(PRESETS[name] | changes))
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -109,7 +109,8 @@ class FusionResult:
         image = image[..., 0] if image.shape[-1] == 1 else image
         if np.issubdtype(dtype, np.floating):
             return np.asarray(image, dtype)
-        return np.rint(image * np.iinfo(dtype).max).astype(dtype)
+        largest: int = np.iinfo(np.dtype(dtype)).max
+        return np.asarray(np.rint(image * largest), dtype)
 
 
 def fuse(
@@ -146,8 +147,11 @@ def as_stack(sources: Tensor | Sequence[NDArray[Any]]) -> Tensor:
     """
     if isinstance(sources, Tensor):
         stack = sources.float()
+        if not bool(((stack >= 0) & (stack <= 1)).all()):
+            raise ImageError("sources hold values outside [0, 1]; scale them to that range")
     else:
-        stack = torch.stack(_same_kind([_to_unit(array, k) for k, array in enumerate(sources)]))
+        images = [_to_unit(array, k) for k, array in enumerate(sources)]
+        stack = torch.stack(_same_kind(images)) if images else torch.empty(0, 0, 0, 0)
     if stack.ndim != 4 or len(stack) < 2 or stack.shape[1] not in (1, 3):  # noqa: PLR2004
         raise ImageError(
             f"sources must be (N >= 2, 1 or 3 channels, h, w), got {tuple(stack.shape)}"
@@ -166,7 +170,7 @@ def _to_unit(array: NDArray[Any], index: int) -> Tensor:
         planes = planes / np.float32(np.iinfo(array.dtype).max)
     elif not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"source {index} must be uint8, uint16 or float, got {array.dtype}")
-    elif not (np.isfinite(planes).all() and planes.min() >= 0 and planes.max() <= 1):
+    elif not ((planes >= 0) & (planes <= 1)).all():
         raise ImageError(f"source {index} holds floats outside [0, 1]; scale it to that range")
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(planes, -1, 0), dtype=np.float32))
 
@@ -178,7 +182,7 @@ def _same_kind(images: list[Tensor]) -> list[Tensor]:
                 f"sources differ: source 0 is {tuple(images[0].shape)} (channels, h, w), source "
                 f"{index} is {tuple(image.shape)}; register or crop them to one size"
             )
-    return images or [torch.empty(0)]
+    return images
 
 
 def measure_focus(stack: Tensor, config: FusionConfig) -> Tensor:

@@ -106,8 +106,7 @@ class DecisionEmbedding:
             compute,
             "decision",
         )
-        with torch.no_grad():
-            return binarise(fit.logits(compute))
+        return binarise(fit.solution(compute, "decision"))
 
 
 def binarise(logits: Tensor) -> Tensor:

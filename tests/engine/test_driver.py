@@ -1,0 +1,203 @@
+"""A whole run on a real Ray: faults, resume, object storage, both presets."""
+
+import json
+import os
+
+import pytest
+
+from dfp_batch import storage
+from dfp_batch.config import run_config
+from dfp_batch.engine.driver import Observer, Submission, submit
+from dfp_batch.engine.ray_executor import Slots
+from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
+from dfp_batch.ledger import Ledger, read_attempts
+from dfp_batch.manifest import read_manifest
+from dfp_batch.telemetry import RunStatus, results
+from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+SHORT_PAPER = {"refinement.iterations": 2, "reconstruction.iterations": 3, "precision": "fp32"}
+SILENT = Observer(lambda url: None, lambda counts: None)
+
+
+def run(manifest_url, output_url, config=None, observer=SILENT, **options):
+    config = config or run_config("classical", None, {"scale": 2})
+    return submit(Submission(manifest_url, output_url, config, **options), observer)
+
+
+def rows_of(url):
+    return {row["pair_id"]: row for row in results(url).to_pylist()}
+
+
+def content_of(url):
+    return {
+        row["pair_id"]: storage.read_bytes(row["output_url"]) for row in results(url).to_pylist()
+    }
+
+
+def test_a_run_leaves_images_rows_and_a_summary(make_archive, tmp_path):
+    url = f"{tmp_path}/run"
+    seen = []
+    observer = Observer(lambda url: None, lambda counts: seen.append((counts.ok, counts.running)))
+    status = run(make_archive(4), url, observer=observer)
+    assert (status.total, status.ok, status.failed, status.pending) == (4, 4, 0, 0)
+    assert seen[-1] == (4, 0)
+    assert list(rows_of(url)) == ["p00", "p01", "p02", "p03"]
+    assert all(row["width_px"] == 40 and row["height_px"] == 48 for row in rows_of(url).values())
+    assert json.loads(storage.read_bytes(f"{url}/summary.json")) == status.to_json()
+    assert not storage.exists(f"{url}/lease.json")
+
+
+def test_one_code_path_for_the_paper_and_for_n_sources(make_archive, tmp_path):
+    manifest = make_archive(2)
+    pairs = read_manifest(manifest)
+    stack = [*pairs[0].sources, pairs[1].sources[0]]
+    from dfp_batch.manifest import Pair, write_manifest  # noqa: PLC0415
+
+    write_manifest(manifest, [pairs[0], Pair("stack", tuple(stack))])
+    url = f"{tmp_path}/run"
+    status = run(manifest, url, run_config("paper", None, {"scale": 3, **SHORT_PAPER}))
+    assert status.ok == 2
+    assert rows_of(url)["stack"]["n_sources"] == 3
+    assert rows_of(url)["stack"]["width_px"] == 60
+    assert rows_of(url)["stack"]["iterations"] == 3
+
+
+def test_submit_again_redoes_nothing_that_is_done(make_archive, tmp_path):
+    manifest, url = make_archive(3), f"{tmp_path}/run"
+    run(manifest, url, limit=2)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run/outputs").rglob("*.*")}
+    status = run(manifest, url)
+    assert status.ok == 3
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before
+    attempts = read_attempts(url).to_pylist()
+    assert sorted((row["pair_id"], row["epoch"]) for row in attempts) == [
+        ("p00", 1),
+        ("p01", 1),
+        ("p02", 2),
+    ]
+
+
+def test_failed_pairs_are_rows_and_are_tried_again(make_archive, tmp_path):
+    manifest, url = make_archive(3), f"{tmp_path}/run"
+    source = tmp_path / "p01_B.png"
+    whole = source.read_bytes()
+    source.write_bytes(whole[:200])
+    status = run(manifest, url)
+    assert (status.ok, status.failed, status.by_category) == (2, 1, {"input": 1})
+    assert status.last_errors[0]["pair_id"] == "p01"
+    assert "p01_B.png" in rows_of(url)["p01"]["error_message"]
+    assert rows_of(url)["p01"]["stage"] == "prepare"
+    assert not (tmp_path / "run/outputs/p01").exists()
+    source.write_bytes(whole)
+    assert run(manifest, url).ok == 3
+
+
+def test_a_pair_that_kills_its_process_stops_nobody_else(make_archive, tmp_path):
+    faults = {1: SEGV, 2: OUT_OF_MEMORY, 3: DIVERGE, 4: BUSY_ONCE}
+    manifest, url = make_archive(6, faults=faults), f"{tmp_path}/run"
+    settings = {
+        "scale": 2,
+        "reconstruction.use": "fault_injection:FaultyReconstruction",
+        "reconstruction.folder": str(tmp_path),
+    }
+    config = run_config("classical", None, settings)
+    status = run(manifest, url, config)
+    rows = rows_of(url)
+    assert {key: row["status"] for key, row in rows.items()} == {
+        "p00": "ok",
+        "p01": "quarantined",
+        "p02": "error",
+        "p03": "error",
+        "p04": "ok",
+        "p05": "ok",
+    }
+    assert (rows["p01"]["category"], rows["p01"]["error_type"]) == ("crash", "WorkerLostError")
+    assert (rows["p01"]["attempt"], rows["p01"]["stage"]) == (2, "optimise")
+    assert (rows["p02"]["category"], rows["p02"]["attempt"]) == ("resource", 3)
+    assert (rows["p03"]["category"], rows["p03"]["error_type"]) == ("input", "DivergedError")
+    assert rows["p04"]["attempt"] == 2
+    assert status.quarantined == 1
+
+    again = run(manifest, url, config)
+    epochs = {row["pair_id"]: row["epoch"] for row in read_attempts(url).to_pylist()}
+    assert epochs["p01"] == 1, "a quarantined pair is left alone"
+    assert epochs["p03"] == 2
+    assert again.quarantined == 1
+
+
+def test_runs_on_object_storage_equal_runs_on_disk(make_archive, tmp_path, s3_url):
+    remote, local = f"{s3_url}/{tmp_path.name}", str(tmp_path / "local")
+    run(make_archive(2, remote), f"{remote}/run")
+    run(make_archive(2, local), f"{local}/run")
+    assert content_of(f"{remote}/run") == content_of(f"{local}/run")
+    assert run(f"{remote}/manifest.parquet", f"{remote}/run").ok == 2
+    assert read_attempts(f"{remote}/run").num_rows == 2
+    assert rows_of(f"{remote}/run")["p00"]["output_url"].startswith("s3://")
+
+
+def test_a_missing_object_in_a_bucket_is_an_input_error(make_archive, tmp_path, s3_url):
+    folder = f"{s3_url}/{tmp_path.name}"
+    manifest = make_archive(2, folder)
+    storage.delete(f"{folder}/p00_B.png")
+    status = run(manifest, f"{folder}/run")
+    assert (status.ok, status.by_category) == (1, {"input": 1})
+    assert "p00_B.png" in status.last_errors[0]["error_message"]
+
+
+def test_another_driver_or_configuration_is_refused(make_archive, tmp_path):
+    manifest, url = make_archive(1), f"{tmp_path}/run"
+    config = run_config("classical", None, {"scale": 2})
+    with Ledger.open(url, config, read_manifest(manifest)):
+        with pytest.raises(RunHeldError, match=str(os.getpid())):
+            run(manifest, url)
+    with pytest.raises(ConfigError, match="scale: 2 -> 4"):
+        run(manifest, url, run_config("classical", None, {"scale": 4}))
+
+
+def test_a_bad_manifest_leaves_no_run_behind(make_archive, tmp_path):
+    from dfp_batch.manifest import Pair, write_manifest  # noqa: PLC0415
+
+    manifest = make_archive(1)
+    write_manifest(manifest, [Pair("a", ("x.png", "y.png")), Pair("a", ("x.png", "z.png"))])
+    with pytest.raises(ManifestError, match=r"manifest row 1 \(pair_id 'a'\)"):
+        run(manifest, f"{tmp_path}/run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_status_of_a_run_that_is_under_way(make_archive, tmp_path):
+    manifest, url = make_archive(3), f"{tmp_path}/run"
+    run(manifest, url, limit=1)
+    config = run_config("classical", None, {"scale": 2})
+    with Ledger.open(url, config, read_manifest(manifest)):
+        status = RunStatus.read(url)
+    assert (status.ok, status.pending, status.total) == (1, 2, 3)
+    assert str(os.getpid()) in status.driver
+    assert status.pairs_per_minute > 0
+    assert status.eta_s > 0
+    assert RunStatus.read(url).driver is None
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "share", "workers", "reserved", "tasks"),
+    [
+        (1, 0, 1, 1, 0, 1),
+        (2, 0, 1, 1, 1, 1),
+        (4, 0, 1, 1, 3, 1),
+        (16, 0, 1, 4, 12, 4),
+        (16, 1, 1, 1, 1, 15),
+        (16, 2, 0.25, 8, 8, 8),
+        (2, 1, 0.1, 10, 0, 2),
+    ],
+)
+def test_slots_leave_a_cpu_for_the_tasks(cpus, gpus, share, workers, reserved, tasks):
+    slots = Slots.plan(cpus, gpus, share)
+    assert (slots.workers, slots.workers * slots.cpus_per_worker) == (workers, reserved)
+    assert slots.tasks == tasks
+    assert slots.workers * slots.gpus_per_worker <= gpus
+
+
+def test_more_than_the_gpus_there_are_is_refused():
+    with pytest.raises(ConfigError, match=r"--gpus-per-pair must be in \(0, 1\], got 2"):
+        Slots.plan(4, 1, 2)

@@ -1,0 +1,219 @@
+"""The stages without Ray: what they produce, and one clear failure for every bad input."""
+
+import dataclasses
+import io
+import re
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from conftest import texture, write_image
+
+from dfp_batch import codec, storage
+from dfp_batch.engine import stages
+from dfp_batch.engine.stages import Stage, run_stage
+from dfp_batch.ledger import METRICS, SCHEMA
+from dfp_batch.manifest import Pair
+from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.focus import SumModifiedLaplacian
+from dfp_batch.method.optimise import DeepFusionPrior
+from dfp_batch.method.pipeline import FusionConfig
+from dfp_batch.method.refine import DecisionEmbedding
+
+CLASSICAL = FusionConfig.preset("classical", scale=2)
+SHORT_PAPER = FusionConfig(
+    refinement=DecisionEmbedding(2), reconstruction=DeepFusionPrior(3), scale=2, precision="fp32"
+)
+
+
+def make_pair(folder, near, far, extension="png", **more):
+    urls = (f"{folder}/x_A.{extension}", f"{folder}/x_B.{extension}")
+    return Pair("x", tuple(map(write_image, urls, (near, far), (extension,) * 2)), **more)
+
+
+def run_pair(pair, config, run_url):
+    prepared, first = stages.prepare(pair, config)
+    optimised, second = stages.optimise(prepared, config)
+    _, third = stages.publish(pair, prepared, optimised, config, run_url)
+    return first | second | third
+
+
+@pytest.mark.parametrize("config", [CLASSICAL, SHORT_PAPER], ids=["classical", "paper"])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (1, np.uint16)])
+def test_output_is_exactly_scale_times_the_input_at_its_depth(
+    tmp_path, config, scale, channels, dtype
+):
+    near, far = (
+        texture(17, 23, channels, seed).astype(dtype) * (257 if dtype == np.uint16 else 1)
+        for seed in (0, 1)
+    )
+    config = dataclasses.replace(config, scale=scale)
+    facts = run_pair(make_pair(str(tmp_path), near, far), config, f"{tmp_path}/run")
+    fused = codec.decode(storage.read_bytes(facts["output_url"]), "fused")
+    assert fused.pixels.shape == (17 * scale, 23 * scale, channels)
+    assert fused.pixels.dtype == dtype
+    assert (facts["width_px"], facts["height_px"]) == (23 * scale, 17 * scale)
+    assert facts["bit_depth"] == (16 if dtype == np.uint16 else 8)
+
+
+def test_float_sources_come_out_as_float(tmp_path):
+    near, far = (texture(20, 20, 3, seed).astype(np.float32) / 255 for seed in (0, 1))
+    facts = run_pair(make_pair(str(tmp_path), near, far, "tiff"), CLASSICAL, f"{tmp_path}/run")
+    assert facts["output_url"].endswith("fused.tiff")
+    fused = codec.decode(storage.read_bytes(facts["output_url"]), "fused")
+    assert fused.pixels.dtype == np.float32
+
+
+def test_every_fact_has_a_column(tmp_path):
+    near, far = texture(20, 24), texture(20, 24, seed=1)
+    reference = write_image(f"{tmp_path}/truth.png", texture(40, 48, seed=2))
+    full = tuple(
+        write_image(f"{tmp_path}/full{k}.png", texture(40, 48, seed=3 + k)) for k in (0, 1)
+    )
+    pair = make_pair(str(tmp_path), near, far, reference=reference, reference_sources=full)
+    facts = run_pair(pair, SHORT_PAPER, f"{tmp_path}/run")
+    assert set(facts) <= set(SCHEMA.names)
+    for name in METRICS:
+        assert np.isfinite(facts[name])
+        assert np.isfinite(facts[f"floor_{name}"])
+    assert facts["iterations"] == 3
+    assert facts["loss_last"] < facts["loss_first"]
+    assert facts["psnr_db"] != facts["floor_psnr_db"]
+
+
+def test_the_floor_of_the_classical_preset_is_itself(tmp_path):
+    pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1))
+    facts = run_pair(pair, CLASSICAL, f"{tmp_path}/run")
+    assert all(facts[name] == facts[f"floor_{name}"] for name in ("mg", "ei", "ie", "mga", "eco"))
+
+
+def test_the_truth_changes_the_metrics_and_nothing_else(tmp_path):
+    near, far = texture(20, 24), texture(20, 24, seed=1)
+    blind = run_pair(make_pair(str(tmp_path), near, far), SHORT_PAPER, f"{tmp_path}/blind")
+    reference = write_image(f"{tmp_path}/truth.png", texture(40, 48, seed=2))
+    pair = make_pair(str(tmp_path), near, far, reference=reference)
+    seen = run_pair(pair, SHORT_PAPER, f"{tmp_path}/seen")
+    assert blind["output_sha256"] == seen["output_sha256"]
+    assert "psnr_db" not in blind
+
+
+def test_source_map_is_black_for_the_first_and_white_for_the_last_source(tmp_path):
+    sharp = texture(48, 48)
+    half = sharp.copy()
+    half[:, 24:] = 128
+    other = sharp.copy()
+    other[:, :24] = 128
+    facts = run_pair(make_pair(str(tmp_path), half, other), CLASSICAL, f"{tmp_path}/run")
+    folder = facts["output_url"].rpartition("/")[0]
+    source_map = codec.decode(storage.read_bytes(f"{folder}/decision.png"), "map").pixels
+    assert source_map[:, :8].max() == 0
+    assert source_map[:, -8:].min() == 255
+
+
+def test_outputs_are_the_three_promised_files(tmp_path):
+    pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1))
+    run_pair(pair, CLASSICAL, f"{tmp_path}/run")
+    names = sorted(path.name for path in (tmp_path / "run" / "outputs" / "x").iterdir())
+    assert names == ["decision.png", "fused.png", "preview.jpg"]
+
+
+def _nan_tiff():
+    pixels = np.full((20, 20, 3), 0.5, np.float32)
+    pixels[3, 4] = np.nan
+    data = io.BytesIO()
+    tifffile.imwrite(data, pixels, photometric="rgb")
+    return data.getvalue()
+
+
+def _two_channel_tiff():
+    data = io.BytesIO()
+    pixels = np.zeros((20, 20, 2), np.uint8)
+    tifffile.imwrite(data, pixels, photometric="minisblack", planarconfig="contig")
+    return data.getvalue()
+
+
+def _alpha_png():
+    return cv2.imencode(".png", np.full((20, 20, 4), 9, np.uint8))[1].tobytes()
+
+
+BAD = {
+    "truncated.jpg": (
+        codec.encode(codec.Frame(texture(64, 64)), "jpg")[:900],
+        r"truncated\.jpg.*truncated or damaged",
+    ),
+    "zero.png": (b"", r"zero\.png.*empty \(0 bytes\)"),
+    "text.png": (b"these are not pixels", r"text\.png.*does not start like a JPEG"),
+    "alpha.png": (_alpha_png(), r"alpha\.png.*4 channels.*expected 1 \(grey\) or 3"),
+    "two.tiff": (_two_channel_tiff(), r"two\.tiff.*2 .*expected 1"),
+    "nan.tiff": (_nan_tiff(), r"nan\.tiff.*(NaN|finite)"),
+    "small.png": (
+        codec.encode(codec.Frame(texture(20, 21)), "png"),
+        r"sources differ.*good\.png is 20x20 px.*small\.png is 21x20 px.*register",
+    ),
+    "grey.png": (
+        codec.encode(codec.Frame(texture(20, 20, 1)), "png"),
+        r"sources differ.*3 channels.*grey\.png is 20x20 px, 1 channel, 8 bit",
+    ),
+    "deep.png": (
+        codec.encode(codec.Frame(texture(20, 20).astype(np.uint16)), "png"),
+        r"sources differ.*8 bit.*16 bit",
+    ),
+    "missing.png": (None, r"missing\.png.*nothing is there"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_failure(tmp_path, name):
+    data, text = BAD[name]
+    good = write_image(f"{tmp_path}/good.png", texture(20, 20))
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    pair = Pair("bad", (good, f"{tmp_path}/{name}"))
+    report, value = run_stage(Stage.PREPARE, "bad", lambda: stages.prepare(pair, CLASSICAL))
+    assert value is None
+    assert report.failure.category == "input"
+    assert re.search(text, report.failure.message)
+    assert "\n" not in report.failure.message
+
+
+def test_too_small_sources_are_named(tmp_path):
+    pair = make_pair(str(tmp_path), texture(15, 40), texture(15, 40, seed=1))
+    report, _ = run_stage(Stage.PREPARE, "x", lambda: stages.prepare(pair, CLASSICAL))
+    assert "x_A.png is 40x15 px, each side must be at least 16 px" in report.failure.message
+
+
+def test_a_reference_of_the_wrong_size_fails_before_the_costly_part(tmp_path):
+    reference = write_image(f"{tmp_path}/truth.png", texture(40, 44))
+    pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1), reference=reference)
+    report, _ = run_stage(Stage.PREPARE, "x", lambda: stages.prepare(pair, CLASSICAL))
+    assert "truth.png is 44x40 px, expected 48x40" in report.failure.message
+    assert report.failure.category == "input"
+
+
+@pytest.mark.parametrize(
+    ("error", "category", "kind"),
+    [
+        (ZeroDivisionError("a bug"), "crash", "ZeroDivisionError"),
+        (MemoryError(), "resource", "MemoryError"),
+        (stages.torch.OutOfMemoryError("1 TiB"), "resource", "DeviceMemoryError"),
+        (stages.ImageError("bad"), "input", "ImageError"),
+    ],
+)
+def test_whatever_a_stage_raises_becomes_a_report(error, category, kind):
+    def work():
+        raise error
+
+    report, value = run_stage(Stage.OPTIMISE, "x", work)
+    assert value is None
+    assert (report.failure.category, report.failure.error_type) == (category, kind)
+    assert report.failure.message
+
+
+def test_replaced_parts_run_through_the_same_stages(tmp_path):
+    config = FusionConfig(
+        SumModifiedLaplacian(2.0), DecisionEmbedding(2), BackProjection(1), scale=1
+    )
+    pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1))
+    assert run_pair(pair, config, f"{tmp_path}/run")["iterations"] == 1
