@@ -21,6 +21,7 @@ from dfp_batch.manifest import Pair, read_manifest
 from dfp_batch.telemetry import Counts, RunStatus
 
 POLL_S = 1.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         chosen = pairs[: submission.limit]
         left = what_is_left(url, chosen, submission.retry_quarantined)
         if left:
-            with _cluster(submission, observer) as executor, _stop_signals() as signals:
+            with _stop_signals() as signals, _cluster(submission, observer, signals) as executor:
                 _drive(submission, left, len(chosen), ledger, executor, observer, signals)
     status = RunStatus.read(url)
     summary = json.dumps(status.to_json(), indent=1).encode()
@@ -104,6 +105,10 @@ class _Signals:
 
     name: str = ""
 
+    def listen(self) -> None:
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self.ask)
+
     def ask(self, number: int, _: FrameType | None) -> None:
         self.name = signal.Signals(number).name
         signal.signal(number, signal.SIG_DFL)  # the second one ends the process at once
@@ -112,19 +117,22 @@ class _Signals:
 @contextmanager
 def _stop_signals() -> Iterator[_Signals]:
     asked = _Signals()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, asked.ask) for number in numbers]
+    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+    asked.listen()
     try:
         yield asked
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def _cluster(submission: Submission, observer: Observer) -> Iterator[RayExecutor]:
+def _cluster(
+    submission: Submission, observer: Observer, signals: _Signals
+) -> Iterator[RayExecutor]:
     joined = ray.is_initialized()
     observer.connected("" if joined else connect(submission.address))
+    signals.listen()  # Ray has put a handler of its own in place
     try:
         resources = ray.cluster_resources()
         slots = Slots.plan(

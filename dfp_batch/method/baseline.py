@@ -31,7 +31,7 @@ class BackProjection:
     def __call__(
         self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
     ) -> tuple[Tensor, Tensor]:
-        """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step, (steps,)."""
+        """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
         low = (decision * sources).sum(0, keepdim=True)
         degrade = Lanczos2(scale)
         fused = enlarge(low, scale)

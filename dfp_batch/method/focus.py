@@ -17,6 +17,8 @@ from torch.nn import functional
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.image import luma
 
+_LARGEST_PSF_PX = 15  # it must lie within the smallest image that the method takes
+
 
 class FocusMeasure(Protocol):
     """Finds for every pixel the source that is in focus."""
@@ -114,11 +116,11 @@ class DoubleReblur:
         erosion_px: ke, kernel size of the erosion.
         threshold: t, on the sharpness of images in [0, 1].
         keep_largest: f, keep the largest region only and fill its holes.
-        psf_px: Size of the estimated point spread function, odd.
+        psf_px: Size of the estimated point spread function, odd, <= 15.
         lowpass_cycles_per_px: Standard deviation of the Gaussian low-pass on the spectral quotient.
 
     Raises:
-        ConfigError: for an even or non-positive kernel size.
+        ConfigError: for an even, non-positive or too large kernel size.
     """
 
     gaussian_px: int = 5
@@ -135,6 +137,8 @@ class DoubleReblur:
                 raise ConfigError(
                     f"focus.{name} must be odd and positive, got {getattr(self, name)}"
                 )
+        if self.psf_px > _LARGEST_PSF_PX:
+            raise ConfigError(f"focus.psf_px must be <= {_LARGEST_PSF_PX}, got {self.psf_px}")
         for name in ("dilation_px", "erosion_px"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"focus.{name} must be >= 1, got {getattr(self, name)}")
@@ -176,8 +180,8 @@ class DoubleReblur:
         kernel = torch.fft.fftshift(torch.fft.irfft2(quotient * lowpass, s=(h, w)))  # Eq. (14)
         top, left = h // 2 - self.psf_px // 2, w // 2 - self.psf_px // 2
         psf = kernel[top : top + self.psf_px, left : left + self.psf_px].clamp_min(0)
-        total: Tensor = psf.sum().clamp_min(torch.finfo(psf.dtype).tiny)
-        return psf / total
+        normalised: Tensor = psf / psf.sum().clamp_min(torch.finfo(psf.dtype).tiny)
+        return normalised
 
     def _threshold(self, sharpness: Tensor) -> NDArray[np.int64]:
         in_focus = sharpness[0].numpy() >= self.threshold  # Eq. (17)

@@ -107,10 +107,9 @@ class FusionResult:
         """Image (H, W, 3) or (H, W): integers over the range of ``dtype``, float32 in [0, 1]."""
         image = self.fused.movedim(0, -1).cpu().numpy()
         image = image[..., 0] if image.shape[-1] == 1 else image
-        if np.issubdtype(dtype, np.floating):
+        if not issubclass(dtype, np.integer):
             return np.asarray(image, dtype)
-        largest: int = np.iinfo(np.dtype(dtype)).max
-        return np.asarray(np.rint(image * largest), dtype)
+        return np.asarray(np.rint(image * np.iinfo(dtype).max), dtype)
 
 
 def fuse(

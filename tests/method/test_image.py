@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfp_batch.method.image import enlarge, luma, pad_to, round_up
+
+sizes = st.integers(1, 9)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "expected"),
+    [
+        ((1, 0, 0), 0.299),
+        ((0, 1, 0), 0.587),
+        ((0, 0, 1), 0.114),
+        ((1, 1, 1), 1.0),
+        ((0.5, 0.25, 1.0), 0.41025),
+    ],
+)
+def test_luma_is_bt601(rgb, expected):
+    pixel = torch.tensor(rgb, dtype=torch.float64).view(1, 3, 1, 1)
+    assert luma(pixel).shape == (1, 1, 1, 1)
+    assert luma(pixel).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_luma_keeps_images_apart_and_grey_as_it_is(texture):
+    stack = torch.cat([texture(5, 7, seed=1), texture(5, 7, seed=2)])
+    assert torch.equal(luma(stack)[1:], luma(stack[1:]))
+    grey = stack[:, :1]
+    assert torch.equal(luma(grey), grey)
+
+
+@given(st.integers(1, 4), sizes, sizes, st.floats(0, 1))
+@settings(deadline=None, max_examples=25)
+def test_enlarge_has_the_exact_size_and_keeps_constants(scale, h, w, value):
+    large = enlarge(torch.full((2, 3, h, w), value), scale)
+    assert large.shape == (2, 3, scale * h, scale * w)
+    torch.testing.assert_close(large, torch.full_like(large, value))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_enlarge_keeps_a_ramp_on_the_grid_of_pixel_centres(scale):
+    rows, columns = torch.arange(9.0)[:, None], torch.arange(8.0)
+    large = enlarge((3 * rows - columns)[None, None], scale)[0, 0]
+    rows = ((torch.arange(9 * scale) + 0.5) / scale - 0.5)[:, None]
+    columns = (torch.arange(8 * scale) + 0.5) / scale - 0.5
+    inside = slice(2 * scale, -2 * scale)
+    torch.testing.assert_close(
+        large[inside, inside], (3 * rows - columns)[inside, inside], atol=1e-4, rtol=0
+    )
+
+
+def test_enlarge_is_the_cubic_of_keys():
+    line = torch.zeros(1, 1, 1, 9, dtype=torch.float64)
+    line[..., 4] = 1
+    half = [0.8671875, 0.2265625, -0.0703125, -0.0234375]  # a = -0.5 at 0.25, 0.75, 1.25, 1.75
+    expected = torch.tensor([*reversed(half), *half], dtype=torch.float64)
+    torch.testing.assert_close(enlarge(line, 2)[0, 0, 0, 5:13], expected)
+
+
+def test_enlarge_by_one_is_the_identity(texture):
+    image = texture(5, 6)
+    assert torch.equal(enlarge(image, 1), image)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_enlarge_commutes_with_mirroring(texture, scale):
+    image = texture(7, 6)
+    torch.testing.assert_close(enlarge(image, scale).flip(-1), enlarge(image.flip(-1), scale))
+
+
+@given(sizes, sizes, st.integers(0, 40), st.integers(0, 40))
+@settings(deadline=None, max_examples=50)
+def test_pad_to_reflects_as_often_as_it_takes(h, w, more_rows, more_columns):
+    image = np.arange(2 * h * w, dtype=np.float32).reshape(1, 2, h, w)
+    expected = np.pad(image, ((0, 0), (0, 0), (0, more_rows), (0, more_columns)), mode="reflect")
+    padded = pad_to(torch.from_numpy(image), h + more_rows, w + more_columns)
+    np.testing.assert_array_equal(padded.numpy(), expected)
+
+
+@given(st.integers(1, 500), st.integers(1, 64), st.integers(1, 200))
+@settings(deadline=None)
+def test_round_up_gives_the_smallest_multiple_that_is_large_enough(value, multiple, minimum):
+    result = round_up(value, multiple, minimum)
+    assert result % multiple == 0
+    assert result >= max(value, minimum) > result - multiple

@@ -1,0 +1,209 @@
+"""The command as a user runs it: one process per test, its output and its exit code."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import texture, write_image
+
+from dfp_batch import codec
+from dfp_batch.ledger import read_attempts
+from dfp_batch.telemetry import results
+
+# The command with rows flushed at once, so that a test need not wait half a minute for them.
+EAGER = "import dfp_batch.ledger as ledger; ledger.FLUSH_S = 0.0; from dfp_batch.cli import main; main()"
+DEADLINE_S = 120
+
+
+def dfp_batch(*arguments, code=None):
+    return [sys.executable, "-c", code or "from dfp_batch.cli import main; main()", *arguments]
+
+
+def run(*arguments):
+    return subprocess.run(
+        dfp_batch(*arguments), capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def two_images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    return [
+        write_image(f"{folder}/{name}.png", texture(24, 30, seed=k)) for k, name in enumerate("ab")
+    ]
+
+
+def test_fuse_writes_image_and_decision(two_images, tmp_path):
+    out, decision = tmp_path / "new" / "out.png", tmp_path / "map.png"
+    done = run("fuse", *two_images, "--output", str(out), "--scale", "3", "--preset", "classical",
+               "--decision", str(decision))  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert codec.decode(out.read_bytes(), "out").pixels.shape == (72, 90, 3)
+    assert codec.decode(decision.read_bytes(), "map").pixels.shape == (24, 30, 1)
+
+
+def test_fuse_takes_three_sources_and_every_format(two_images, tmp_path):
+    sources = [*two_images, write_image(f"{tmp_path}/c.png", texture(24, 30, seed=5))]
+    for name in ("out.tif", "out.jpeg"):
+        done = run("fuse", *sources, "--output", f"{tmp_path}/{name}", "--set",
+                   "reconstruction.iterations=2", "--set", "refinement.iterations=2")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        data = (tmp_path / name).read_bytes()
+        assert codec.decode(data, name).pixels.shape == (48, 60, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--scale", "5"], 2, "scale must be 1, 2, 3 or 4, got 5"),
+        (["--preset", "best"], 2, "preset must be one of paper, classical, got 'best'"),
+        (["--set", "focus.kernel=3"], 2, "unknown setting 'focus.kernel'"),
+        (["--set", "focus"], 2, "--set takes key=value, got 'focus'"),
+        (["--precision", "fp16"], 2, "fp32"),
+        (["--config", "/nowhere.toml"], 2, "--config /nowhere.toml: no such file"),
+        (["--output", "/tmp/out.xcf"], 2, "the name must end in .png"),
+        (["/nowhere/c.png"], 2, "/nowhere/c.png: cannot read: nothing is there"),
+    ],
+)
+def test_errors_are_one_line_without_a_traceback(two_images, tmp_path, arguments, code, text):
+    done = run("fuse", *two_images, "--output", f"{tmp_path}/out.png", *arguments)
+    assert done.returncode == code
+    assert text in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_debug_shows_the_traceback(two_images, tmp_path):
+    done = run("fuse", *two_images, "--output", f"{tmp_path}/o.png", "--scale", "5", "--debug")
+    assert "Traceback" in done.stderr
+    assert "ConfigError: scale must be" in done.stderr
+
+
+def test_sources_that_do_not_fit_exit_with_3(two_images, tmp_path):
+    other = write_image(f"{tmp_path}/c.png", texture(24, 31))
+    done = run("fuse", two_images[0], other, "--output", f"{tmp_path}/out.png")
+    assert done.returncode == 3
+    assert re.search(r"30x24 px.*31x24 px.*register", done.stderr)
+
+
+def test_manifest_names_what_it_cannot_pair(tmp_path):
+    for name in ("x_10_A", "x_10_B", "x_2_A", "x_2_B", "alone_A"):
+        write_image(f"{tmp_path}/{name}.png", texture(20, 20))
+    done = run("manifest", str(tmp_path), "--output", f"{tmp_path}/m.parquet")
+    assert done.returncode == 0
+    assert "2 pairs" in done.stdout
+    assert "alone_A.png" in done.stderr
+    assert pq.read_table(tmp_path / "m.parquet")["pair_id"].to_pylist() == ["x_2", "x_10"]
+
+
+def test_what_is_not_a_run_is_one_line(tmp_path):
+    for command in ("status", "results"):
+        done = run(command, str(tmp_path))
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert "is not a run directory" in done.stderr
+
+
+def start(manifest, *arguments):
+    """Submit in a process group of its own; Ray is started by the command itself."""
+    return subprocess.Popen(
+        dfp_batch(
+            "submit", manifest, "--scale", "2", "--preset", "classical", *arguments, code=EAGER
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_rows(process, run_dir, count):
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        if (run_dir / "results").exists() and read_attempts(str(run_dir)).num_rows >= count:
+            return
+        os.sched_yield()
+    pytest.fail(f"no {count} rows after {DEADLINE_S} s")
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, output, errors
+
+
+def test_killed_driver_then_the_same_command_loses_and_repeats_nothing(make_archive, tmp_path):
+    manifest = make_archive(12)
+    run_dir = Path(manifest.removesuffix(".parquet") + "-x2")
+    process = start(manifest)
+    wait_for_rows(process, run_dir, 3)
+    process.kill()
+    process.communicate()
+    recorded = {row["pair_id"]: row for row in read_attempts(str(run_dir)).to_pylist()}
+    assert 3 <= len(recorded) < 12
+
+    code, output, errors = finish(start(manifest))
+    assert (code, errors) == (0, "")
+    assert "12 done, 0 failed" in output
+    attempts = read_attempts(str(run_dir)).to_pylist()
+    repeated = [row for row in attempts if row["epoch"] == 2 and row["pair_id"] in recorded]
+    assert repeated == []
+    assert len(attempts) == 12
+    assert results(str(run_dir)).num_rows == 12
+    for row in results(str(run_dir)).to_pylist():
+        assert codec.decode(Path(row["output_url"]).read_bytes(), "fused").pixels.shape[0] == 48
+
+
+def test_a_second_driver_is_refused_and_sigterm_leaves_a_resumable_run(make_archive):
+    manifest = make_archive(5)
+    run_dir = Path(manifest.removesuffix(".parquet") + "-x2")
+    slow = ("--set", "reconstruction.steps=1000")  # about a second for a pair
+    process = start(manifest, *slow)
+    wait_for_rows(process, run_dir, 1)
+
+    second = run("submit", manifest, "--scale", "2", "--preset", "classical", *slow)
+    assert second.returncode == 5
+    assert f"process {process.pid} on" in second.stderr
+
+    process.send_signal(signal.SIGTERM)
+    code, _, errors = finish(process)
+    assert code == 4, errors
+    assert "stopped by SIGTERM; the same command goes on from here" in errors
+    assert not (run_dir / "lease.json").exists()
+
+    code, output, _ = finish(start(manifest, *slow))
+    assert code == 0
+    assert "5 done" in output
+
+
+def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path):
+    manifest = make_archive(3)
+    (tmp_path / "p01_A.png").write_bytes(b"")
+    code, output, errors = finish(start(manifest, "--output", f"{tmp_path}/run"))
+    assert (code, errors) == (3, "")
+    assert "dashboard: http://127.0.0.1:" in output
+    assert "error: input" in output
+    assert "p01_A.png: is empty (0 bytes)" in " ".join(output.split())
+
+    status = json.loads(run("status", f"{tmp_path}/run", "--json").stdout)
+    assert (status["ok"], status["failed"], status["by_category"]) == (2, 1, {"input": 1})
+    shown = run("status", f"{tmp_path}/run")
+    assert "2 done, 1 failed, 0 quarantined, 0 pending of 3" in shown.stdout
+    table = run("results", f"{tmp_path}/run", "--output", f"{tmp_path}/table.parquet")
+    assert table.returncode == 0
+    assert pq.read_table(tmp_path / "table.parquet").num_rows == 3
+    assert "p01" in run("results", f"{tmp_path}/run").stdout
+
+
+def test_a_changed_setting_on_the_same_run_is_refused_naming_it(make_archive, tmp_path):
+    manifest = make_archive(1)
+    assert finish(start(manifest))[0] == 0
+    code, _, errors = finish(start(manifest, "--set", "reconstruction.steps=3"))
+    assert code == 2
+    assert "reconstruction.steps: 10 -> 3" in errors
