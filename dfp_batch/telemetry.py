@@ -87,7 +87,9 @@ class LiveProgress:
         """Show the counts."""
         text = f"{counts.ok} done, {counts.failed} failed, {counts.running} running"
         completed = counts.ok + counts.failed
-        self._bar.update(self._task, description=text, completed=completed, total=counts.total)
+        if self._bar.tasks[0].total is None:  # what earlier sessions did says nothing of the speed
+            self._bar.reset(self._task, total=counts.total, completed=completed)
+        self._bar.update(self._task, description=text, completed=completed)
         now = time.monotonic()
         if not self._console.is_terminal and now >= self._next_line:
             self._next_line = now + LINE_EVERY_S

@@ -37,7 +37,7 @@ def _create_bucket(name):
 
 @pytest.fixture(scope="session")
 def local_ray(s3_url):
-    """One Ray on this machine for the whole session; its workers see the S3 server and the tests."""
+    """One Ray on this machine for the session; its workers see the S3 server and the tests."""
     import ray  # noqa: PLC0415 - slow; only for those who ask
 
     with pytest.MonkeyPatch.context() as patch:

@@ -18,7 +18,11 @@ from dfp_batch.ledger import read_attempts
 from dfp_batch.telemetry import results
 
 # The command with rows flushed at once, so that a test need not wait half a minute for them.
-EAGER = "import dfp_batch.ledger as ledger; ledger.FLUSH_S = 0.0; from dfp_batch.cli import main; main()"
+EAGER = """
+from dfp_batch import cli, ledger
+ledger.FLUSH_S = 0.0
+cli.main()
+"""
 DEADLINE_S = 120
 
 

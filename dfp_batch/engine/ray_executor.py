@@ -5,6 +5,7 @@ Ray's own retries are off everywhere: the scheduler knows every pair and decides
 
 import logging
 import os
+import socket
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.manifest import Pair
 from dfp_batch.method.pipeline import FusionConfig
 
+_STORE_SHARE = 0.4
+_ANSWER_S = 10.0
 _TASK_OPTIONS = {"max_retries": 0, "retry_exceptions": False, "num_cpus": 1}
 
 
@@ -136,6 +139,11 @@ class RayExecutor:
         """Workers for optimise, tasks for the others."""
         return self._slots.workers if stage is Stage.OPTIMISE else self._slots.tasks
 
+    @property
+    def memory_bytes(self) -> int:
+        """Share of the cluster's object store that waiting pairs may fill."""
+        return int(_STORE_SHARE * ray.cluster_resources().get("object_store_memory", 0))
+
     def start(self, stage: Stage, item: Item) -> None:
         """Begin a stage as a task or on an idle worker; a missing worker is created."""
         worker = None
@@ -209,6 +217,17 @@ def as_failure(error: RayError, stage: Stage) -> Failure:
     return Failure("transient", name, f"{stage}: {reason}")
 
 
+def _check_answers(target: str) -> None:
+    """Ray itself would wait for minutes."""
+    host, separator, port = target.removeprefix("ray://").rpartition(":")
+    if not separator:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no Ray cluster answers at {target}: {error}") from error
+
+
 def connect(address: str | None) -> str:
     """Join the cluster at ``address`` or RAY_ADDRESS; without either start Ray on this machine.
 
@@ -216,6 +235,7 @@ def connect(address: str | None) -> str:
         URL of the dashboard, or "" where there is none.
     """
     target = address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_answers(target)
     try:
         context = ray.init(
             target,

@@ -6,8 +6,8 @@
        ^                                                              |
        '------ waiting (backoff) <----- any stage failed, worth another try
 
-At most ``WINDOW`` prepared pairs per optimising slot are held, so the accelerator never waits and
-memory stays bounded however long the manifest is.
+At most ``WINDOW`` prepared pairs per optimising slot are held, and no new ones beyond a number of
+bytes, so the accelerator never waits and memory stays bounded however long the manifest is.
 """
 
 import heapq
@@ -46,6 +46,7 @@ class Item:
         failures: Of this session, by category.
         handles: Values of the stages it has passed, opaque to the scheduler.
         reports: Of the stages of this attempt.
+        held_bytes: Memory of the handles.
     """
 
     pair: Pair
@@ -54,6 +55,7 @@ class Item:
     failures: Counter[Category] = field(default_factory=Counter)
     handles: dict[Stage, object] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
+    held_bytes: int = 0
 
     def again(self) -> "Item":
         """The next attempt, from the first stage."""
@@ -78,6 +80,11 @@ class Executor(Protocol):
 
     def start(self, stage: Stage, item: Item) -> None:
         """Begin a stage; its end comes out of ``wait``."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much the values between the stages may take together."""
         ...
 
     def wait(self, timeout_s: float) -> list[Completion]:
@@ -158,6 +165,7 @@ class Scheduler:
         self._later: list[tuple[float, int, Item]] = []
         self._ready: dict[Stage, deque[Item]] = {Stage.OPTIMISE: deque(), Stage.PUBLISH: deque()}
         self._running: dict[Stage, int] = dict.fromkeys(Stage, 0)
+        self._held_bytes = self._largest_bytes = 0
         self._tickets = 0
 
     @property
@@ -196,7 +204,10 @@ class Scheduler:
         window = WINDOW * self._executor.capacity(Stage.OPTIMISE)
         # A store that cannot keep up must not pile up finished images either.
         clogged = len(self._ready[Stage.PUBLISH]) >= window
-        return self._has_room(Stage.PREPARE) and held < window and not clogged
+        # The size of a pair is known once it is prepared; before, it counts as the largest so far.
+        expected = self._held_bytes + (self._running[Stage.PREPARE] + 1) * self._largest_bytes
+        heavy = self.in_flight > 0 and expected > self._executor.memory_bytes
+        return self._has_room(Stage.PREPARE) and held < window and not clogged and not heavy
 
     def _next(self) -> Item | None:
         while self._later and self._later[0][0] <= self._clock():
@@ -219,6 +230,10 @@ class Scheduler:
             self._finish(item, "ok", None)
         else:
             item.handles[report.stage] = completion.handle
+            item.held_bytes += report.value_bytes
+            self._held_bytes += report.value_bytes
+            if report.stage is Stage.PREPARE:
+                self._largest_bytes = max(self._largest_bytes, report.value_bytes)
             following = Stage.OPTIMISE if report.stage is Stage.PREPARE else Stage.PUBLISH
             self._ready[following].append(item)
 
@@ -246,6 +261,8 @@ class Scheduler:
         self._breaker.note(failure)
 
     def _write(self, item: Item, status: Status, failure: Failure | None) -> None:
+        """Hand over the row of an attempt, which ends here and holds nothing any more."""
+        self._held_bytes -= item.held_bytes
         first, last = item.reports[0], item.reports[-1]
         facts: dict[str, Any] = {}
         for report in item.reports:

@@ -65,6 +65,7 @@ class Report:
         seconds: Duration.
         facts: Columns of the row.
         failure: None if it succeeded.
+        value_bytes: Memory of the value it left for the next stage.
     """
 
     stage: Stage
@@ -72,6 +73,7 @@ class Report:
     seconds: float
     facts: dict[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
+    value_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ class Prepared:
     sources: NDArray[Any]
     decision: NDArray[np.float32]
 
-    def stack(self) -> torch.Tensor:
-        """Sources as (N, C, h, w), float32, in [0, 1]."""
-        return torch.from_numpy(np.stack([codec.to_unit(Frame(pixels)) for pixels in self.sources]))
+    @property
+    def nbytes(self) -> int:
+        """Memory of both."""
+        return self.sources.nbytes + self.decision.nbytes
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,16 @@ class Optimised:
 
     fused: NDArray[Any]
     source_map: NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of both."""
+        return self.fused.nbytes + self.source_map.nbytes
+
+
+def as_tensor(sources: NDArray[Any]) -> torch.Tensor:
+    """Sources (N, h, w, C) of any depth as (N, C, h, w), float32, in [0, 1]."""
+    return torch.from_numpy(np.stack([codec.to_unit(Frame(pixels)) for pixels in sources]))
 
 
 def run_stage(
@@ -126,7 +139,8 @@ def run_stage(
         failure = as_failure(error)
         log.warning("%s of %s failed", stage, label, exc_info=error)
     facts = {**facts, "node": platform.node(), "peak_rss_bytes": _peak_rss_bytes()}
-    return Report(stage, started_at, time.perf_counter() - clock, facts, failure), value
+    seconds, held = time.perf_counter() - clock, getattr(value, "nbytes", 0)
+    return Report(stage, started_at, seconds, facts, failure, held), value
 
 
 def as_failure(error: Exception) -> Failure:
@@ -159,7 +173,7 @@ def prepare(pair: Pair, config: FusionConfig) -> tuple[Prepared, dict[str, Any]]
     _check_alike(pair, frames)
     _check_truth(pair, frames[0], config.scale)
     sources = np.stack([frame.pixels for frame in frames])
-    decision = measure_focus(Prepared(sources, np.empty(0, np.float32)).stack(), config)
+    decision = measure_focus(as_tensor(sources), config)
     facts = {"n_sources": len(frames), "bit_depth": frames[0].bit_depth}
     return Prepared(sources, decision.numpy()), facts
 
@@ -210,7 +224,7 @@ def optimise(
         DeviceMemoryError: as ``run_stage`` translates it.
     """
     decision = torch.from_numpy(prepared.decision.copy())
-    result = reconstruct(prepared.stack(), decision, config, on_iteration=on_iteration)
+    result = reconstruct(as_tensor(prepared.sources), decision, config, on_iteration=on_iteration)
     frame = codec.from_unit(result.fused.cpu().numpy(), prepared.sources.dtype)
     loss = result.loss.double().cpu()
     where = result.fused.device
@@ -282,7 +296,7 @@ def _measure_all(
     if config == floor_config:
         floor = measured
     else:
-        fused = fuse(prepared.stack(), floor_config, "cpu").fused
+        fused = fuse(as_tensor(prepared.sources), floor_config, "cpu").fused
         floor = truth.measure(codec.from_unit(fused.numpy(), prepared.sources.dtype))
     return measured | {f"floor_{name}": value for name, value in floor.items()}
 

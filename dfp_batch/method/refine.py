@@ -113,4 +113,4 @@ def binarise(logits: Tensor) -> Tensor:
     """Binary decision (N, 1, h, w) of logits (1, N, h, w), with the gradient of the softmax."""
     soft = logits.softmax(1)[0].unsqueeze(1)
     hard = one_hot(logits[0].argmax(0), logits.shape[1])
-    return hard + soft - soft.detach()
+    return hard + (soft - soft.detach())  # exactly hard: the bracket is 0

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
 from dfp_batch import storage
 from dfp_batch.config import run_config
@@ -13,7 +14,6 @@ from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
 from dfp_batch.ledger import Ledger, read_attempts
 from dfp_batch.manifest import read_manifest
 from dfp_batch.telemetry import RunStatus, results
-from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 SHORT_PAPER = {"refinement.iterations": 2, "reconstruction.iterations": 3, "precision": "fp32"}
@@ -149,9 +149,9 @@ def test_a_missing_object_in_a_bucket_is_an_input_error(make_archive, tmp_path, 
 def test_another_driver_or_configuration_is_refused(make_archive, tmp_path):
     manifest, url = make_archive(1), f"{tmp_path}/run"
     config = run_config("classical", None, {"scale": 2})
-    with Ledger.open(url, config, read_manifest(manifest)):
-        with pytest.raises(RunHeldError, match=str(os.getpid())):
-            run(manifest, url)
+    held = Ledger.open(url, config, read_manifest(manifest))
+    with held, pytest.raises(RunHeldError, match=str(os.getpid())):
+        run(manifest, url)
     with pytest.raises(ConfigError, match="scale: 2 -> 4"):
         run(manifest, url, run_config("classical", None, {"scale": 4}))
 

@@ -22,7 +22,7 @@ from dfp_batch.manifest import Pair
 class FakeExecutor:
     """Runs nothing; ``table[pair_id][attempt - 1]`` is None or (stage, category) of a failure."""
 
-    def __init__(self, table, slots=1, tasks=2, seed=0):
+    def __init__(self, table, slots=1, tasks=2, seed=0, memory_bytes=10**9):
         self.table = table
         self.slots, self.tasks = slots, tasks
         self.rng = random.Random(seed)
@@ -31,6 +31,8 @@ class FakeExecutor:
         self.now = 0.0
         self.most = Counter()
         self.prepared = self.most_prepared = 0
+        self.memory_bytes = memory_bytes
+        self.in_flight = []
 
     def capacity(self, stage):
         return self.slots if stage is Stage.OPTIMISE else self.tasks
@@ -42,6 +44,7 @@ class FakeExecutor:
         self.most[stage] = max(self.most[stage], now)
         self.prepared += {Stage.PREPARE: 1, Stage.OPTIMISE: -1, Stage.PUBLISH: 0}[stage]
         self.most_prepared = max(self.most_prepared, self.prepared)
+        self.in_flight.append(len(self.running))
         if stage is not Stage.PREPARE:
             assert item.handles[Stage.PREPARE] == f"prepare {item.pair.pair_id} {item.attempt}"
 
@@ -61,7 +64,7 @@ class FakeExecutor:
         if outcome and outcome[0] is stage:
             failure = Failure(outcome[1], "Injected", f"{outcome[1]} at {stage}")
             self.prepared -= stage is Stage.PREPARE
-        report = Report(stage, self.now, 1.0, {f"seen_{stage}": 1}, failure)
+        report = Report(stage, self.now, 1.0, {f"seen_{stage}": 1}, failure, 0 if failure else 100)
         return Completion(item, report, f"{stage} {item.pair.pair_id} {item.attempt}")
 
 
@@ -227,3 +230,18 @@ def test_many_pairs_stay_in_a_small_window():
     records, executor = run(20_000, {}, slots=4, tasks=8)
     assert len(records) == 20_000
     assert executor.most_prepared <= WINDOW * 4
+
+
+def test_little_memory_lets_fewer_pairs_in_but_always_one():
+    _, roomy = run(60, {}, slots=4, tasks=8)
+    records, tight = run(60, {}, slots=4, tasks=8, memory_bytes=0)
+    assert len(records) == 60
+    once_sizes_are_known = slice(60, None)
+    assert max(roomy.in_flight[once_sizes_are_known]) > 2
+    assert max(tight.in_flight[once_sizes_are_known]) == 1
+
+
+def test_failed_attempts_give_their_memory_back():
+    table = {f"p{k}": [(U, "transient")] * 3 for k in range(10)}
+    records, _ = run(10, table, memory_bytes=300)
+    assert sum(record.status == "ok" for record in records) == 10
