@@ -1,0 +1,45 @@
+"""The scripts in jobs/, run as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from dfp_batch import codec, storage
+from dfp_batch.manifest import read_manifest
+
+JOBS = Path(__file__).parent.parent / "jobs"
+
+
+def run(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, str(JOBS / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_samples_are_pairs_at_half_the_size_of_their_reference(tmp_path):
+    assert "6 pairs" in run("make_samples.py", str(tmp_path))
+    for pair in read_manifest(f"{tmp_path}/manifest.parquet"):
+        near, far, truth = (
+            codec.decode(storage.read_bytes(url), url).pixels
+            for url in (*pair.sources, pair.reference)
+        )
+        assert near.shape == far.shape
+        assert truth.shape[:2] == (2 * near.shape[0], 2 * near.shape[1])
+        assert (near != far).any()
+
+
+def test_the_benchmark_times_both_precisions_and_counts_no_synchronisation():
+    report = json.loads(run("benchmark.py", "--side", "32", "--rounds", "2", "--iterations", "1"))
+    assert report["metadata"]["seed"] == 0
+    for precision in ("fp32", "bf16"):
+        result = report["results"][precision]
+        assert result["ms_per_iteration"]["median"] > 0
+        assert len(result["samples_ms"]) == 2
+        assert result["host_syncs_per_iteration"] == 0
