@@ -45,7 +45,9 @@ def foreground(height: int, width: int) -> Image:
 
 def defocus(image: Image) -> Image:
     """The image as if out of focus."""
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), DEFOCUS_SIGMA_PX), np.float32).reshape(image.shape)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), DEFOCUS_SIGMA_PX), np.float32).reshape(
+        image.shape
+    )
 
 
 def focus_pair(sharp: Image) -> tuple[Image, Image]:

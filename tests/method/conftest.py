@@ -51,7 +51,7 @@ def psnr_db():
 
 @pytest.fixture(scope="session")
 def scene():
-    """Truth (1, 3, 64, 64); the first source is sharp left of the middle, the second right of it."""
+    """Truth (1, 3, 64, 64) and two sources, sharp left and right of the middle."""
     truth = _texture(64, 64)
     blurred = _blur(truth, 2.0)
     left = torch.zeros(1, 1, 64, 64)

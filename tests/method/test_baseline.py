@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from dfp_batch.errors import ConfigError
+from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.image import enlarge
+from dfp_batch.method.optimise import Compute
+
+
+def compute(on_iteration=lambda *_: None):
+    return Compute(torch.Generator(), on_iteration=on_iteration)
+
+
+def restore(low, scale, steps=10):
+    """Back projection of two equal sources, so that fused = low whatever the decision."""
+    h, w = low.shape[-2:]
+    sources, decision = low.expand(2, -1, -1, -1), torch.full((2, 1, h, w), 0.5)
+    return BackProjection(steps)(sources, decision, scale, compute())
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("size", [(16, 16), (17, 23)])
+def test_image_has_the_exact_size_and_range(scale, steps, size, texture):
+    contrast = (3 * (texture(*size) - 0.5) + 0.5).clamp(0, 1)  # the cubic overshoots here
+    fused, residuals = restore(contrast, scale, steps)
+    assert fused.shape == (1, 3, scale * size[0], scale * size[1])
+    assert ((fused >= 0) & (fused <= 1)).all()
+    assert residuals.shape == (steps,)
+
+
+def test_scale_1_returns_the_fused_sources(scene):
+    fused, residuals = BackProjection()(scene.sources, scene.decision, 1, compute())
+    assert torch.equal(fused, scene.truth)
+    assert not residuals.any()
+
+
+def test_no_steps_are_plain_bicubic(texture):
+    low = texture(16, 20)
+    fused, _ = restore(low, 2, steps=0)
+    torch.testing.assert_close(fused, enlarge(low, 2).clamp(0, 1))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_every_step_brings_the_image_nearer_to_its_sources(scale, texture):
+    low = Lanczos2(scale)(texture(16 * scale, 18 * scale))
+    fused, residuals = restore(low, scale, steps=8)
+    assert (residuals.diff() < 0).all()
+    assert residuals[-1] < 0.25 * residuals[0]
+    assert (Lanczos2(scale)(fused) - low).abs().mean() < residuals[0]
+
+
+def test_result_degrades_to_the_sources(texture, blur):
+    low = blur(texture(24, 24), 1.0)
+    fused, _ = restore(low, 2, steps=20)
+    assert (Lanczos2(2)(fused) - low).abs().max() < 2e-3
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_beats_bicubic_on_a_degraded_texture(scale, texture, blur, psnr_db):
+    truth = blur(texture(48, 48), 0.4 * scale)
+    low = Lanczos2(scale)(truth)
+    bicubic = psnr_db(restore(low, scale, steps=0)[0], truth)
+    assert psnr_db(restore(low, scale)[0], truth) > bicubic + 0.5
+
+
+def test_progress_is_told_after_every_step(scene):
+    told = []
+    how = compute(lambda *event: told.append(event))
+    BackProjection(3)(scene.sources, scene.decision, 2, how)
+    assert told == [("back projection", k, 3) for k in (1, 2, 3)]
+
+
+def test_negative_steps_are_refused():
+    with pytest.raises(ConfigError, match=r"^reconstruction\.steps must be >= 0, got -1$"):
+        BackProjection(-1)

@@ -1,0 +1,158 @@
+import pytest
+import torch
+
+from dfp_batch.errors import ConfigError
+from dfp_batch.method.losses import embedding_loss
+from dfp_batch.method.network import SkipNet
+from dfp_batch.method.optimise import Compute
+from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, binarise
+
+SMALL = SkipNet(widths=(8, 16), skip_width=2)
+REFINEMENTS = [
+    pytest.param(GuidedFilter(), id="guided-filter"),
+    pytest.param(GuidedFilter(radius_px=40, epsilon=1e-6), id="guided-filter-wide"),
+    pytest.param(DecisionEmbedding(iterations=2, network=SMALL), id="decision-embedding"),
+]
+
+
+def compute(seed=0):
+    return Compute(torch.Generator().manual_seed(seed))
+
+
+def random_decision(count, h, w, seed=0):
+    noise = torch.randn(count, 1, h, w, generator=torch.Generator().manual_seed(seed))
+    return (10 * noise).softmax(0)
+
+
+# The contract of every refinement.
+
+
+@pytest.mark.parametrize("refinement", REFINEMENTS)
+@pytest.mark.parametrize("size", [(16, 16), (17, 23)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [2, 3])
+def test_gives_a_decision(refinement, count, channels, size, texture):
+    sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
+    decision = random_decision(count, *size)
+    before = sources.clone(), decision.clone()
+    refined = refinement(sources, decision, compute())
+    assert refined.shape == decision.shape
+    assert refined.dtype == torch.float32
+    assert not refined.requires_grad
+    assert (refined >= 0).all()
+    torch.testing.assert_close(refined.sum(0), torch.ones(1, *size))
+    assert torch.equal(sources, before[0])
+    assert torch.equal(decision, before[1])
+
+
+@pytest.mark.parametrize("refinement", REFINEMENTS)
+def test_same_seed_same_decision(refinement, texture):
+    sources = torch.cat([texture(16, 20, seed=seed) for seed in range(2)])
+    first, second = (
+        refinement(sources, random_decision(2, 16, 20), compute(seed=5)) for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+# Guided filter.
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.25, 0.75), (0.5, 0.2, 0.3)])
+def test_guided_filter_keeps_a_constant_decision(weights, texture):
+    sources = torch.cat([texture(20, 24, seed=seed) for seed in range(len(weights))])
+    decision = torch.tensor(weights).view(-1, 1, 1, 1).expand(-1, 1, 20, 24)
+    refined = GuidedFilter()(sources, decision, compute())
+    torch.testing.assert_close(refined, decision, atol=1e-5, rtol=0)
+
+
+def test_guided_filter_moves_a_border_to_the_edge_of_the_content():
+    columns = torch.arange(32).expand(1, 1, 32, 32)
+    edge = torch.where(columns < 16, 0.2, 0.8)
+    shifted = (columns < 18).float()
+    refined = GuidedFilter()(
+        edge.expand(2, 3, 32, 32), torch.cat([shifted, 1 - shifted]), compute()
+    )
+    assert (refined[0, 0].diff(dim=-1).abs().argmax(-1) == 15).all()
+    assert refined[0, 0, :, 15].min() > 0.9
+    assert refined[0, 0, :, 17].max() < 0.5
+
+
+def test_guided_filter_smooths_where_there_is_no_content():
+    flat = torch.full((2, 3, 32, 32), 0.5)
+    decision = random_decision(2, 32, 32)
+    assert GuidedFilter()(flat, decision, compute()).std() < 0.2 * decision.std()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"radius_px": 0}, "refinement.radius_px must be >= 1, got 0"),
+        ({"epsilon": 0.0}, "refinement.epsilon must be > 0, got 0.0"),
+    ],
+)
+def test_guided_filter_refuses_settings_out_of_range(fields, message):
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        GuidedFilter(**fields)
+
+
+# Decision embedding.
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_binarise_is_one_hot_with_the_gradient_of_the_softmax(count):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, count, 5, 6, generator=generator).requires_grad_()
+    weights = torch.randn(count, 1, 5, 6, generator=generator)
+    hard = binarise(logits)
+    assert hard.shape == (count, 1, 5, 6)
+    assert set(hard.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(hard.argmax(0)[0], logits[0].argmax(0))
+    torch.testing.assert_close(hard.sum(0), torch.ones(1, 5, 6))
+    (straight_through,) = torch.autograd.grad((weights * hard).sum(), logits)
+    soft = logits.softmax(1)[0].unsqueeze(1)
+    (of_softmax,) = torch.autograd.grad((weights * soft).sum(), logits)
+    torch.testing.assert_close(straight_through, of_softmax)
+    assert straight_through.abs().max() > 0
+
+
+@pytest.fixture(scope="module")
+def bands(texture):
+    """Sources (N, 3, 32, 32) of N bands, and the decision that follows them.
+
+    The sources are dark: the gradient of the content term of Eq. (20) grows with the brightness and
+    pulls every pixel away from its present source, the right one too, so bright sources waver.
+    """
+
+    def make(count):
+        columns = torch.arange(32) * count // 32
+        textures = torch.cat([texture(32, 32, seed=seed) for seed in range(count)])
+        sources = 0.05 * (0.3 * textures + 0.7 * columns / (count - 1))
+        decision = (columns == torch.arange(count)[:, None]).float().view(count, 1, 1, 32)
+        return sources, decision.expand(-1, 1, 32, 32)
+
+    return make
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_embedding_reproduces_an_easy_decision(count, bands):
+    sources, decision = bands(count)
+    network = SkipNet(widths=(8, 16, 32))
+    refined = DecisionEmbedding(80, 1e-3, network)(sources, decision, compute())
+    assert set(refined.unique().tolist()) <= {0.0, 1.0}
+    assert (refined == decision).float().mean() > 0.9
+    early = DecisionEmbedding(1, 1e-3, network)(sources, decision, compute())
+    assert embedding_loss(refined, sources, decision) < 0.8 * embedding_loss(
+        early, sources, decision
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"iterations": 0}, "iterations must be >= 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
+    ],
+)
+def test_embedding_refuses_settings_out_of_range(fields, message):
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        DecisionEmbedding(**fields)

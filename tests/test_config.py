@@ -1,0 +1,390 @@
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+
+from dfp_batch.config import (
+    COMPONENTS,
+    RunConfig,
+    describe,
+    lookup,
+    parse_setting,
+    rebuild,
+    run_config,
+)
+from dfp_batch.errors import ConfigError
+from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.focus import SumModifiedLaplacian
+from dfp_batch.method.network import SkipNet
+from dfp_batch.method.optimise import DeepFusionPrior
+from dfp_batch.method.pipeline import DEFAULT_PRESET, PRESETS, FusionConfig
+from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter
+
+MINE = f"{__name__}:Average"
+
+
+@dataclass(frozen=True)
+class Average:
+    """A focus measure of somebody else: no source is sharper than another."""
+
+    strength: float = 1.0
+    inner: SkipNet = field(default_factory=SkipNet)
+
+    def __call__(self, sources):
+        return torch.full_like(sources[:, :1], 1 / len(sources))
+
+
+@dataclass(frozen=True)
+class WithoutDefault:
+    strength: float
+
+
+def fusion(settings, preset="paper", file_text=None):
+    return run_config(preset, file_text, settings).fusion
+
+
+# Preset < file < settings.
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_preset_alone(preset):
+    assert run_config(preset, None, {}) == RunConfig(preset, FusionConfig.preset(preset))
+
+
+def test_default_preset():
+    assert run_config(None, None, {}).preset == DEFAULT_PRESET
+    assert run_config(None, "scale = 3", {}).preset == DEFAULT_PRESET
+
+
+def test_file_over_preset_and_settings_over_file():
+    file_text = """
+        preset = "classical"
+        scale = 3
+        seed = 7
+        [reconstruction]
+        steps = 4
+        [focus]
+        sigma_px = 2.5
+    """
+    config = run_config(None, file_text, {"scale": 4, "reconstruction.steps": 5})
+    assert config.preset == "classical"
+    assert config.fusion == FusionConfig.preset(
+        "classical",
+        scale=4,
+        seed=7,
+        focus=SumModifiedLaplacian(sigma_px=2.5),
+        reconstruction=BackProjection(5),
+    )
+
+
+def test_preset_given_wins_over_the_one_of_the_file():
+    config = run_config("paper", 'preset = "classical"\nscale = 3', {})
+    assert config == RunConfig("paper", FusionConfig(scale=3))
+
+
+def test_settings_of_none_are_not_given():
+    assert fusion({"scale": None, "precision": None}, file_text="scale = 3").scale == 3
+
+
+def test_nothing_is_changed_in_place():
+    settings = {"reconstruction": {"iterations": 3}, "reconstruction.network.kernel_px": 7}
+    before = {**settings, "reconstruction": dict(settings["reconstruction"])}
+    changed = fusion(settings)
+    assert changed.reconstruction == DeepFusionPrior(3, network=SkipNet(kernel_px=7))
+    assert settings == before
+    assert FusionConfig() == FusionConfig.preset("paper")
+    assert PRESETS["paper"] == {}
+
+
+# Components.
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"focus": "sum-modified-laplacian"},
+        {"focus.use": "sum-modified-laplacian"},
+        {"focus": {"use": "sum-modified-laplacian"}},
+    ],
+)
+def test_component_by_short_name(settings):
+    assert fusion(settings) == FusionConfig(focus=SumModifiedLaplacian())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"focus": "sum-modified-laplacian", "focus.sigma_px": 2},
+        {"focus.sigma_px": 2, "focus": "sum-modified-laplacian"},
+        {"focus.sigma_px": 2, "focus.use": "sum-modified-laplacian"},
+        {"focus": {"sigma_px": 2}, "focus.use": "sum-modified-laplacian"},
+        {"focus.use": "sum-modified-laplacian", "focus": {"sigma_px": 2}},
+    ],
+)
+def test_component_and_its_settings_in_any_order(settings):
+    assert fusion(settings).focus == SumModifiedLaplacian(sigma_px=2.0)
+
+
+def test_naming_the_same_component_keeps_its_settings():
+    file_text = "[focus]\nsigma_px = 2.5"
+    changed = fusion({"focus": "sum-modified-laplacian"}, "classical", file_text)
+    assert changed.focus == SumModifiedLaplacian(sigma_px=2.5)
+
+
+def test_another_component_starts_from_its_defaults():
+    file_text = "[refinement]\nradius_px = 9"
+    changed = fusion({"refinement": "decision-embedding"}, "classical", file_text)
+    assert changed.refinement == DecisionEmbedding()
+
+
+def test_nested_component():
+    changed = fusion({"reconstruction.network.two_3x3": True, "refinement.network": "skipnet"})
+    assert changed.reconstruction.network == SkipNet(two_3x3=True)
+    assert changed.refinement.network == SkipNet()
+
+
+def test_component_of_somebody_else():
+    changed = fusion({"focus": MINE, "focus.strength": 3, "focus.inner.slope": 0.1})
+    assert type(changed.focus).__qualname__ == "Average"
+    assert changed.focus.strength == 3.0
+    assert changed.focus.inner == SkipNet(slope=0.1)
+    assert describe(changed.focus)["use"] == MINE
+    assert rebuild(FusionConfig(), describe(changed), "") == changed
+
+
+@pytest.mark.parametrize(("name", "component"), COMPONENTS.items())
+def test_every_short_name(name, component):
+    assert lookup(name, "anywhere") is component
+    assert describe(component())["use"] == name
+
+
+# The way to JSON and back.
+
+CONFIGS = [
+    *(FusionConfig.preset(name) for name in PRESETS),
+    FusionConfig(
+        focus=SumModifiedLaplacian(1.5, 0.0),
+        refinement=GuidedFilter(2, 1e-5),
+        reconstruction=DeepFusionPrior(
+            7, 1e-4, 2.0, 0.0, 0.0, "noise", SkipNet(3, False, (4, 8), 2, 0.0)
+        ),
+        scale=1,
+        seed=2**63 - 1,
+        precision="bf16",
+    ),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("start", CONFIGS)
+def test_rebuild_is_the_opposite_of_describe(start, config):
+    assert rebuild(start, describe(config), "") == config
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_values_given_as_settings_make_the_same_configuration(config):
+    values = RunConfig("paper", config).values()
+    preset = values.pop("preset")
+    assert run_config(preset, None, values) == RunConfig("paper", config)
+
+
+# Fingerprint.
+
+
+def test_fingerprint_is_16_hex_digits_and_equal_for_equal_values():
+    one = run_config("classical", "scale = 4", {})
+    two = run_config(None, 'preset = "classical"', {"scale": "4", "focus.sigma_px": 4})
+    assert one.fingerprint == two.fingerprint
+    assert len(one.fingerprint) == 16
+    assert int(one.fingerprint, 16) >= 0
+
+
+OTHER = {
+    "precision": "fp32",
+    "network_input": "noise",
+    "two_3x3": True,
+    "keep_largest": False,
+    "widths": [8, 16],
+}
+
+
+def another(path, value):
+    """A valid value other than ``value``."""
+    name = path.rpartition(".")[2]
+    if name == "use":
+        return MINE
+    return OTHER[name] if name in OTHER else value * 2 if isinstance(value, float) else value + 2
+
+
+LEAVES = [
+    (preset, path, value)
+    for preset in PRESETS
+    for path, value in run_config(preset, None, {}).values().items()
+    if path != "preset"
+]
+
+
+@pytest.mark.parametrize(("preset", "path", "value"), LEAVES)
+def test_fingerprint_differs_for_every_setting(preset, path, value):
+    config = run_config(preset, None, {})
+    changed = run_config(preset, None, {path: another(path, value)})
+    assert changed.values()[path] != value
+    assert changed.fingerprint != config.fingerprint
+
+
+def test_fingerprint_differs_for_the_preset():
+    config = run_config("paper", None, {})
+    assert replace(config, preset="classical").fingerprint != config.fingerprint
+
+
+def test_no_two_settings_share_a_fingerprint():
+    fingerprints = {
+        run_config(preset, None, {path: another(path, value)}).fingerprint
+        for preset, path, value in LEAVES
+    }
+    assert len(fingerprints) == len(LEAVES)
+
+
+def test_every_field_is_in_the_values():
+    values = run_config("paper", None, {}).values()
+    assert values["preset"] == "paper"
+    assert values["focus.use"] == "double-reblur"
+    assert values["reconstruction.network.widths"] == [8, 16, 32, 64, 128]
+    assert values["refinement.network.kernel_px"] == 5
+    assert {path for path in values if "." not in path} == {
+        "preset",
+        "scale",
+        "seed",
+        "precision",
+    }
+
+
+# What is refused, and how.
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"scael": 2},
+            "unknown setting 'scael'; the configuration has: focus, refinement, reconstruction, "
+            "scale, seed, precision",
+        ),
+        (
+            {"refinement.radius_px": 3},
+            "unknown setting 'refinement.radius_px'; decision-embedding has: iterations, "
+            "learning_rate, network",
+        ),
+        (
+            {"reconstruction.network.depth": 3},
+            "unknown setting 'reconstruction.network.depth'; skipnet has: kernel_px, two_3x3, "
+            "widths, skip_width, slope",
+        ),
+        (
+            {"use": "skipnet"},
+            "unknown setting 'use'; the configuration has: focus, refinement, reconstruction, "
+            "scale, seed, precision",
+        ),
+        (
+            {"focus": "laplacian"},
+            f"focus: no component 'laplacian'; known: {', '.join(COMPONENTS)}, or module:Class",
+        ),
+        (
+            {"focus": "no_such_module:Class"},
+            "focus: no component 'no_such_module:Class'; known: "
+            f"{', '.join(COMPONENTS)}, or module:Class",
+        ),
+        (
+            {"focus": "dfp_batch.method.focus:NoSuchClass"},
+            "focus: no component 'dfp_batch.method.focus:NoSuchClass'; known: "
+            f"{', '.join(COMPONENTS)}, or module:Class",
+        ),
+        (
+            {"focus.use": ["double-reblur"]},
+            "focus: no component ['double-reblur']; known: "
+            f"{', '.join(COMPONENTS)}, or module:Class",
+        ),
+        (
+            {"focus": "json:dumps"},
+            "focus: json:dumps must be a dataclass, got <function dumps at ",
+        ),
+        (
+            {"focus": f"{__name__}:WithoutDefault"},
+            f"focus: every field of {__name__}:WithoutDefault needs a default",
+        ),
+        ({"focus": 3}, "setting 'focus' must be a name or a table, got 3"),
+        (
+            {"scale": "two"},
+            "setting 'scale': Input should be a valid integer, unable to parse string as an "
+            "integer, got 'two'",
+        ),
+        (
+            {"scale.x": 2},
+            "setting 'scale': Input should be a valid integer, got {'x': 2}",
+        ),
+        (
+            {"reconstruction.learning_rate": "fast"},
+            "setting 'reconstruction.learning_rate': Input should be a valid number, unable to "
+            "parse string as a number, got 'fast'",
+        ),
+        (
+            {"precision": "fp16"},
+            "setting 'precision': Input should be 'auto', 'fp32' or 'bf16', got 'fp16'",
+        ),
+        (
+            {"reconstruction.network.widths": [8, "x"]},
+            "setting 'reconstruction.network.widths': Input should be a valid integer, unable to "
+            "parse string as an integer, got [8, 'x']",
+        ),
+        ({"scale": 5}, "scale must be 1, 2, 3 or 4, got 5"),
+        ({"focus.gaussian_px": 4}, "focus.gaussian_px must be odd and positive, got 4"),
+        ({"reconstruction.iterations": 0}, "iterations must be >= 1, got 0"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ConfigError) as caught:
+        run_config("paper", None, settings)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("preset", "file_text", "message"),
+    [
+        ("fast", None, "preset must be one of paper, classical, got 'fast'"),
+        (None, 'preset = "fast"', "preset must be one of paper, classical, got 'fast'"),
+        (None, "preset = [1]", "preset must be one of paper, classical, got [1]"),
+        (None, "scale: 2", "--config is not valid TOML: "),
+        (None, "focus = 1", "setting 'focus' must be a name or a table, got 1"),
+    ],
+)
+def test_wrong_presets_and_files_are_refused(preset, file_text, message):
+    with pytest.raises(ConfigError) as caught:
+        run_config(preset, file_text, {})
+    assert str(caught.value).startswith(message)
+
+
+# key=value of the command line.
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("scale=4", "scale", 4),
+        ("focus = sum-modified-laplacian", "focus", "sum-modified-laplacian"),
+        ("focus.keep_largest=false", "focus.keep_largest", False),
+        ("reconstruction.learning_rate=1e-4", "reconstruction.learning_rate", 1e-4),
+        ("reconstruction.network.widths=[8, 16]", "reconstruction.network.widths", [8, 16]),
+        ('precision="fp32"', "precision", "fp32"),
+        ("focus=a=b", "focus", "a=b"),
+    ],
+)
+def test_parse_setting(text, key, value):
+    assert parse_setting(text) == (key, value)
+
+
+@pytest.mark.parametrize("text", ["scale", "=4", " =4", ""])
+def test_parse_setting_refuses_what_is_not_key_value(text):
+    with pytest.raises(ConfigError) as caught:
+        parse_setting(text)
+    assert str(caught.value) == f"--set takes key=value, got {text!r}"

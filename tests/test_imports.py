@@ -1,0 +1,95 @@
+"""Imports go one way, and the light entrances stay light."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import dfp_batch
+
+PACKAGE = Path(dfp_batch.__file__).parent
+JOBS = PACKAGE.parent / "jobs"
+
+# A module may import from its own layer and from those below it.
+LAYERS = [
+    {"errors"},
+    {"method"},
+    {"metrics", "manifest", "storage", "codec", "ledger", "config", "telemetry"},
+    {"engine"},
+    {"cli", "__main__", "jobs"},
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for folder in (PACKAGE, JOBS)
+    for path in folder.rglob("*.py")
+}
+ROOT = "dfp_batch"  # its own imports happen on first use of a name
+
+
+def part(module):
+    """``dfp_batch.method.focus`` -> ``method``, ``jobs.benchmark`` -> ``jobs``."""
+    first, *rest = module.split(".")
+    return rest[0] if first == ROOT else first
+
+
+def imported(module):
+    """Modules of the package that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            # A name that is no module is defined in the module it is imported from.
+            found |= {name if name in MODULES else node.module for name in inner}
+    return {name for name in found if name in MODULES} - {module, ROOT}
+
+
+INNER = sorted(MODULES.keys() - {ROOT})
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_imports_go_one_way(module):
+    assert part(module) in RANK, f"{module} is in no layer"
+    upwards = {name for name in imported(module) if RANK[part(name)] > RANK[part(module)]}
+    assert not upwards
+
+
+@pytest.mark.parametrize("module", [name for name in INNER if part(name) == "method"])
+def test_the_method_needs_nothing_but_the_method_and_the_errors(module):
+    assert {part(name) for name in imported(module)} <= {"method", "errors"}
+
+
+def test_errors_need_nothing():
+    assert imported("dfp_batch.errors") == set()
+
+
+def test_there_is_no_cycle():
+    TopologicalSorter({module: imported(module) for module in INNER}).prepare()
+
+
+def test_the_check_sees_imports():
+    assert "dfp_batch.method.optimise" in imported("dfp_batch.method.refine")
+    assert "dfp_batch.storage" in imported("dfp_batch.ledger")  # from dfp_batch import storage
+    assert "dfp_batch.engine.driver" in imported("dfp_batch.cli")  # inside a function
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("dfp_batch", {"torch", "numpy", "cv2", "ray", "pyarrow"}),
+        ("dfp_batch.cli", {"torch", "ray", "pyarrow", "cv2"}),
+        ("dfp_batch.method.pipeline", {"ray", "fsspec", "pyarrow", "typer", "pydantic"}),
+    ],
+)
+def test_entrance_stays_light(module, absent):
+    code = f"import sys, {module}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert module in loaded
+    assert not absent & loaded
