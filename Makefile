@@ -17,7 +17,7 @@ demo: $(READY)  ## sample archive -> submit on a local Ray -> table and images, 
 	$(BIN)/python jobs/make_samples.py samples
 	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset classical
 	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset paper --limit 1 \
-		--set reconstruction.iterations=150 --set refinement.iterations=100 --output samples/paper-x2
+		--set reconstruction.iterations=100 --set refinement.iterations=50 --output samples/paper-x2
 
 test: $(READY)
 	$(BIN)/python -m pytest

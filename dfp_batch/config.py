@@ -1,7 +1,7 @@
 """Configuration of a run: preset, then file, then single settings; all of it ends in run.json.
 
-A component is named by ``use``: a short name of ``COMPONENTS`` or ``module:Class`` of your own.
-Its other keys are the fields of that class. Settings address them by dotted paths::
+A component is named by ``use``: a short name that ``COMPONENTS`` has for its seam, or
+``module:Class`` of your own. Its other keys are the fields of that class. Settings address them by dotted paths::
 
     reconstruction.iterations = 200
     focus.use = "sum-modified-laplacian"        (or just: focus = "sum-modified-laplacian")
@@ -26,16 +26,13 @@ from dfp_batch.method.optimise import DeepFusionPrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
 from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter
 
-COMPONENTS: dict[str, type] = {
-    "double-reblur": DoubleReblur,
-    "sum-modified-laplacian": SumModifiedLaplacian,
-    "decision-embedding": DecisionEmbedding,
-    "guided-filter": GuidedFilter,
-    "deep-fusion-prior": DeepFusionPrior,
-    "back-projection": BackProjection,
-    "skipnet": SkipNet,
+COMPONENTS: dict[str, dict[str, type]] = {
+    "focus": {"double-reblur": DoubleReblur, "sum-modified-laplacian": SumModifiedLaplacian},
+    "refinement": {"decision-embedding": DecisionEmbedding, "guided-filter": GuidedFilter},
+    "reconstruction": {"deep-fusion-prior": DeepFusionPrior, "back-projection": BackProjection},
+    "network": {"skipnet": SkipNet},
 }
-_NAMES = {component: name for name, component in COMPONENTS.items()}
+_NAMES = {component: name for seam in COMPONENTS.values() for name, component in seam.items()}
 
 
 @dataclass(frozen=True)
@@ -141,20 +138,20 @@ def rebuild(component: Any, changes: Mapping[str, Any], path: str) -> Any:  # no
 
 
 def lookup(name: str, path: str) -> type:
-    """The class of a short name or of ``module:Class``.
+    """The class of a short name, at the seam that ends ``path``, or of ``module:Class``.
 
     Raises:
         ConfigError: if there is none.
     """
-    if isinstance(name, str) and name in COMPONENTS:  # a file may hold anything
-        return COMPONENTS[name]
+    seam = COMPONENTS.get(path.rpartition(".")[2], {})
+    if isinstance(name, str) and name in seam:  # a file may hold anything
+        return seam[name]
     module, _, attribute = str(name).partition(":")
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{path or 'use'}: no component {name!r}; "
-            f"known: {', '.join(COMPONENTS)}, or module:Class"
+            f"{path or 'use'}: no component {name!r}; known: {', '.join((*seam, 'module:Class'))}"
         ) from error
     if not (isinstance(found, type) and is_dataclass(found)):
         raise ConfigError(f"{path}: {name} must be a dataclass, got {found!r}")

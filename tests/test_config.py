@@ -20,6 +20,7 @@ from dfp_batch.method.optimise import DeepFusionPrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, PRESETS, FusionConfig
 from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter
 
+FOCUS_MEASURES = "double-reblur, sum-modified-laplacian, module:Class"
 MINE = f"{__name__}:Average"
 
 
@@ -152,9 +153,13 @@ def test_component_of_somebody_else():
     assert rebuild(FusionConfig(), describe(changed), "") == changed
 
 
-@pytest.mark.parametrize(("name", "component"), COMPONENTS.items())
-def test_every_short_name(name, component):
-    assert lookup(name, "anywhere") is component
+@pytest.mark.parametrize(
+    ("seam", "name", "component"),
+    [(seam, *item) for seam, components in COMPONENTS.items() for item in components.items()],
+)
+def test_every_short_name(seam, name, component):
+    assert lookup(name, seam) is component
+    assert lookup(name, f"elsewhere.{seam}") is component
     assert describe(component())["use"] == name
 
 
@@ -287,22 +292,26 @@ def test_every_field_is_in_the_values():
         ),
         (
             {"focus": "laplacian"},
-            f"focus: no component 'laplacian'; known: {', '.join(COMPONENTS)}, or module:Class",
+            f"focus: no component 'laplacian'; known: {FOCUS_MEASURES}",
+        ),
+        (
+            {"focus": "guided-filter"},  # a component of another seam
+            f"focus: no component 'guided-filter'; known: {FOCUS_MEASURES}",
         ),
         (
             {"focus": "no_such_module:Class"},
             "focus: no component 'no_such_module:Class'; known: "
-            f"{', '.join(COMPONENTS)}, or module:Class",
+            FOCUS_MEASURES,
         ),
         (
             {"focus": "dfp_batch.method.focus:NoSuchClass"},
             "focus: no component 'dfp_batch.method.focus:NoSuchClass'; known: "
-            f"{', '.join(COMPONENTS)}, or module:Class",
+            FOCUS_MEASURES,
         ),
         (
             {"focus.use": ["double-reblur"]},
             "focus: no component ['double-reblur']; known: "
-            f"{', '.join(COMPONENTS)}, or module:Class",
+            FOCUS_MEASURES,
         ),
         (
             {"focus": "json:dumps"},

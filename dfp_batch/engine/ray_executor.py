@@ -34,7 +34,8 @@ from dfp_batch.method.pipeline import FusionConfig
 
 _STORE_SHARE = 0.4
 _ANSWER_S = 10.0
-_TASK_OPTIONS = {"max_retries": 0, "retry_exceptions": False, "num_cpus": 1}
+TASK_CPUS = 0.5
+_TASK_OPTIONS = {"max_retries": 0, "retry_exceptions": False, "num_cpus": TASK_CPUS}
 
 
 @ray.remote(num_returns=2, max_calls=100, **_TASK_OPTIONS)
@@ -54,10 +55,10 @@ def _publish(
 
 
 class FusionWorker:
-    """Holds an accelerator, or some CPU threads, and optimises one pair at a time."""
+    """Holds an accelerator, or one CPU thread, and optimises one pair at a time."""
 
-    def __init__(self, config: FusionConfig, threads: int) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, config: FusionConfig) -> None:
+        torch.set_num_threads(1)
         self._config = config
 
     def optimise(self, pair_id: str, prepared: Prepared) -> tuple[Report, Optimised | None]:
@@ -74,40 +75,35 @@ _RemoteFusionWorker = ray.remote(max_restarts=0, max_task_retries=0, max_concurr
 
 @dataclass(frozen=True)
 class Slots:
-    """How a cluster is shared out.
+    """How a cluster is shared out; why so: docs/decisions/0004-cpu-slots.md.
 
     Attributes:
         workers: Fusion workers at most.
         cpus_per_worker: Ray CPUs that each reserves.
         gpus_per_worker: Ray GPUs that each reserves; 0 computes on the CPU.
-        threads: Of torch in each.
-        tasks: CPU tasks of one stage at a time.
+        tasks: CPU tasks of one stage at a time, each reserving ``TASK_CPUS``.
     """
 
     workers: int
     cpus_per_worker: float
     gpus_per_worker: float
-    threads: int
     tasks: int
 
     @classmethod
     def plan(cls, cpus: int, gpus: float, gpus_per_pair: float) -> "Slots":
-        """Share out ``cpus`` and ``gpus``; always leaves a CPU for the tasks if there is one.
+        """Share out the GPUs, or without any the CPUs; half of the CPUs are left to the tasks.
 
         Raises:
-            ConfigError: if a pair asks for more than the GPUs there are.
+            ConfigError: if there is no CPU, or a pair asks for more than the GPUs there are.
         """
-        if gpus > 0:
-            if not 0 < gpus_per_pair <= gpus:
-                raise ConfigError(
-                    f"--gpus-per-pair must be in (0, {gpus:g}], got {gpus_per_pair:g}"
-                )
-            workers = int(gpus / gpus_per_pair + 1e-9)
-            share = 1 if cpus > workers else 0
-            return cls(workers, share, gpus_per_pair, 1, max(1, cpus - share * workers))
-        workers = max(1, cpus // 4)  # beyond a few threads one pair no longer gets faster
-        threads = max(1, cpus // workers)
-        return cls(workers, threads - 1, 0, threads, max(1, cpus - workers * (threads - 1)))
+        if cpus < 1:
+            raise ConfigError(f"the cluster must have at least 1 CPU, it has {cpus}")
+        if gpus > 0 and not 0 < gpus_per_pair <= gpus:
+            raise ConfigError(f"--gpus-per-pair must be in (0, {gpus:g}], got {gpus_per_pair:g}")
+        workers = int(gpus / gpus_per_pair + 1e-9) if gpus > 0 else cpus
+        reserved = TASK_CPUS * min(1.0, cpus / workers)
+        tasks = int((cpus - workers * reserved) / TASK_CPUS)
+        return cls(workers, reserved, gpus_per_pair if gpus > 0 else 0, tasks)
 
 
 @dataclass
@@ -180,7 +176,7 @@ class RayExecutor:
     def _new_worker(self) -> ActorHandle:
         slots = self._slots
         resources = {"num_cpus": slots.cpus_per_worker, "num_gpus": slots.gpus_per_worker}
-        return _RemoteFusionWorker.options(**resources).remote(self._config, slots.threads)
+        return _RemoteFusionWorker.options(**resources).remote(self._config)
 
     def _complete(self, ref: "ray.ObjectRef[Any]") -> Completion:
         running = self._running.pop(ref)

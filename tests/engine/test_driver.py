@@ -182,13 +182,12 @@ def test_status_of_a_run_that_is_under_way(make_archive, tmp_path):
 @pytest.mark.parametrize(
     ("cpus", "gpus", "share", "workers", "reserved", "tasks"),
     [
-        (1, 0, 1, 1, 0, 1),
-        (2, 0, 1, 1, 1, 1),
-        (4, 0, 1, 1, 3, 1),
-        (16, 0, 1, 4, 12, 4),
-        (16, 1, 1, 1, 1, 15),
-        (16, 2, 0.25, 8, 8, 8),
-        (2, 1, 0.1, 10, 0, 2),
+        (1, 0, 1, 1, 0.5, 1),
+        (2, 0, 1, 2, 1, 2),
+        (16, 0, 1, 16, 8, 16),
+        (16, 1, 1, 1, 0.5, 31),
+        (16, 2, 0.25, 8, 4, 24),
+        (2, 1, 0.1, 10, 1, 2),
     ],
 )
 def test_slots_leave_a_cpu_for_the_tasks(cpus, gpus, share, workers, reserved, tasks):
@@ -196,6 +195,7 @@ def test_slots_leave_a_cpu_for_the_tasks(cpus, gpus, share, workers, reserved, t
     assert (slots.workers, slots.workers * slots.cpus_per_worker) == (workers, reserved)
     assert slots.tasks == tasks
     assert slots.workers * slots.gpus_per_worker <= gpus
+    assert slots.workers * slots.cpus_per_worker + 0.5 <= cpus
 
 
 def test_more_than_the_gpus_there_are_is_refused():
