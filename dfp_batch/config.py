@@ -1,7 +1,8 @@
 """Configuration of a run: preset, then file, then single settings; all of it ends in run.json.
 
 A component is named by ``use``: a short name that ``COMPONENTS`` has for its seam, or
-``module:Class`` of your own. Its other keys are the fields of that class. Settings address them by dotted paths::
+``module:Class`` of your own. Its other keys are the fields of that class.
+Settings address them by dotted paths::
 
     reconstruction.iterations = 200
     focus.use = "sum-modified-laplacian"        (or just: focus = "sum-modified-laplacian")
@@ -32,7 +33,8 @@ COMPONENTS: dict[str, dict[str, type]] = {
     "reconstruction": {"deep-fusion-prior": DeepFusionPrior, "back-projection": BackProjection},
     "network": {"skipnet": SkipNet},
 }
-_NAMES = {component: name for seam in COMPONENTS.values() for name, component in seam.items()}
+_EVERY = {name: component for seam in COMPONENTS.values() for name, component in seam.items()}
+_NAMES = {component: name for name, component in _EVERY.items()}
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,12 @@ def rebuild(component: Any, changes: Mapping[str, Any], path: str) -> Any:  # no
 def lookup(name: str, path: str) -> type:
     """The class of a short name, at the seam that ends ``path``, or of ``module:Class``.
 
+    A seam that a component of somebody else has made up takes every short name.
+
     Raises:
         ConfigError: if there is none.
     """
-    seam = COMPONENTS.get(path.rpartition(".")[2], {})
+    seam = COMPONENTS.get(path.rpartition(".")[2], _EVERY)
     if isinstance(name, str) and name in seam:  # a file may hold anything
         return seam[name]
     module, _, attribute = str(name).partition(":")

@@ -300,18 +300,15 @@ def test_every_field_is_in_the_values():
         ),
         (
             {"focus": "no_such_module:Class"},
-            "focus: no component 'no_such_module:Class'; known: "
-            FOCUS_MEASURES,
+            "focus: no component 'no_such_module:Class'; known: " + FOCUS_MEASURES,
         ),
         (
             {"focus": "dfp_batch.method.focus:NoSuchClass"},
-            "focus: no component 'dfp_batch.method.focus:NoSuchClass'; known: "
-            FOCUS_MEASURES,
+            "focus: no component 'dfp_batch.method.focus:NoSuchClass'; known: " + FOCUS_MEASURES,
         ),
         (
             {"focus.use": ["double-reblur"]},
-            "focus: no component ['double-reblur']; known: "
-            FOCUS_MEASURES,
+            "focus: no component ['double-reblur']; known: " + FOCUS_MEASURES,
         ),
         (
             {"focus": "json:dumps"},
