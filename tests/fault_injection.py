@@ -5,6 +5,7 @@ Named as ``fault_injection:FaultyReconstruction`` in a configuration, as a user'
 
 import ctypes
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from dfp_batch.errors import DivergedError, StorageError
 from dfp_batch.method.baseline import BackProjection
 
-RAISE, SEGV, EXIT, OUT_OF_MEMORY, DIVERGE, BUSY_ONCE, STOP = range(1, 8)
+RAISE, SEGV, EXIT, OUT_OF_MEMORY, DIVERGE, BUSY_ONCE, HOLD = range(1, 8)
 
 
 def _busy_once(folder):
@@ -21,6 +22,12 @@ def _busy_once(folder):
     if not marker.exists():
         marker.touch()
         raise StorageError("the store is busy")
+
+
+def _hold(folder):
+    """Wait until the test puts the file ``go-on`` there."""
+    while not (Path(folder) / "go-on").exists():
+        threading.Event().wait(0.05)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class FaultyReconstruction:
             raise torch.OutOfMemoryError("tried to allocate 1 TiB")
         if code == DIVERGE:
             raise DivergedError("loss is not finite")
+        if code == HOLD:
+            _hold(self.folder)
         if code == BUSY_ONCE:
             _busy_once(self.folder)
         return BackProjection(1)(sources, decision, scale, compute)

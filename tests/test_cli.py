@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import texture, write_image
 
+from conftest import texture, write_image
 from dfp_batch import codec
 from dfp_batch.ledger import read_attempts
 from dfp_batch.telemetry import results
+from fault_injection import HOLD
 
 # The command with rows flushed at once, so that a test need not wait half a minute for them.
 EAGER = """
@@ -116,6 +117,7 @@ def test_what_is_not_a_run_is_one_line(tmp_path):
 
 def start(manifest, *arguments):
     """Submit in a process group of its own; Ray is started by the command itself."""
+    tests = str(Path(__file__).parent)
     return subprocess.Popen(
         dfp_batch(
             "submit", manifest, "--scale", "2", "--preset", "classical", *arguments, code=EAGER
@@ -124,7 +126,18 @@ def start(manifest, *arguments):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "PYTHONPATH": tests},
     )
+
+
+@pytest.fixture
+def held_archive(make_archive, tmp_path):
+    """Eight pairs, of which the sixth waits for the file ``go-on``; manifest, run, arguments."""
+    manifest = make_archive(8, faults={5: HOLD})
+    settings = ["reconstruction.use=fault_injection:FaultyReconstruction"]
+    settings.append(f"reconstruction.folder={tmp_path}")
+    arguments = [text for setting in settings for text in ("--set", setting)]
+    return manifest, Path(manifest.removesuffix(".parquet") + "-x2"), arguments
 
 
 def wait_for_rows(process, run_dir, count):
@@ -142,38 +155,35 @@ def finish(process):
     return process.returncode, output, errors
 
 
-def test_killed_driver_then_the_same_command_loses_and_repeats_nothing(make_archive, tmp_path):
-    manifest = make_archive(12)
-    run_dir = Path(manifest.removesuffix(".parquet") + "-x2")
-    process = start(manifest)
+def test_killed_driver_then_the_same_command_loses_and_repeats_nothing(held_archive, tmp_path):
+    manifest, run_dir, arguments = held_archive
+    process = start(manifest, *arguments)
     wait_for_rows(process, run_dir, 3)
     process.kill()
     process.communicate()
-    recorded = {row["pair_id"]: row for row in read_attempts(str(run_dir)).to_pylist()}
-    assert 3 <= len(recorded) < 12
+    recorded = {row["pair_id"] for row in read_attempts(str(run_dir)).to_pylist()}
+    assert 3 <= len(recorded) < 8
 
-    code, output, errors = finish(start(manifest))
+    (tmp_path / "go-on").touch()
+    code, output, errors = finish(start(manifest, *arguments))
     assert (code, errors) == (0, "")
-    assert "12 done, 0 failed" in output
+    assert "8 done, 0 failed" in output
     attempts = read_attempts(str(run_dir)).to_pylist()
-    repeated = [row for row in attempts if row["epoch"] == 2 and row["pair_id"] in recorded]
-    assert repeated == []
-    assert len(attempts) == 12
-    assert results(str(run_dir)).num_rows == 12
+    assert {row["pair_id"] for row in attempts if row["epoch"] == 1} == recorded
+    assert len(attempts) == 8
     for row in results(str(run_dir)).to_pylist():
         assert codec.decode(Path(row["output_url"]).read_bytes(), "fused").pixels.shape[0] == 48
 
 
-def test_a_second_driver_is_refused_and_sigterm_leaves_a_resumable_run(make_archive):
-    manifest = make_archive(5)
-    run_dir = Path(manifest.removesuffix(".parquet") + "-x2")
-    slow = ("--set", "reconstruction.steps=1000")  # about a second for a pair
-    process = start(manifest, *slow)
+def test_a_second_driver_is_refused_and_sigterm_leaves_a_resumable_run(held_archive, tmp_path):
+    manifest, run_dir, arguments = held_archive
+    process = start(manifest, *arguments)
     wait_for_rows(process, run_dir, 1)
 
-    second = run("submit", manifest, "--scale", "2", "--preset", "classical", *slow)
-    assert second.returncode == 5
-    assert f"process {process.pid} on" in second.stderr
+    second = start(manifest, *arguments)
+    code, _, errors = finish(second)
+    assert code == 5
+    assert f"process {process.pid} on" in errors
 
     process.send_signal(signal.SIGTERM)
     code, _, errors = finish(process)
@@ -181,9 +191,10 @@ def test_a_second_driver_is_refused_and_sigterm_leaves_a_resumable_run(make_arch
     assert "stopped by SIGTERM; the same command goes on from here" in errors
     assert not (run_dir / "lease.json").exists()
 
-    code, output, _ = finish(start(manifest, *slow))
+    (tmp_path / "go-on").touch()
+    code, output, _ = finish(start(manifest, *arguments))
     assert code == 0
-    assert "5 done" in output
+    assert "8 done" in output
 
 
 def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path):

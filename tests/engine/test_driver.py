@@ -4,7 +4,6 @@ import json
 import os
 
 import pytest
-from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
 from dfp_batch import storage
 from dfp_batch.config import run_config
@@ -14,6 +13,7 @@ from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
 from dfp_batch.ledger import Ledger, read_attempts
 from dfp_batch.manifest import read_manifest
 from dfp_batch.telemetry import RunStatus, results
+from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 SHORT_PAPER = {"refinement.iterations": 2, "reconstruction.iterations": 3, "precision": "fp32"}

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from conftest import texture, write_image
 
+from conftest import texture, write_image
 from dfp_batch import codec, storage
 from dfp_batch.engine import stages
 from dfp_batch.engine.stages import Stage, run_stage
