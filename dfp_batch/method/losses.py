@@ -85,6 +85,11 @@ def embedding_loss(refined: Tensor, sources: Tensor, decision: Tensor) -> Tensor
 
     For N = 2 this is the paper's ``|m - m_hat| + |m_hat I_f - I_f| + |(1 - m_hat) I_b - I_b|``.
 
+    Differs from the paper in the derivative, not in the value: a binary m_hat sits on the kinks of
+    these absolute values, where their derivative counts as zero, and what is left of it pushes
+    every right pixel away, the brighter the harder. Written without the bars, which a m_hat in
+    [0, 1] and images >= 0 allow, the derivative is the one-sided one and points to m.
+
     Args:
         refined: m_hat, (N, 1, h, w), binary, sums to 1 over N.
         sources: (N, C, h, w), in [0, 1].
@@ -93,6 +98,6 @@ def embedding_loss(refined: Tensor, sources: Tensor, decision: Tensor) -> Tensor
     Returns:
         Scalar >= 0.
     """
-    label = 0.5 * (decision - refined).abs().sum(0).mean()
-    content = (refined * sources - sources).abs().sum(0).mean()
+    label = 0.5 * (decision * (1 - refined) + (1 - decision) * refined).sum(0).mean()
+    content = ((1 - refined) * sources).sum(0).mean()
     return label + content  # Eq. (20)

@@ -111,6 +111,15 @@ def test_embedding_loss_of_two_sources_is_equation_20(channels, h, w, seed):
     assert loss.item() == pytest.approx(literal.item())
 
 
+def test_embedding_loss_pulls_every_binary_pixel_to_the_measured_decision():
+    bright = 0.6 + 0.4 * uniform(2, 3, 9, 8)
+    m, m_hat = uniform(9, 8, seed=1).round(), uniform(9, 8, seed=2).round().requires_grad_()
+    stacked = torch.stack([m_hat, 1 - m_hat])[:, None]
+    loss = embedding_loss(stacked, bright, torch.stack([m, 1 - m])[:, None])
+    (slope,) = torch.autograd.grad(loss, m_hat)
+    assert ((slope < 0) == (m == 1)).all()
+
+
 def test_gradients():
     sources, degraded = uniform(3, 1, 4, 5), uniform(1, 1, 4, 5, seed=1).requires_grad_()
     decision = uniform(3, 1, 4, 5, seed=2).softmax(0)

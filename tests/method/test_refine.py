@@ -117,16 +117,12 @@ def test_binarise_is_one_hot_with_the_gradient_of_the_softmax(count):
 
 @pytest.fixture(scope="module")
 def bands(texture):
-    """Sources (N, 3, 32, 32) of N bands, and the decision that follows them.
-
-    The sources are dark: the gradient of the content term of Eq. (20) grows with the brightness and
-    pulls every pixel away from its present source, the right one too, so bright sources waver.
-    """
+    """Bright sources (N, 3, 32, 32) of N bands, and the decision that follows them."""
 
     def make(count):
         columns = torch.arange(32) * count // 32
         textures = torch.cat([texture(32, 32, seed=seed) for seed in range(count)])
-        sources = 0.05 * (0.3 * textures + 0.7 * columns / (count - 1))
+        sources = 0.3 * textures + 0.7 * columns / (count - 1)
         decision = (columns == torch.arange(count)[:, None]).float().view(count, 1, 1, 32)
         return sources, decision.expand(-1, 1, 32, 32)
 
@@ -139,7 +135,7 @@ def test_embedding_reproduces_an_easy_decision(count, bands):
     network = SkipNet(widths=(8, 16, 32))
     refined = DecisionEmbedding(80, 1e-3, network)(sources, decision, compute())
     assert set(refined.unique().tolist()) <= {0.0, 1.0}
-    assert (refined == decision).float().mean() > 0.9
+    assert (refined == decision).float().mean() > 0.95
     early = DecisionEmbedding(1, 1e-3, network)(sources, decision, compute())
     assert embedding_loss(refined, sources, decision) < 0.8 * embedding_loss(
         early, sources, decision
