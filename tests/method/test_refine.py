@@ -135,11 +135,9 @@ def test_embedding_reproduces_an_easy_decision(count, bands):
     network = SkipNet(widths=(8, 16, 32))
     refined = DecisionEmbedding(80, 1e-3, network)(sources, decision, compute())
     assert set(refined.unique().tolist()) <= {0.0, 1.0}
-    assert (refined == decision).float().mean() > 0.95
+    assert (refined == decision).float().mean() > 0.99
     early = DecisionEmbedding(1, 1e-3, network)(sources, decision, compute())
-    assert embedding_loss(refined, sources, decision) < 0.8 * embedding_loss(
-        early, sources, decision
-    )
+    assert embedding_loss(refined, sources, decision) < embedding_loss(early, sources, decision)
 
 
 @pytest.mark.parametrize(
