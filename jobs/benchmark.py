@@ -25,8 +25,16 @@ from dfp_batch.method.pipeline import choose_device
 
 SEED = 0
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-# Operators that make the host wait for a value or a shape that only the device knows.
-SYNCHRONISING = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "item"}
+# Operators that make the host wait for a value or a shape that only the device knows; lift_fresh is
+# a tensor made of host values, which is a blocking copy on an accelerator.
+SYNCHRONISING = {
+    "_local_scalar_dense",
+    "nonzero",
+    "is_nonzero",
+    "equal",
+    "masked_select",
+    "lift_fresh",
+}
 
 
 class SyncCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]

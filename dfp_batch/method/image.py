@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LUMA_BT601 = (0.299, 0.587, 0.114)
+_RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 
 
 def luma(images: Tensor) -> Tensor:
@@ -18,8 +18,9 @@ def luma(images: Tensor) -> Tensor:
     """
     if images.shape[1] == 1:
         return images
-    weights = torch.tensor(_LUMA_BT601, dtype=images.dtype, device=images.device)
-    return torch.einsum("nchw,c->nhw", images, weights).unsqueeze(1)
+    # Plain numbers: a tensor of weights would be a blocking copy to the device in every iteration.
+    red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
+    return _RED * red + _GREEN * green + _BLUE * blue
 
 
 def enlarge(images: Tensor, scale: int) -> Tensor:

@@ -17,7 +17,15 @@ from dfp_batch.method.optimise import Compute, DeepFusionPrior, Fit, Schedule, m
 from dfp_batch.method.refine import DecisionEmbedding
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
-HOST_READS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select")
+# Reads of device values, and (lift_fresh) host values made into tensors: blocking copies on a GPU.
+HOST_READS = (
+    "_local_scalar_dense",
+    "nonzero",
+    "is_nonzero",
+    "equal",
+    "masked_select",
+    "lift_fresh",
+)
 PRECISIONS = [torch.float32, torch.bfloat16]
 
 
