@@ -15,20 +15,16 @@ the earliest ``ok`` wins; without one the latest attempt speaks: its message is 
 
 import io
 import json
-import os
 import platform
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -42,13 +38,14 @@ from dfp_batch.errors import (
     StorageAccessError,
     StorageError,
 )
+from dfp_batch.lease import Lease, take_lease
 from dfp_batch.manifest import Pair, manifest_sha256, write_manifest
 
 if TYPE_CHECKING:  # it imports torch, which reading a ledger does not need
     from dfp_batch.config import RunConfig
 
 SCHEMA_VERSION = 1
-HEARTBEAT_S, STALE_S = 30.0, 300.0
+HEARTBEAT_S = 30.0
 FLUSH_S, FLUSH_ROWS = 30.0, 512
 MESSAGE_BYTES = 2048
 
@@ -136,65 +133,6 @@ def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-@dataclass(frozen=True)
-class Lease:
-    """Who drives a run, and when it last said so.
-
-    Attributes:
-        token: Unique to this session of this driver.
-        epoch: Number of this session, from 1.
-        host: Name, boot and process space of the machine, so that a process id means something.
-        pid: Of the driver.
-        pid_started_at: Start of that process, since process ids are used again.
-        heartbeat_at: Seconds since the epoch of Unix.
-        running: Pairs in flight at the heartbeat.
-    """
-
-    token: str
-    epoch: int
-    host: str
-    pid: int
-    pid_started_at: float
-    heartbeat_at: float
-    running: int = 0
-
-    @classmethod
-    def mine(cls, epoch: int, now: float) -> "Lease":
-        """A new lease of this process."""
-        started = psutil.Process().create_time()
-        return cls(uuid.uuid4().hex, epoch, _host(), os.getpid(), started, now)
-
-    @classmethod
-    def read(cls, run_url: str) -> "Lease | None":
-        """The lease of a run, or None if nobody ever took or if it was given back."""
-        url = storage.join(run_url, "lease.json")
-        return cls(**json.loads(storage.read_bytes(url))) if storage.exists(url) else None
-
-    def to_bytes(self) -> bytes:
-        """JSON."""
-        return json.dumps(asdict(self), indent=1).encode()
-
-    def is_live(self, now: float) -> bool:
-        """False once stale, or at once when its process on this very machine is gone."""
-        if now - self.heartbeat_at > STALE_S:
-            return False
-        return self.host != _host() or _is_running(self.pid, self.pid_started_at)
-
-
-def _host() -> str:
-    boot = round(psutil.boot_time())
-    namespace = Path("/proc/self/ns/pid")
-    space = os.readlink(namespace) if namespace.exists() else ""
-    return f"{socket.gethostname()} boot {boot} {space}".strip()
-
-
-def _is_running(pid: int, started_at: float) -> bool:
-    try:
-        return bool(abs(psutil.Process(pid).create_time() - started_at) < 1)
-    except psutil.NoSuchProcess:
-        return False
-
-
 class Ledger:
     """One session of one driver on one run: holds the lease, appends the rows.
 
@@ -237,7 +175,7 @@ class Ledger:
             LedgerError: if the directory is not a run of this schema.
         """
         header = _create_or_compare(url, config, pairs)
-        lease = _take_lease(url, takeover)
+        lease = take_lease(url, last_epoch(url), takeover)
         # Under the lease, since a session killed between header and snapshot left none.
         if not storage.exists(storage.join(url, "manifest.parquet")):
             write_manifest(storage.join(url, "manifest.parquet"), pairs)
@@ -368,26 +306,6 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
         for path in paths
         if before.get(path) != after.get(path)
     ]
-
-
-def _take_lease(url: str, takeover: bool) -> Lease:
-    now = time.time()
-    holder = Lease.read(url)
-    if holder is not None and holder.is_live(now) and not takeover:
-        raise RunHeldError(
-            f"{url} is driven by process {holder.pid} on {holder.host.split()[0]}, heartbeat "
-            f"{now - holder.heartbeat_at:.0f} s ago; wait for it, or force with --takeover"
-        )
-    lease = Lease.mine(1 + max(last_epoch(url), holder.epoch if holder else 0), now)
-    target = storage.join(url, "lease.json")
-    if holder is not None:
-        storage.write_bytes(target, lease.to_bytes())
-    else:
-        storage.create_bytes(target, lease.to_bytes())
-    winner = Lease.read(url)  # a store may say "exists" to the second try of our own write
-    if winner is None or winner.token != lease.token:
-        raise RunHeldError(f"{url}: another driver took this run a moment ago")
-    return lease
 
 
 def read_header(url: str) -> dict[str, Any]:

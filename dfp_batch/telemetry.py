@@ -23,7 +23,8 @@ from rich.progress import (
 from rich.table import Table
 
 from dfp_batch import storage
-from dfp_batch.ledger import METRIC_COLUMNS, Lease, PairRecord, read_attempts, read_header, visible
+from dfp_batch.lease import Lease
+from dfp_batch.ledger import METRIC_COLUMNS, PairRecord, read_attempts, read_header, visible
 
 SHOWN_ROWS, SHOWN_ERRORS = 20, 5
 LINE_EVERY_S = 10.0
@@ -252,10 +253,11 @@ def print_results(console: Console, rows: pa.Table, limit: int = SHOWN_ROWS) -> 
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows.slice(0, limit).to_pylist():
         table.add_row(row["pair_id"], _outcome(row), *_numbers(row, metrics), _seconds(row))
-    if rows.num_rows > 1:
-        means = {name: pc.mean(rows[name]).as_py() for name in METRIC_COLUMNS}
+    done = rows.filter(pc.equal(rows["status"], "ok"))
+    if done.num_rows > 1:
+        means = {name: pc.mean(done[name]).as_py() for name in METRIC_COLUMNS}
         table.add_section()
-        table.add_row(f"mean of {rows.num_rows}", "", *_numbers(means, metrics), "")
+        table.add_row(f"mean of {done.num_rows}", "", *_numbers(means, metrics), "")
     console.print(table)
 
 

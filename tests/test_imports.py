@@ -17,7 +17,7 @@ JOBS = PACKAGE.parent / "jobs"
 LAYERS = [
     {"errors"},
     {"method"},
-    {"metrics", "manifest", "storage", "codec", "ledger", "config", "telemetry"},
+    {"metrics", "manifest", "storage", "codec", "lease", "ledger", "config", "telemetry"},
     {"engine"},
     {"cli", "__main__", "jobs"},
 ]

@@ -16,9 +16,9 @@ from dfp_batch import ledger as ledger_module
 from dfp_batch import storage
 from dfp_batch.config import run_config
 from dfp_batch.errors import ConfigError, LedgerError, RunHeldError, StorageError
+from dfp_batch.lease import Lease
 from dfp_batch.ledger import (
     SCHEMA,
-    Lease,
     Ledger,
     PairRecord,
     deaths,

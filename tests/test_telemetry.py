@@ -56,7 +56,7 @@ def test_the_table_names_failures_and_is_cut_with_a_word():
     assert "error: input" in text
     assert "first 10 of 31" in text
     assert "p9" not in text
-    assert "mean of 31" in text
+    assert "mean of 30" in text
 
 
 def test_long_ids_are_folded_not_lost():
