@@ -128,6 +128,8 @@ class RayExecutor:
         self._config = ray.put(config)
         self._run_url = run_url
         self._slots = slots
+        store_bytes = ray.cluster_resources().get("object_store_memory", 0)
+        self._memory_bytes = int(_STORE_SHARE * store_bytes)
         self._idle: deque[ActorHandle] = deque()
         self._running: dict[ray.ObjectRef[Any], _Running] = {}
 
@@ -138,7 +140,7 @@ class RayExecutor:
     @property
     def memory_bytes(self) -> int:
         """Share of the cluster's object store that waiting pairs may fill."""
-        return int(_STORE_SHARE * ray.cluster_resources().get("object_store_memory", 0))
+        return self._memory_bytes
 
     def start(self, stage: Stage, item: Item) -> None:
         """Begin a stage as a task or on an idle worker; a missing worker is created."""
@@ -182,20 +184,22 @@ class RayExecutor:
         running = self._running.pop(ref)
         try:
             report: Report = ray.get(ref)
+            # A worker in which something broke is replaced: a CUDA error, say, stays for ever.
+            healthy = report.failure is None or report.failure.category != "crash"
         except RayError as error:
             seconds = time.time() - running.started_at
             failure = as_failure(error, running.stage)
             report = Report(running.stage, running.started_at, seconds, {}, failure)
+            healthy = False
         if running.worker is not None:
-            self._release(running.worker, report.failure)
+            self._release(running.worker, healthy)
         return Completion(running.item, report, running.value)
 
-    def _release(self, worker: ActorHandle, failure: Failure | None) -> None:
-        """A worker in which something broke is replaced: a CUDA error, say, stays for ever."""
-        if failure is not None and failure.category == "crash":
-            ray.kill(worker)
-        else:
+    def _release(self, worker: ActorHandle, healthy: bool) -> None:
+        if healthy:
             self._idle.append(worker)
+        else:
+            ray.kill(worker)
 
 
 def as_failure(error: RayError, stage: Stage) -> Failure:
