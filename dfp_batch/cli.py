@@ -31,9 +31,11 @@ _EXIT_CODES: tuple[tuple[type[errors.DfpError], int], ...] = (
     (errors.DfpError, 4),
 )
 
-Scale = Annotated[int | None, typer.Option(help="Enlargement: 1 (fusion only), 2, 3 or 4.")]
+Scale = Annotated[
+    int | None, typer.Option(help="Enlargement: 1 (fusion only), 2, 3 or 4; default 2.")
+]
 Preset = Annotated[
-    str | None, typer.Option(help="classical: seconds, good. paper: the published method, slow.")
+    str | None, typer.Option(help="classical: quick, good. paper (default): as published, slow.")
 ]
 Settings = Annotated[
     list[str] | None,
@@ -48,6 +50,24 @@ Precision = Annotated[
     str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it.")
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from dfp_batch import __version__
+
+        typer.echo(f"dfp-batch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import dfp_batch as dfp_batch_package
 from conftest import texture, write_image
 from dfp_batch import codec
 from dfp_batch.ledger import read_attempts
@@ -43,6 +44,10 @@ def two_images(tmp_path_factory):
     return [
         write_image(f"{folder}/{name}.png", texture(24, 30, seed=k)) for k, name in enumerate("ab")
     ]
+
+
+def test_version_is_that_of_the_package():
+    assert run("--version").stdout == f"dfp-batch {dfp_batch_package.__version__}\n"
 
 
 def test_fuse_writes_image_and_decision(two_images, tmp_path):

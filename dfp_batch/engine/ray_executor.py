@@ -57,8 +57,10 @@ def _publish(
 class FusionWorker:
     """Holds an accelerator, or one CPU thread, and optimises one pair at a time."""
 
-    def __init__(self, config: FusionConfig) -> None:
+    def __init__(self, config: FusionConfig, gpu_share: float) -> None:
         torch.set_num_threads(1)
+        if 0 < gpu_share < 1 and torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(gpu_share)
         self._config = config
 
     def optimise(self, pair_id: str, prepared: Prepared) -> tuple[Report, Optimised | None]:
@@ -178,7 +180,7 @@ class RayExecutor:
     def _new_worker(self) -> ActorHandle:
         slots = self._slots
         resources = {"num_cpus": slots.cpus_per_worker, "num_gpus": slots.gpus_per_worker}
-        return _RemoteFusionWorker.options(**resources).remote(self._config)
+        return _RemoteFusionWorker.options(**resources).remote(self._config, slots.gpus_per_worker)
 
     def _complete(self, ref: "ray.ObjectRef[Any]") -> Completion:
         running = self._running.pop(ref)
