@@ -63,7 +63,7 @@ class Pair:
         pair_id: Unique in the manifest.
         sources: Absolute URLs of the N >= 2 sources.
         reference: Absolute URL of the truth; used for metrics only.
-        reference_sources: Absolute URLs of two sharp sources; used for metrics only.
+        reference_sources: Absolute URLs of two sources at output size; used for metrics only.
     """
 
     pair_id: str
