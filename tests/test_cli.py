@@ -25,7 +25,7 @@ from dfp_batch import cli, ledger
 ledger.FLUSH_S = 0.0
 cli.main()
 """
-DEADLINE_S = 120
+DEADLINE_S = 200
 
 
 def dfp_batch(*arguments, code=None):
