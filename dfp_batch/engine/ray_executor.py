@@ -28,7 +28,7 @@ from ray.exceptions import (
 from dfp_batch.engine import stages
 from dfp_batch.engine.scheduler import Completion, Item
 from dfp_batch.engine.stages import Failure, Optimised, Prepared, Report, Stage
-from dfp_batch.errors import ConfigError
+from dfp_batch.errors import ConfigError, WorkerLostError
 from dfp_batch.manifest import Pair
 from dfp_batch.method.pipeline import FusionConfig
 
@@ -213,7 +213,7 @@ def as_failure(error: RayError, stage: Stage) -> Failure:
     if isinstance(error, NodeDiedError | ObjectLostError | ActorUnavailableError):
         return Failure("transient", name, f"{stage}: a node or an object was lost: {reason}")
     if isinstance(error, RayActorError | WorkerCrashedError):
-        return Failure("crash", "WorkerLostError", f"{stage}: the process died: {reason}")
+        return stages.as_failure(WorkerLostError(f"{stage}: the process died: {reason}"))
     if isinstance(error, RayTaskError):
         return Failure("fatal", name, f"{stage}: cannot run here: {reason}")
     return Failure("transient", name, f"{stage}: {reason}")
