@@ -1,8 +1,9 @@
-"""Image quality as numbers: the paper's no-reference metrics, PSNR and SSIM.
+"""Image quality as numbers: the paper's metrics, PSNR and SSIM, and fusion metrics.
 
-Mind the scales: the paper's metrics take luma in [0, 255], PSNR and SSIM take luma in [0, 1].
+Mind the scales: the paper's and the fusion metrics take luma in [0, 255], PSNR and SSIM in [0, 1].
 """
 
+from dfp_batch.metrics.fusion import fusion_metrics, q_abf, q_w, scd, viff
 from dfp_batch.metrics.paper import (
     edge_coherence,
     edge_intensity,
@@ -17,11 +18,16 @@ from dfp_batch.metrics.reference import psnr_db, ssim
 __all__ = [
     "edge_coherence",
     "edge_intensity",
+    "fusion_metrics",
     "information_entropy",
     "mean_gradient",
     "mean_grey",
     "paper_metrics",
     "psnr_db",
+    "q_abf",
+    "q_w",
     "relative_metrics",
+    "scd",
     "ssim",
+    "viff",
 ]
