@@ -21,16 +21,30 @@ from pydantic import TypeAdapter, ValidationError
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.focus import DoubleReblur, SumModifiedLaplacian
+from dfp_batch.method.focus import DoubleReblur, SumModifiedLaplacian, Undecided
+from dfp_batch.method.merge import Blend, LaplacianPyramid
 from dfp_batch.method.network import SkipNet
-from dfp_batch.method.optimise import DeepFusionPrior
+from dfp_batch.method.optimise import DeepFusionPrior, DeepImagePrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
-from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter
+from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Unrefined
 
 COMPONENTS: dict[str, dict[str, type]] = {
-    "focus": {"double-reblur": DoubleReblur, "sum-modified-laplacian": SumModifiedLaplacian},
-    "refinement": {"decision-embedding": DecisionEmbedding, "guided-filter": GuidedFilter},
-    "reconstruction": {"deep-fusion-prior": DeepFusionPrior, "back-projection": BackProjection},
+    "focus": {
+        "double-reblur": DoubleReblur,
+        "sum-modified-laplacian": SumModifiedLaplacian,
+        "undecided": Undecided,
+    },
+    "refinement": {
+        "decision-embedding": DecisionEmbedding,
+        "guided-filter": GuidedFilter,
+        "unrefined": Unrefined,
+    },
+    "merge": {"blend": Blend, "laplacian-pyramid": LaplacianPyramid},
+    "reconstruction": {
+        "deep-fusion-prior": DeepFusionPrior,
+        "deep-image-prior": DeepImagePrior,
+        "back-projection": BackProjection,
+    },
     "network": {"skipnet": SkipNet},
 }
 _EVERY = {name: component for seam in COMPONENTS.values() for name, component in seam.items()}

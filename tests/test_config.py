@@ -207,6 +207,7 @@ def test_fingerprint_is_16_hex_digits_and_equal_for_equal_values():
 OTHER = {
     "precision": "fp32",
     "network_input": "noise",
+    "kernel": "lanczos",
     "two_3x3": True,
     "keep_largest": False,
     "widths": [8, 16],

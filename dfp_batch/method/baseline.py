@@ -1,44 +1,52 @@
-"""The classical floor: weighted fusion, bicubic enlargement, back projection."""
+"""Classical enlargement of the merged sources: bicubic, Lanczos, back projection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.degrade import Lanczos2
-from dfp_batch.method.image import enlarge
+from dfp_batch.method.image import KERNELS, Kernel, enlarge
+from dfp_batch.method.merge import Blend, Merge
 from dfp_batch.method.optimise import Compute
 
 
 @dataclass(frozen=True)
 class BackProjection:
-    """Bicubic enlargement of the fused sources and ``x += up(u - D(x))`` (Irani and Peleg, 1991).
+    """Enlargement of the merged sources u and ``x += up(u - D(x))`` (Irani and Peleg, 1991).
 
     Attributes:
-        steps: Of back projection; 0 is plain bicubic.
+        steps: Of back projection; 0 is plain interpolation.
+        kernel: Of the enlargement: "bicubic" or "lanczos" (Lanczos4).
+        merge: Makes u, at source size, of sources and decision.
 
     Raises:
         ConfigError: if steps is negative.
     """
 
     steps: int = 10
+    kernel: Kernel = "bicubic"
+    merge: Merge = field(default_factory=Blend)
 
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise ConfigError(f"reconstruction.steps must be >= 0, got {self.steps}")
+        if self.kernel not in KERNELS:
+            known = " or ".join(KERNELS)
+            raise ConfigError(f"reconstruction.kernel must be {known}, got {self.kernel!r}")
 
     def __call__(
         self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
-        low = (decision * sources).sum(0, keepdim=True)
+        low = self.merge(sources, decision)
         degrade = Lanczos2(scale)
-        fused = enlarge(low, scale)
+        fused = enlarge(low, scale, self.kernel)
         residuals = torch.empty(self.steps, device=sources.device)
         for step in range(self.steps):
             residual = low - degrade(fused)
             residuals[step] = residual.abs().mean()
-            fused = fused + enlarge(residual, scale)
+            fused = fused + enlarge(residual, scale, self.kernel)
             compute.on_iteration("back projection", step + 1, self.steps)
         return fused.clamp(0, 1), residuals

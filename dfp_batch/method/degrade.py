@@ -44,10 +44,16 @@ def lanczos2_taps(scale: int) -> tuple[float, ...]:
     return tuple((taps / taps.sum()).tolist())
 
 
-def _filter_and_sample(images: Tensor, taps: tuple[float, ...], stride: int, dim: int) -> Tensor:
+def filter_and_sample(images: Tensor, taps: tuple[float, ...], stride: int, dim: int) -> Tensor:
     """Correlate along one dimension and keep every ``stride``-th value, a weighted slice a tap.
 
     Ten times faster on a CPU than the one-channel convolution it replaces, and equal to it.
+
+    Args:
+        images: Of any shape, already padded.
+        taps: Weights.
+        stride: Step between the values kept.
+        dim: Dimension of length L; it becomes ``(L - len(taps)) // stride + 1``.
     """
     count = (images.shape[dim] - len(taps)) // stride + 1
     span = stride * (count - 1) + 1
@@ -91,8 +97,8 @@ class Lanczos2:
             return images
         taps = lanczos2_taps(self.scale)
         padded = functional.pad(images, ((len(taps) - self.scale) // 2,) * 4, mode="replicate")
-        return _filter_and_sample(
-            _filter_and_sample(padded, taps, self.scale, -2), taps, self.scale, -1
+        return filter_and_sample(
+            filter_and_sample(padded, taps, self.scale, -2), taps, self.scale, -1
         )
 
     def adjoint(self, images: Tensor) -> Tensor:

@@ -36,6 +36,15 @@ def one_hot(labels: Tensor, count: int) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Undecided:
+    """Every source counts the same everywhere: for merges that need no decision."""
+
+    def __call__(self, sources: Tensor) -> Tensor:
+        """Decision (N, 1, h, w), 1 / N everywhere."""
+        return torch.full_like(sources[:, :1], 1 / len(sources))
+
+
+@dataclass(frozen=True)
 class SumModifiedLaplacian:
     """Source with the largest smoothed modified Laplacian; small islands join their surroundings.
 

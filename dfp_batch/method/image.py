@@ -1,9 +1,15 @@
 """Elementary image operations shared by the whole method."""
 
+from typing import Literal
+
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Kernel = Literal["bicubic", "lanczos"]
+KERNELS = ("bicubic", "lanczos")
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 
 
@@ -23,22 +29,33 @@ def luma(images: Tensor) -> Tensor:
     return _RED * red + _GREEN * green + _BLUE * blue
 
 
-def enlarge(images: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement (Keys, a = -0.5), pixel centres at ``(i + 0.5) * scale - 0.5``.
+def enlarge(images: Tensor, scale: int, kernel: Kernel = "bicubic") -> Tensor:
+    """Enlargement by interpolation, pixel centres at ``(i + 0.5) * scale - 0.5``.
 
     Args:
         images: (N, C, h, w).
         scale: Integer factor >= 1; 1 returns the input.
+        kernel: "bicubic" (Keys, a = -0.5) or "lanczos" (Lanczos4, on the CPU).
 
     Returns:
-        (N, C, scale * h, scale * w); the cubic may overshoot the range of the input.
+        (N, C, scale * h, scale * w); both kernels may overshoot the range of the input.
     """
     if scale == 1:
         return images
+    if kernel == "lanczos":
+        return _lanczos(images, scale)
     # antialias=True selects a = -0.5; when enlarging it changes nothing else.
     return functional.interpolate(
         images, scale_factor=scale, mode="bicubic", align_corners=False, antialias=True
     )
+
+
+def _lanczos(images: Tensor, scale: int) -> Tensor:
+    *lead, h, w = images.shape
+    planes = images.reshape(-1, h, w).cpu().numpy()
+    size = (scale * w, scale * h)
+    enlarged = [cv2.resize(plane, size, interpolation=cv2.INTER_LANCZOS4) for plane in planes]
+    return torch.from_numpy(np.stack(enlarged)).reshape(*lead, size[1], size[0]).to(images)
 
 
 def _reflected_indices(length: int, padded: int, device: torch.device) -> Tensor:

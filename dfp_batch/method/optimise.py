@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dfp_batch.errors import ConfigError, DivergedError
 from dfp_batch.method.degrade import Lanczos2
@@ -17,6 +18,7 @@ from dfp_batch.method.losses import (
     joint_gradient_loss,
     strongest_laplacian,
 )
+from dfp_batch.method.merge import Blend, Merge
 from dfp_batch.method.network import NetworkSpec, SkipNet
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -237,5 +239,54 @@ class DeepFusionPrior:
         average = enlarge(sources, scale).mean(0, keepdim=True)
         if self.network_input == "average":
             return average
-        noise = torch.empty(1, _NOISE_CHANNELS, *average.shape[-2:], device=sources.device)
-        return noise.uniform_(0, _NOISE_RANGE, generator=compute.generator)
+        return uniform_noise((average.shape[-2], average.shape[-1]), compute)
+
+
+@dataclass(frozen=True)
+class DeepImagePrior:
+    """Single-image super resolution of the merged sources u: X = argmin mean (D(X) - u)^2.
+
+    Deep Image Prior (Ulyanov et al., 2018; the paper's reference [64] and the enlargement in its
+    Table 2), with the paper's SKIPnet as network and noise as its input.
+
+    Attributes:
+        iterations: By the paper's Fig. 9 it needs about 2500.
+        learning_rate: Of Adam.
+        network: The generator.
+        merge: Makes u, at source size, of sources and decision.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    iterations: int = 2500
+    learning_rate: float = 1e-3
+    network: NetworkSpec = field(default_factory=SkipNet)
+    merge: Merge = field(default_factory=Blend)
+
+    def __post_init__(self) -> None:
+        Schedule(self.iterations, self.learning_rate)
+
+    def __call__(
+        self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
+    ) -> tuple[Tensor, Tensor]:
+        """Fused (1, C, scale * h, scale * w) in [0, 1] and the loss of every iteration."""
+        low = self.merge(sources, decision)
+        h, w = low.shape[-2:]
+        inputs = uniform_noise((scale * h, scale * w), compute)
+        fit = Fit.start(self.network, inputs, low.shape[1], compute)
+        degrade = Lanczos2(scale)
+        losses = minimise(
+            fit,
+            lambda logits: functional.mse_loss(degrade(logits.sigmoid()), low),
+            Schedule(self.iterations, self.learning_rate),
+            compute,
+            "deep image prior",
+        )
+        return fit.solution(compute, "deep image prior").sigmoid(), losses
+
+
+def uniform_noise(size: tuple[int, int], compute: Compute) -> Tensor:
+    """Input of a network that has none: (1, 32, H, W), uniform in [0, 0.1]."""
+    noise = torch.empty(1, _NOISE_CHANNELS, *size, device=compute.generator.device)
+    return noise.uniform_(0, _NOISE_RANGE, generator=compute.generator)

@@ -26,6 +26,15 @@ class Refinement(Protocol):
 
 
 @dataclass(frozen=True)
+class Unrefined:
+    """The decision as it was measured."""
+
+    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+        """The same decision (N, 1, h, w)."""
+        return decision
+
+
+@dataclass(frozen=True)
 class GuidedFilter:
     """Guided filter of every decision map by the mean luma of the sources (He et al., 2010).
 
