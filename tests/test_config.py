@@ -20,7 +20,7 @@ from dfp_batch.method.optimise import DeepFusionPrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, PRESETS, FusionConfig
 from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter
 
-FOCUS_MEASURES = "double-reblur, sum-modified-laplacian, module:Class"
+FOCUS_MEASURES = "double-reblur, sum-modified-laplacian, undecided, module:Class"
 MINE = f"{__name__}:Average"
 
 
