@@ -26,7 +26,7 @@ from dfp_batch.method.merge import Blend, LaplacianPyramid
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import DeepFusionPrior, DeepImagePrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
-from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Unrefined
+from dfp_batch.method.refine import AreaCleanUp, DecisionEmbedding, GuidedFilter, Then, Unrefined
 
 COMPONENTS: dict[str, dict[str, type]] = {
     "focus": {
@@ -35,8 +35,10 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "undecided": Undecided,
     },
     "refinement": {
+        "area-clean-up": AreaCleanUp,
         "decision-embedding": DecisionEmbedding,
         "guided-filter": GuidedFilter,
+        "then": Then,
         "unrefined": Unrefined,
     },
     "merge": {"blend": Blend, "laplacian-pyramid": LaplacianPyramid},

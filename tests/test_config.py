@@ -133,7 +133,7 @@ def test_naming_the_same_component_keeps_its_settings():
 
 
 def test_another_component_starts_from_its_defaults():
-    file_text = "[refinement]\nradius_px = 9"
+    file_text = "[refinement.second]\nradius_px = 9"
     changed = fusion({"refinement": "decision-embedding"}, "classical", file_text)
     assert changed.refinement == DecisionEmbedding()
 
@@ -168,7 +168,7 @@ def test_every_short_name(seam, name, component):
 CONFIGS = [
     *(FusionConfig.preset(name) for name in PRESETS),
     FusionConfig(
-        focus=SumModifiedLaplacian(1.5, 0.0),
+        focus=SumModifiedLaplacian(1.5),
         refinement=GuidedFilter(2, 1e-5),
         reconstruction=DeepFusionPrior(
             7, 1e-4, 2.0, 0.0, 0.0, "noise", SkipNet(3, False, (4, 8), 2, 0.0)

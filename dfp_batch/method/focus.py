@@ -46,34 +46,28 @@ class Undecided:
 
 @dataclass(frozen=True)
 class SumModifiedLaplacian:
-    """Source with the largest smoothed modified Laplacian; small islands join their surroundings.
+    """Source with the largest smoothed modified Laplacian.
 
     ``ML = |2 I - I(x-1) - I(x+1)| + |2 I - I(y-1) - I(y+1)|`` on luma (Nayar and Nakagawa, 1994).
 
     Attributes:
         sigma_px: Gaussian window over which the modified Laplacian is summed.
-        smallest_region: Regions of less than this share of the image are dropped.
 
     Raises:
-        ConfigError: if sigma_px is not positive or smallest_region not in [0, 1).
+        ConfigError: if sigma_px is not positive.
     """
 
     sigma_px: float = 4.0
-    smallest_region: float = 0.01
 
     def __post_init__(self) -> None:
         if not self.sigma_px > 0:
             raise ConfigError(f"focus.sigma_px must be > 0, got {self.sigma_px}")
-        if not 0 <= self.smallest_region < 1:
-            raise ConfigError(
-                f"focus.smallest_region must be in [0, 1), got {self.smallest_region}"
-            )
 
     def __call__(self, sources: Tensor) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1} of sources (N, C, h, w)."""
         sharpness = np.stack([self._sharpness(plane) for plane in _luma_planes(sources)])
-        labels = drop_small_regions(sharpness.argmax(0), self.smallest_region)
-        return one_hot(torch.from_numpy(labels), len(sharpness)).to(sources.device)
+        labels = torch.from_numpy(sharpness.argmax(0))
+        return one_hot(labels, len(sharpness)).to(sources.device)
 
     def _sharpness(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
         second = np.array([[-1.0, 2.0, -1.0]], dtype=np.float32)
@@ -84,30 +78,6 @@ class SumModifiedLaplacian:
                 across + down, (0, 0), self.sigma_px, borderType=cv2.BORDER_REFLECT_101
             )
         )
-
-
-def drop_small_regions(labels: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Give every connected region below ``share`` of the image the label of its nearest neighbour.
-
-    Args:
-        labels: Source indices (h, w).
-        share: Of the image area, in [0, 1).
-
-    Returns:
-        Labels (h, w); unchanged where no region is large enough to keep.
-    """
-    small = np.zeros(labels.shape, dtype=bool)
-    for label in np.unique(labels):
-        _, regions, stats, _ = cv2.connectedComponentsWithStats(
-            (labels == label).astype(np.uint8), connectivity=4
-        )
-        is_small = stats[:, cv2.CC_STAT_AREA] < share * labels.size
-        is_small[0] = False  # region 0 is "not this label"
-        small |= is_small[regions]
-    if not small.any() or small.all():
-        return labels
-    nearest = ndimage.distance_transform_edt(small, return_distances=False, return_indices=True)
-    return np.asarray(labels[tuple(nearest)])
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from dfp_batch.method.optimise import (
     Reconstruction,
     ignore_progress,
 )
-from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Refinement
+from dfp_batch.method.refine import AreaCleanUp, DecisionEmbedding, GuidedFilter, Refinement, Then
 
 SMALLEST_PX = 16
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -78,7 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "classical": {
         "focus": SumModifiedLaplacian(),
-        "refinement": GuidedFilter(),
+        "refinement": Then(AreaCleanUp(), GuidedFilter()),
         "reconstruction": BackProjection(),
     },
 }

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError
@@ -32,6 +33,56 @@ class Unrefined:
     def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
         """The same decision (N, 1, h, w)."""
         return decision
+
+
+@dataclass(frozen=True)
+class AreaCleanUp:
+    """Hard decision without islands: a small region joins what surrounds it.
+
+    Attributes:
+        smallest_region: Regions of less than this share of the image are dropped.
+
+    Raises:
+        ConfigError: if smallest_region is not in [0, 1).
+    """
+
+    smallest_region: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smallest_region < 1:
+            raise ConfigError(
+                f"refinement.smallest_region must be in [0, 1), got {self.smallest_region}"
+            )
+
+    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+        """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
+        labels = decision[:, 0].argmax(0).cpu().numpy()
+        kept = torch.from_numpy(drop_small_regions(labels, self.smallest_region))
+        return one_hot(kept.to(decision.device), len(decision))
+
+
+def drop_small_regions(labels: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Give every connected region below ``share`` of the image the label of its nearest neighbour.
+
+    Args:
+        labels: Source indices (h, w).
+        share: Of the image area, in [0, 1).
+
+    Returns:
+        Labels (h, w); unchanged where no region is large enough to keep.
+    """
+    small = np.zeros(labels.shape, dtype=bool)
+    for label in np.unique(labels):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats(
+            (labels == label).astype(np.uint8), connectivity=4
+        )
+        is_small = stats[:, cv2.CC_STAT_AREA] < share * labels.size
+        is_small[0] = False  # region 0 is "not this label"
+        small |= is_small[regions]
+    if not small.any() or small.all():
+        return labels
+    nearest = ndimage.distance_transform_edt(small, return_distances=False, return_indices=True)
+    return np.asarray(labels[tuple(nearest)])
 
 
 @dataclass(frozen=True)
@@ -76,6 +127,23 @@ class GuidedFilter:
     def _mean(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
         size = (2 * self.radius_px + 1,) * 2
         return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT))
+
+
+@dataclass(frozen=True)
+class Then:
+    """One refinement after the other.
+
+    Attributes:
+        first: Improves the measured decision.
+        second: Improves what the first one made.
+    """
+
+    first: Refinement = field(default_factory=AreaCleanUp)
+    second: Refinement = field(default_factory=GuidedFilter)
+
+    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+        """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
+        return self.second(sources, self.first(sources, decision, compute), compute)
 
 
 @dataclass(frozen=True)

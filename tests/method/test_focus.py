@@ -10,7 +10,7 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.method.focus import (
     DoubleReblur,
     SumModifiedLaplacian,
-    drop_small_regions,
+    Undecided,
     one_hot,
 )
 from dfp_batch.method.image import luma
@@ -19,7 +19,7 @@ MEASURES = [
     pytest.param(DoubleReblur(), id="double-reblur"),
     pytest.param(DoubleReblur(keep_largest=False, threshold=0.02), id="double-reblur-all-regions"),
     pytest.param(SumModifiedLaplacian(), id="sum-modified-laplacian"),
-    pytest.param(SumModifiedLaplacian(sigma_px=1.0, smallest_region=0.0), id="sml-raw"),
+    pytest.param(SumModifiedLaplacian(sigma_px=1.0), id="sml-narrow"),
 ]
 every_measure = pytest.mark.parametrize("measure", MEASURES)
 
@@ -108,6 +108,12 @@ def test_double_reblur_of_two_asks_the_first_alone(stack):
     in_focus = measure.sharpness(first, second) >= measure.threshold
     assert torch.equal(measure(torch.stack([first, second]))[0], in_focus.float())
     assert 0 < in_focus.float().mean() < 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_undecided_counts_every_source_the_same(count, stack):
+    decision = Undecided()(stack(count, 3, 16, 20))
+    assert torch.equal(decision, torch.full((count, 1, 16, 20), 1 / count))
 
 
 # Accuracy on scenes with exact truth.
@@ -215,43 +221,6 @@ labels = hnp.arrays(
 )
 
 
-def regions_of(label_map):
-    """Connected regions (4 neighbours) as boolean masks."""
-    for label in np.unique(label_map):
-        numbered, count = ndimage.label(label_map == label)
-        yield from (numbered == k for k in range(1, count + 1))
-
-
-@given(labels, st.floats(0, 0.5))
-@settings(derandomize=True, deadline=None, max_examples=80)
-def test_drop_small_regions_changes_small_regions_only(label_map, share):
-    before = label_map.copy()
-    result = drop_small_regions(label_map, share)
-    np.testing.assert_array_equal(label_map, before)
-    kept = [r for r in regions_of(before) if r.sum() >= share * before.size]
-    if not kept:
-        np.testing.assert_array_equal(result, before)
-        return
-    large = np.logical_or.reduce(kept)
-    np.testing.assert_array_equal(result[large], before[large])
-    assert set(np.unique(result)) == set(np.unique(before[large]))
-
-
-@given(labels)
-@settings(derandomize=True, deadline=None, max_examples=20)
-def test_drop_small_regions_of_no_size_drops_nothing(label_map):
-    np.testing.assert_array_equal(drop_small_regions(label_map, 0.0), label_map)
-
-
-def test_drop_small_regions_gives_islands_to_their_surroundings():
-    label_map = np.zeros((10, 10), np.int64)
-    label_map[:, 5:] = 1
-    expected = label_map.copy()
-    label_map[2, 2] = 1
-    label_map[7:9, 8] = 0
-    np.testing.assert_array_equal(drop_small_regions(label_map, 0.03), expected)
-
-
 @given(labels)
 @settings(derandomize=True, deadline=None, max_examples=20)
 def test_one_hot_marks_the_label(label_map):
@@ -269,11 +238,6 @@ def test_one_hot_marks_the_label(label_map):
     [
         (SumModifiedLaplacian, {"sigma_px": 0}, "focus.sigma_px must be > 0, got 0"),
         (SumModifiedLaplacian, {"sigma_px": float("nan")}, "focus.sigma_px must be > 0, got nan"),
-        (
-            SumModifiedLaplacian,
-            {"smallest_region": 1},
-            r"focus.smallest_region must be in \[0, 1\), got 1",
-        ),
         (DoubleReblur, {"gaussian_px": 4}, "focus.gaussian_px must be odd and positive, got 4"),
         (DoubleReblur, {"psf_px": -3}, "focus.psf_px must be odd and positive, got -3"),
         (DoubleReblur, {"psf_px": 17}, "focus.psf_px must be <= 15, got 17"),

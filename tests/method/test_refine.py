@@ -1,14 +1,35 @@
+import re
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.losses import embedding_loss
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import Compute
-from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, binarise
+from dfp_batch.method.refine import (
+    AreaCleanUp,
+    DecisionEmbedding,
+    GuidedFilter,
+    Then,
+    Unrefined,
+    binarise,
+    drop_small_regions,
+)
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
 REFINEMENTS = [
+    pytest.param(Unrefined(), id="unrefined"),
+    pytest.param(AreaCleanUp(), id="area-clean-up"),
+    pytest.param(Then(AreaCleanUp(), GuidedFilter()), id="clean-up-then-guided-filter"),
+    pytest.param(Unrefined(), id="unrefined"),
+    pytest.param(AreaCleanUp(), id="area-clean-up"),
+    pytest.param(Then(AreaCleanUp(), GuidedFilter()), id="clean-up-then-guided-filter"),
     pytest.param(GuidedFilter(), id="guided-filter"),
     pytest.param(GuidedFilter(radius_px=40, epsilon=1e-6), id="guided-filter-wide"),
     pytest.param(DecisionEmbedding(iterations=2, network=SMALL), id="decision-embedding"),
@@ -93,6 +114,82 @@ def test_guided_filter_smooths_where_there_is_no_content():
 def test_guided_filter_refuses_settings_out_of_range(fields, message):
     with pytest.raises(ConfigError, match=f"^{message}$"):
         GuidedFilter(**fields)
+
+
+# Area clean-up.
+
+
+labels = hnp.arrays(
+    np.int64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 2)
+)
+
+
+def regions_of(label_map):
+    """Connected regions (4 neighbours) as boolean masks."""
+    for label in np.unique(label_map):
+        numbered, count = ndimage.label(label_map == label)
+        yield from (numbered == k for k in range(1, count + 1))
+
+
+@given(labels, st.floats(0, 0.5))
+@settings(derandomize=True, deadline=None, max_examples=80)
+def test_drop_small_regions_changes_small_regions_only(label_map, share):
+    before = label_map.copy()
+    result = drop_small_regions(label_map, share)
+    np.testing.assert_array_equal(label_map, before)
+    kept = [r for r in regions_of(before) if r.sum() >= share * before.size]
+    if not kept:
+        np.testing.assert_array_equal(result, before)
+        return
+    large = np.logical_or.reduce(kept)
+    np.testing.assert_array_equal(result[large], before[large])
+    assert set(np.unique(result)) == set(np.unique(before[large]))
+
+
+@given(labels)
+@settings(derandomize=True, deadline=None, max_examples=20)
+def test_drop_small_regions_of_no_size_drops_nothing(label_map):
+    np.testing.assert_array_equal(drop_small_regions(label_map, 0.0), label_map)
+
+
+def test_drop_small_regions_gives_islands_to_their_surroundings():
+    label_map = np.zeros((10, 10), np.int64)
+    label_map[:, 5:] = 1
+    expected = label_map.copy()
+    label_map[2, 2] = 1
+    label_map[7:9, 8] = 0
+    np.testing.assert_array_equal(drop_small_regions(label_map, 0.03), expected)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_area_clean_up_is_the_largest_weight_without_islands(count, texture):
+    sources = torch.cat([texture(20, 24, seed=seed) for seed in range(count)])
+    decision = random_decision(count, 20, 24)
+    kept = AreaCleanUp(0.0)(sources, decision, compute())
+    assert torch.equal(kept.argmax(0), decision.argmax(0))
+    labels_before = torch.zeros(20, 24, dtype=torch.long)
+    labels_before[4:6, 4:6] = 1
+    island = torch.nn.functional.one_hot(labels_before, count).float().movedim(-1, 0)[:, None]
+    assert (AreaCleanUp(0.05)(sources, island, compute())[0] == 1).all()
+
+
+@pytest.mark.parametrize("share", [1, -0.1, float("nan")])
+def test_area_clean_up_refuses_settings_out_of_range(share):
+    message = f"refinement.smallest_region must be in [0, 1), got {share}"
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        AreaCleanUp(share)
+
+
+# One after the other.
+
+
+def test_then_hands_the_decision_of_the_first_to_the_second(texture):
+    sources = torch.cat([texture(20, 24, seed=seed) for seed in range(2)])
+    decision = random_decision(2, 20, 24)
+    both = Then(AreaCleanUp(), GuidedFilter())(sources, decision, compute())
+    cleaned = AreaCleanUp()(sources, decision, compute())
+    assert torch.equal(both, GuidedFilter()(sources, cleaned, compute()))
+    assert torch.equal(Then(Unrefined(), Unrefined())(sources, decision, compute()), decision)
 
 
 # Decision embedding.
