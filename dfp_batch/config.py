@@ -21,16 +21,23 @@ from pydantic import TypeAdapter, ValidationError
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.focus import DoubleReblur, SumModifiedLaplacian, Undecided
-from dfp_batch.method.merge import Blend, LaplacianPyramid
+from dfp_batch.method.focus import (
+    DoubleReblur,
+    MultiScaleLaplacian,
+    SumModifiedLaplacian,
+    Undecided,
+)
+from dfp_batch.method.merge import Blend, LaplacianPyramid, SeamPyramid
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import DeepFusionPrior, DeepImagePrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
+from dfp_batch.method.potts import Potts
 from dfp_batch.method.refine import AreaCleanUp, DecisionEmbedding, GuidedFilter, Then, Unrefined
 
 COMPONENTS: dict[str, dict[str, type]] = {
     "focus": {
         "double-reblur": DoubleReblur,
+        "multi-scale-laplacian": MultiScaleLaplacian,
         "sum-modified-laplacian": SumModifiedLaplacian,
         "undecided": Undecided,
     },
@@ -38,10 +45,15 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "area-clean-up": AreaCleanUp,
         "decision-embedding": DecisionEmbedding,
         "guided-filter": GuidedFilter,
+        "potts": Potts,
         "then": Then,
         "unrefined": Unrefined,
     },
-    "merge": {"blend": Blend, "laplacian-pyramid": LaplacianPyramid},
+    "merge": {
+        "blend": Blend,
+        "laplacian-pyramid": LaplacianPyramid,
+        "seam-pyramid": SeamPyramid,
+    },
     "reconstruction": {
         "deep-fusion-prior": DeepFusionPrior,
         "deep-image-prior": DeepImagePrior,

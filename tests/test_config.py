@@ -20,7 +20,9 @@ from dfp_batch.method.optimise import DeepFusionPrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, PRESETS, FusionConfig
 from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter
 
-FOCUS_MEASURES = "double-reblur, sum-modified-laplacian, undecided, module:Class"
+FOCUS_MEASURES = (
+    "double-reblur, multi-scale-laplacian, sum-modified-laplacian, undecided, module:Class"
+)
 MINE = f"{__name__}:Average"
 
 
@@ -358,9 +360,13 @@ def test_wrong_settings_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("preset", "file_text", "message"),
     [
-        ("fast", None, "preset must be one of paper, classical, got 'fast'"),
-        (None, 'preset = "fast"', "preset must be one of paper, classical, got 'fast'"),
-        (None, "preset = [1]", "preset must be one of paper, classical, got [1]"),
+        ("sharpest", None, "preset must be one of paper, classical, fast, got 'sharpest'"),
+        (
+            None,
+            'preset = "sharpest"',
+            "preset must be one of paper, classical, fast, got 'sharpest'",
+        ),
+        (None, "preset = [1]", "preset must be one of paper, classical, fast, got [1]"),
         (None, "scale: 2", "--config is not valid TOML: "),
         (None, "focus = 1", "setting 'focus' must be a name or a table, got 1"),
     ],

@@ -70,14 +70,74 @@ class SumModifiedLaplacian:
         return one_hot(labels, len(sharpness)).to(sources.device)
 
     def _sharpness(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
-        second = np.array([[-1.0, 2.0, -1.0]], dtype=np.float32)
-        across = np.abs(cv2.filter2D(plane, -1, second, borderType=cv2.BORDER_REFLECT_101))
-        down = np.abs(cv2.filter2D(plane, -1, second.T, borderType=cv2.BORDER_REFLECT_101))
-        return np.asarray(
-            cv2.GaussianBlur(
-                across + down, (0, 0), self.sigma_px, borderType=cv2.BORDER_REFLECT_101
-            )
-        )
+        return sum_modified_laplacian(plane, self.sigma_px)
+
+
+def sum_modified_laplacian(plane: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    """Modified Laplacian of a plane (h, w), summed over a Gaussian window: (h, w), >= 0."""
+    second = np.array([[-1.0, 2.0, -1.0]], dtype=np.float32)
+    across = np.abs(cv2.filter2D(plane, -1, second, borderType=cv2.BORDER_REFLECT_101))
+    down = np.abs(cv2.filter2D(plane, -1, second.T, borderType=cv2.BORDER_REFLECT_101))
+    detail = across + down
+    smooth = cv2.GaussianBlur(detail, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(smooth, np.float32)
+
+
+@dataclass(frozen=True)
+class MultiScaleLaplacian:
+    """Evidence of sum-modified-Laplacians at several scales, against noise: a soft decision.
+
+    At every scale s = 0, 1, ... of a Gaussian pyramid, with SML_k of source k::
+
+        log m_k  +=  w_s log(SML_k + n_s),   n_s = floor + median over pixels of min_k SML_k
+
+    n_s is what is left where nothing is in focus: sensor noise, compression. Where no source stands
+    out of it - flat areas - the decision is undecided, 1 / N, for a refinement to fill. The noise
+    also says how far to trust coarser scales, which see less noise but blur boundaries:
+    ``w_s = (1 - floor / n_0)^2 / 2^s`` for s > 0.
+
+    Attributes:
+        sigma_px: Gaussian window of the sum, in pixels of the scale.
+        floor: Least noise that is assumed, of images in [0, 1].
+        scales: Number of scales; each is half as large as the one before.
+        most: Largest evidence of one scale for one source over another, in nepers.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    sigma_px: float = 1.0
+    floor: float = 0.01
+    scales: int = 2
+    most: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("sigma_px", "floor", "most"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"focus.{name} must be > 0, got {getattr(self, name)}")
+        if self.scales < 1:
+            raise ConfigError(f"focus.scales must be >= 1, got {self.scales}")
+
+    def __call__(self, sources: Tensor) -> Tensor:
+        """Decision (N, 1, h, w), > 0, of sources (N, C, h, w)."""
+        planes = _luma_planes(sources)
+        size = planes.shape[:0:-1]
+        evidence, noise = self._evidence(planes)
+        trust = (1 - self.floor / noise) ** 2
+        for scale in range(1, self.scales):
+            planes = np.stack([cv2.pyrDown(plane) for plane in planes])
+            coarser, _ = self._evidence(planes)
+            larger = [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in coarser]
+            evidence = evidence + trust / 2**scale * np.stack(larger)
+        return torch.from_numpy(evidence).softmax(0).unsqueeze(1).to(sources.device)
+
+    def _evidence(self, planes: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+        """log(SML_k + n) below its maximum over k, (N, h, w) in [-most, 0]; and n."""
+        sharpness = np.stack([sum_modified_laplacian(plane, self.sigma_px) for plane in planes])
+        noise = self.floor + float(np.median(sharpness.min(0)))
+        evidence = np.log(sharpness + np.float32(noise))
+        evidence -= evidence.max(0)
+        return np.maximum(evidence, np.float32(-self.most)), noise
 
 
 @dataclass(frozen=True)

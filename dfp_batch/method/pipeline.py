@@ -13,7 +13,13 @@ from torch import Tensor
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.degrade import SCALES
-from dfp_batch.method.focus import DoubleReblur, FocusMeasure, SumModifiedLaplacian
+from dfp_batch.method.focus import (
+    DoubleReblur,
+    FocusMeasure,
+    MultiScaleLaplacian,
+    SumModifiedLaplacian,
+)
+from dfp_batch.method.merge import SeamPyramid
 from dfp_batch.method.optimise import (
     Compute,
     DeepFusionPrior,
@@ -22,6 +28,7 @@ from dfp_batch.method.optimise import (
     Reconstruction,
     ignore_progress,
 )
+from dfp_batch.method.potts import Potts
 from dfp_batch.method.refine import AreaCleanUp, DecisionEmbedding, GuidedFilter, Refinement, Then
 
 SMALLEST_PX = 16
@@ -80,6 +87,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "focus": SumModifiedLaplacian(),
         "refinement": Then(AreaCleanUp(), GuidedFilter()),
         "reconstruction": BackProjection(),
+    },
+    "fast": {
+        "focus": MultiScaleLaplacian(),
+        "refinement": Potts(),
+        "reconstruction": BackProjection(merge=SeamPyramid()),
     },
 }
 DEFAULT_PRESET = "paper"

@@ -5,6 +5,7 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.degrade import Lanczos2
 from dfp_batch.method.image import enlarge
+from dfp_batch.method.merge import LaplacianPyramid
 from dfp_batch.method.optimise import Compute
 
 
@@ -34,6 +35,20 @@ def test_scale_1_returns_the_fused_sources(scene):
     fused, residuals = BackProjection()(scene.sources, scene.decision, 1, compute())
     assert torch.equal(fused, scene.truth)
     assert not residuals.any()
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "lanczos"])
+def test_merge_and_kernel_are_used(kernel, scene):
+    parts = BackProjection(0, kernel, LaplacianPyramid())
+    fused, _ = parts(scene.sources, scene.decision, 2, compute())
+    merged = LaplacianPyramid()(scene.sources, scene.decision)
+    assert torch.equal(fused, enlarge(merged, 2, kernel).clamp(0, 1))
+
+
+def test_unknown_kernel_is_refused():
+    message = "reconstruction.kernel must be bicubic or lanczos, got 'box'"
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        BackProjection(kernel="box")
 
 
 def test_no_steps_are_plain_bicubic(texture):

@@ -9,6 +9,7 @@ from scipy import ndimage
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.focus import (
     DoubleReblur,
+    MultiScaleLaplacian,
     SumModifiedLaplacian,
     Undecided,
     one_hot,
@@ -20,6 +21,8 @@ MEASURES = [
     pytest.param(DoubleReblur(keep_largest=False, threshold=0.02), id="double-reblur-all-regions"),
     pytest.param(SumModifiedLaplacian(), id="sum-modified-laplacian"),
     pytest.param(SumModifiedLaplacian(sigma_px=1.0), id="sml-narrow"),
+    pytest.param(MultiScaleLaplacian(), id="multi-scale-laplacian"),
+    pytest.param(MultiScaleLaplacian(scales=4), id="multi-scale-laplacian-4"),
 ]
 every_measure = pytest.mark.parametrize("measure", MEASURES)
 
@@ -75,7 +78,7 @@ def test_black_source_is_not_in_focus(measure, count, texture):
     sources[-1] = 0
     decision = measure(sources)
     assert_is_decision(decision, count, 24, 24)
-    assert decision[-1].mean() < 0.1
+    assert (decision.argmax(0) == count - 1).float().mean() < 0.1
 
 
 @every_measure
@@ -128,6 +131,50 @@ def test_sum_modified_laplacian_finds_three_bands(stack):
     decision = SumModifiedLaplacian(sigma_px=2.0)(stack(3, 3, 48, 60))
     truth = (torch.arange(60) * 3 // 60 == torch.arange(3)[:, None]).float()
     assert (decision == truth.view(3, 1, 1, 60)).float().mean() > 0.95
+
+
+def test_multi_scale_laplacian_finds_the_sharp_half(scene):
+    decision = MultiScaleLaplacian()(scene.sources)
+    assert (decision.argmax(0) == scene.decision.argmax(0)).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("scales", [1, 3])
+def test_multi_scale_laplacian_is_undecided_where_nothing_can_be_seen(count, scales, stack):
+    sources = stack(count, 3, 64, 64)
+    sources[..., 32:, :] = 0.5
+    decision = MultiScaleLaplacian(scales=scales)(sources)
+    torch.testing.assert_close(
+        decision[..., 56:, :], torch.full((count, 1, 8, 64), 1 / count), atol=0.01, rtol=0
+    )
+
+
+def test_multi_scale_laplacian_is_less_sure_of_noise(scene):
+    """Where both are flat, noise of one source is not taken for detail."""
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.02 * torch.randn(scene.sources.shape, generator=generator)
+    clean = MultiScaleLaplacian(scales=1)(scene.sources)
+    noisy = MultiScaleLaplacian(scales=1)((scene.sources + noise).clamp(0, 1))
+    sure = [decision.max(0).values.mean() for decision in (clean, noisy)]
+    assert sure[1] < sure[0]
+
+
+def test_coarser_scales_help_against_noise(scene):
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.05 * torch.randn(scene.sources.shape, generator=generator)
+    noisy = (scene.sources + noise).clamp(0, 1)
+    right = [
+        (MultiScaleLaplacian(scales=scales)(noisy).argmax(0) == scene.decision.argmax(0))
+        for scales in (1, 3)
+    ]
+    assert right[1].float().mean() > right[0].float().mean()
+
+
+def test_multi_scale_laplacian_follows_a_permutation(stack):
+    sources = stack(3, 3, 24, 40)
+    order = torch.arange(3).roll(1)
+    measure = MultiScaleLaplacian()
+    torch.testing.assert_close(measure(sources[order]), measure(sources)[order])
 
 
 def test_double_reblur_sharpness_is_larger_where_sharp(scene):
@@ -238,6 +285,9 @@ def test_one_hot_marks_the_label(label_map):
     [
         (SumModifiedLaplacian, {"sigma_px": 0}, "focus.sigma_px must be > 0, got 0"),
         (SumModifiedLaplacian, {"sigma_px": float("nan")}, "focus.sigma_px must be > 0, got nan"),
+        (MultiScaleLaplacian, {"sigma_px": 0}, "focus.sigma_px must be > 0, got 0"),
+        (MultiScaleLaplacian, {"floor": -1}, "focus.floor must be > 0, got -1"),
+        (MultiScaleLaplacian, {"scales": 0}, "focus.scales must be >= 1, got 0"),
         (DoubleReblur, {"gaussian_px": 4}, "focus.gaussian_px must be odd and positive, got 4"),
         (DoubleReblur, {"psf_px": -3}, "focus.psf_px must be odd and positive, got -3"),
         (DoubleReblur, {"psf_px": 17}, "focus.psf_px must be <= 15, got 17"),

@@ -86,3 +86,14 @@ def test_round_up_gives_the_smallest_multiple_that_is_large_enough(value, multip
     result = round_up(value, multiple, minimum)
     assert result % multiple == 0
     assert result >= max(value, minimum) > result - multiple
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_lanczos_has_the_same_grid_as_bicubic_and_keeps_more_detail(scale, texture):
+    image = texture(24, 20)
+    lanczos, cubic = enlarge(image, scale, "lanczos"), enlarge(image, scale)
+    assert lanczos.shape == (1, 3, 24 * scale, 20 * scale)
+    assert (lanczos - cubic).abs().mean() < 0.02
+    mirrored = enlarge(image.flip(-1), scale, "lanczos").flip(-1)
+    torch.testing.assert_close(mirrored, lanczos, atol=1e-4, rtol=0)
+    assert lanczos.std() >= cubic.std()

@@ -7,16 +7,19 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.method.merge import (
     Blend,
     LaplacianPyramid,
+    SeamPyramid,
     collapse,
     expand,
     laplacian_pyramid,
     reduce,
+    seam_distance_px,
 )
 
 MERGES = [
     pytest.param(Blend(), id="blend"),
     pytest.param(LaplacianPyramid(), id="laplacian-pyramid"),
     pytest.param(LaplacianPyramid(window_px=5), id="laplacian-pyramid-5"),
+    pytest.param(SeamPyramid(), id="seam-pyramid"),
 ]
 every_merge = pytest.mark.parametrize("merge", MERGES)
 sizes = pytest.mark.parametrize("size", [(16, 16), (17, 40), (67, 50)])
@@ -109,3 +112,44 @@ def test_window_out_of_range_is_refused(window_px):
     message = f"merge.window_px must be odd and positive, got {window_px}"
     with pytest.raises(ConfigError, match=f"^{message}$"):
         LaplacianPyramid(window_px)
+
+
+# Seam pyramid.
+
+
+def test_distance_to_the_seam_is_counted_from_the_pixels_that_touch_it():
+    labels = np.zeros((4, 8), np.int64)
+    labels[:, 5:] = 1
+    expected = [4, 3, 2, 1, 0, 0, 1, 2]
+    np.testing.assert_allclose(seam_distance_px(labels), np.tile(expected, (4, 1)))
+    assert np.isinf(seam_distance_px(np.zeros((4, 8), np.int64))).all()
+
+
+def test_seam_pyramid_is_the_selection_far_from_the_seam_and_the_pyramid_on_it(scene):
+    merge = SeamPyramid(band_px=6, feather_px=4, window_px=3)
+    merged = merge(scene.sources, scene.decision)
+    selected = Blend()(scene.sources, scene.decision)
+    pyramid = LaplacianPyramid(3)(scene.sources, scene.decision)
+    torch.testing.assert_close(merged[..., :20], selected[..., :20])
+    torch.testing.assert_close(merged[..., 44:], selected[..., 44:])
+    torch.testing.assert_close(merged[..., 29:35], pyramid[..., 29:35])
+
+
+def test_seam_pyramid_without_a_seam_is_the_one_source(texture):
+    sources = torch.cat([texture(24, 24), texture(24, 24, seed=1)])
+    decision = torch.zeros(2, 1, 24, 24)
+    decision[1] = 1
+    torch.testing.assert_close(SeamPyramid()(sources, decision), sources[1:])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"band_px": 0}, "merge.band_px must be > 0, got 0"),
+        ({"feather_px": -1}, "merge.feather_px must be > 0, got -1"),
+        ({"window_px": 2}, "merge.window_px must be odd and positive, got 2"),
+    ],
+)
+def test_seam_settings_out_of_range_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        SeamPyramid(**fields)

@@ -5,6 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfp_batch.errors import ConfigError, DivergedError
+from dfp_batch.method.degrade import Lanczos2
 from dfp_batch.method.image import enlarge, luma
 from dfp_batch.method.losses import (
     content_loss,
@@ -13,7 +14,14 @@ from dfp_batch.method.losses import (
     strongest_laplacian,
 )
 from dfp_batch.method.network import SkipNet
-from dfp_batch.method.optimise import Compute, DeepFusionPrior, Fit, Schedule, minimise
+from dfp_batch.method.optimise import (
+    Compute,
+    DeepFusionPrior,
+    DeepImagePrior,
+    Fit,
+    Schedule,
+    minimise,
+)
 from dfp_batch.method.refine import DecisionEmbedding
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
@@ -215,6 +223,21 @@ def test_network_sees_the_average_enlarged_and_padded(crop):
     assert fit.inputs.shape == (1, 3, 64, 64)
     assert torch.equal(fit.inputs[..., :48, :40], average)
     assert fit.logits(compute()).shape == (1, 3, 48, 40)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_deep_image_prior_fits_the_merged_sources(crop, scale):
+    single = DeepImagePrior(iterations=150, learning_rate=5e-3, network=SMALL)
+    sources = crop[0][:1]
+    decision = torch.ones(1, 1, *sources.shape[-2:])
+    generator = torch.Generator().manual_seed(0)
+    fused, losses = single(sources, decision, scale, Compute(generator))
+    h, w = sources.shape[-2:]
+    assert fused.shape == (1, 3, scale * h, scale * w)
+    assert losses.shape == (150,)
+    assert losses[-10:].mean() < 0.2 * losses[0]
+    error = torch.nn.functional.mse_loss(Lanczos2(scale)(fused), sources)
+    assert error < 2 * losses[-10:].mean()
 
 
 def test_noise_input_is_drawn_from_the_generator(crop):

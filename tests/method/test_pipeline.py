@@ -292,8 +292,8 @@ def test_preset_with_changes():
     ("make", "message"),
     [
         (
-            lambda: FusionConfig.preset("fast"),
-            "preset must be one of paper, classical, got 'fast'",
+            lambda: FusionConfig.preset("sharpest"),
+            "preset must be one of paper, classical, fast, got 'sharpest'",
         ),
         (lambda: FusionConfig(scale=5), "scale must be 1, 2, 3 or 4, got 5"),
         (

@@ -12,6 +12,7 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.method.losses import embedding_loss
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import Compute
+from dfp_batch.method.potts import Potts
 from dfp_batch.method.refine import (
     AreaCleanUp,
     DecisionEmbedding,
@@ -30,6 +31,7 @@ REFINEMENTS = [
     pytest.param(Unrefined(), id="unrefined"),
     pytest.param(AreaCleanUp(), id="area-clean-up"),
     pytest.param(Then(AreaCleanUp(), GuidedFilter()), id="clean-up-then-guided-filter"),
+    pytest.param(Potts(), id="potts"),
     pytest.param(GuidedFilter(), id="guided-filter"),
     pytest.param(GuidedFilter(radius_px=40, epsilon=1e-6), id="guided-filter-wide"),
     pytest.param(DecisionEmbedding(iterations=2, network=SMALL), id="decision-embedding"),
