@@ -13,9 +13,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(READY)  ## sample archive -> submit on a local Ray -> table and images, in samples/
-	$(BIN)/python jobs/make_samples.py samples
-	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset classical
+samples/manifest.parquet: | $(READY)
+	$(BIN)/dfp-batch synth samples --count 6 --side 448 --scale 2
+
+demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> table and images
+	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2
 	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset paper --limit 1 \
 		--set reconstruction.iterations=100 --set refinement.iterations=50 --output samples/paper-x2
 

@@ -35,7 +35,8 @@ Scale = Annotated[
     int | None, typer.Option(help="Enlargement: 1 (fusion only), 2, 3 or 4; default 2.")
 ]
 Preset = Annotated[
-    str | None, typer.Option(help="classical: quick, good. paper (default): as published, slow.")
+    str | None,
+    typer.Option(help="fast (default), classical: the floor, or paper: as published, slow."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -189,6 +190,76 @@ def manifest(
 
 
 @app.command()
+def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="New folder: path or URL.")],
+    origin: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="IMAGES",
+            help="Sharp images: bundled (photographs), procedural, or a folder, path or URL.",
+        ),
+    ] = "bundled",
+    frames: Annotated[
+        int | None, typer.Option(help="Sources per scene, 2 to 26; default 2.")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Depths, 2 to 8; default 3.")] = None,
+    psf: Annotated[str | None, typer.Option(help="disc (default) or gaussian.")] = None,
+    defocus: Annotated[
+        float | None, typer.Option(help="Radius in px of a layer one frame away; default 4.")
+    ] = None,
+    edge: Annotated[
+        float | None, typer.Option(help="Softest edge of a layer in px; default 1.")
+    ] = None,
+    strokes: Annotated[int | None, typer.Option(help="Thin lines per layer; default 2.")] = None,
+    shift: Annotated[float | None, typer.Option(help="Largest motion of a frame in px.")] = None,
+    breathing: Annotated[
+        float | None, typer.Option(help="Magnification per frame; 0.004 is 0.4 %.")
+    ] = None,
+    exposure: Annotated[
+        float | None, typer.Option(help="Largest gain or loss of a frame; 0.05 is 5 %.")
+    ] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Standard deviation at mid-grey; 0.01 is 2.6 of 255.")
+    ] = None,
+    jpeg: Annotated[int | None, typer.Option(help="JPEG quality, 1 to 100; 0 is no JPEG.")] = None,
+    scale: Annotated[int, typer.Option(help="Truth this many times larger than sources.")] = 1,
+    side: Annotated[int, typer.Option(help="Side of the truth in px.")] = 512,
+    count: Annotated[int, typer.Option(help="Scenes.")] = 12,
+    seed: Annotated[int, typer.Option(help="Of all randomness, >= 0.")] = 0,
+) -> None:
+    """Make scenes with exact truth: sources, reference, masks and a manifest.
+
+    Without any of the options --frames to --jpeg, the scenes differ in depths, PSF and defocus.
+    """
+    from dfp_batch import storage
+    from dfp_batch.synthetic import SceneSet, SceneSpec, write_scenes
+
+    flags: dict[str, Any] = {
+        "frames": frames,
+        "layers": layers,
+        "psf": psf,
+        "defocus_px": defocus,
+        "edge_px": edge,
+        "strokes": strokes,
+        "shift_px": shift,
+        "breathing": breathing,
+        "exposure": exposure,
+        "noise": noise,
+        "jpeg_quality": jpeg,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    spec = SceneSpec(**given) if given else None
+    url = storage.absolute_url(directory)
+    pairs, problems = write_scenes(url, SceneSet(origin, spec, scale, side, count, seed))
+    typer.echo(f"{len(pairs)} scenes -> {storage.join(url, 'manifest.parquet')}")
+    for problem in problems:
+        typer.echo(f"not made: {problem}", err=True)
+    if problems:
+        raise typer.Exit(3)
+
+
+@app.command()
 def status(
     run: Run,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -224,6 +295,67 @@ def results(
         url = storage.absolute_url(output)
         storage.write_bytes(url, ledger.parquet_bytes(rows))
         typer.echo(f"{rows.num_rows} rows -> {url}")
+
+
+@app.command()
+def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
+    items: Annotated[
+        str,
+        typer.Argument(
+            metavar="SET",
+            help="bundled, procedural, a folder of sharp images, or a Parquet manifest.",
+        ),
+    ],
+    output: Annotated[str, typer.Option(help="Folder for the tables: path or URL.")],
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Presets with settings, as in 'classical focus=double-reblur', and baselines "
+            "FUSION+ENLARGER: average, laplacian-pyramid, mask or the name of an --external, and "
+            "bicubic, lanczos, back-projection or dip. With commas between them."
+        ),
+    ] = "",
+    scales: Annotated[str, typer.Option(help="Of 1, 2, 3, 4, with commas between them.")] = "1,2",
+    external: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIR",
+            help="Results <item>.<ext> of another program; those of scale 2 lie in DIR/x2.",
+        ),
+    ] = None,
+    versus: Annotated[
+        str | None, typer.Option(help="Method to compare with; default the first one.")
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Write the results and the sources they are made of.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Number of scenes (default 12), or of pairs (default all).")
+    ] = None,
+    side: Annotated[int, typer.Option(help="Of the truth of a scene, in px.")] = 512,
+    seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; default one per CPU, or one with a GPU.")
+    ] = None,
+) -> None:
+    """Score methods against truth or sources: which one is better? The same command resumes."""
+    from rich.console import Console
+
+    from dfp_batch import evaluation as evaluating
+    from dfp_batch import telemetry
+    from dfp_batch.evaluation import tables
+
+    externals = evaluating.split_externals(external or [])
+    named = evaluating.named_methods(evaluating.split_names(methods), externals)
+    found = evaluating.item_set(items, limit, side, seed)
+    with telemetry.LiveProgress(Console(stderr=True)) as progress:
+        options = evaluating.Options(versus, images, workers, progress.moved)
+        numbers = evaluating.split_scales(scales)
+        evaluation = evaluating.evaluate(found, named, output, numbers, options)
+    console = Console(width=max(Console().width, tables.WIDTH))
+    tables.print_evaluation(console, evaluation)
+    if any(row["status"] != "ok" for row in evaluation.rows):
+        raise typer.Exit(3)
 
 
 def _resolve(

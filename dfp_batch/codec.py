@@ -45,7 +45,7 @@ _TIFF_DAMAGE = (  # what tifffile lets through on a damaged header
     struct.error,
 )
 _DEPTHS = {"png": (8, 16), "tiff": (8, 16, 32), "jpg": (8,)}
-_OPTIONS: dict[str, tuple[int, ...]] = {"jpg": (cv2.IMWRITE_JPEG_QUALITY, 95)}
+_JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +98,13 @@ def decode(data: bytes, url: str) -> Frame:
     return Frame(_checked_samples(_rgb(pixels), url))
 
 
-def encode(frame: Frame, extension: str) -> bytes:
-    """Write an image; PNG and TIFF are lossless, JPEG has quality 95.
+def encode(frame: Frame, extension: str, jpeg_quality: int = _JPEG_QUALITY) -> bytes:
+    """Write an image; PNG and TIFF are lossless.
 
     Args:
         frame: The image.
         extension: ``png`` (8 or 16 bit), ``tiff`` (8, 16 or 32 bit) or ``jpg`` (8 bit).
+        jpeg_quality: 1 to 100.
 
     Returns:
         The bytes of the whole file.
@@ -113,7 +114,7 @@ def encode(frame: Frame, extension: str) -> bytes:
         ImageError: The encoder failed.
     """
     check_depth(extension, frame.bit_depth)
-    return _imencode(frame, extension)
+    return _imencode(frame, extension, jpeg_quality)
 
 
 def check_depth(extension: str, bit_depth: int) -> None:
@@ -225,10 +226,11 @@ def _undecodable(data: bytes, kind: str, url: str) -> ImageError:
     )
 
 
-def _imencode(frame: Frame, extension: str) -> bytes:
+def _imencode(frame: Frame, extension: str, jpeg_quality: int) -> bytes:
     pixels = _rgb(frame.pixels)  # its own inverse: red and blue change places
+    options = (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality) if extension == "jpg" else ()
     try:
-        done, data = cv2.imencode(f".{extension}", pixels, _OPTIONS.get(extension, ()))
+        done, data = cv2.imencode(f".{extension}", pixels, options)
     except cv2.error as error:
         reason = " ".join(error.err.split())
         raise ImageError(f"cannot encode {frame.size} as {extension}: {reason}") from error

@@ -9,6 +9,8 @@ pair_id             string        Unique; names the output folder.
 sources             list<string>  URLs of the N >= 2 sources, each focused at another depth.
 reference           string        Optional: URL of the all-in-focus truth, for metrics only.
 reference_sources   list<string>  Optional: URLs of exactly two sharp sources, for metrics only.
+masks               list<string>  Optional: URLs of N images, white where that source is in focus,
+                                  for metrics only.
 ==================  ============  ==========================================================
 
 The short form has ``foreground`` and ``background`` (string) in place of ``sources``. There
@@ -41,10 +43,11 @@ _SCHEMA = pa.schema(
         pa.field("sources", pa.list_(pa.string()), nullable=False),
         pa.field("reference", pa.string()),
         pa.field("reference_sources", pa.list_(pa.string())),
+        pa.field("masks", pa.list_(pa.string())),
     ]
 )
 _TEXT_COLUMNS = ("pair_id", "foreground", "background", "reference")
-_LIST_COLUMNS = ("sources", "reference_sources")
+_LIST_COLUMNS = ("sources", "reference_sources", "masks")
 _BUILD = "`dfp-batch manifest DIR` builds one"
 _SHOWN = 10
 _LONGEST_NAME_BYTES = 200
@@ -64,12 +67,15 @@ class Pair:
         sources: Absolute URLs of the N >= 2 sources.
         reference: Absolute URL of the truth; used for metrics only.
         reference_sources: Absolute URLs of two sources at output size; used for metrics only.
+        masks: Absolute URLs of N images, white where that source is in focus; used for metrics
+            only.
     """
 
     pair_id: str
     sources: tuple[str, ...]
     reference: str | None = None
     reference_sources: tuple[str, ...] | None = None
+    masks: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ class _Row:
     sources: list[str | None] | None
     reference: str | None = None
     reference_sources: list[str | None] | None = None
+    masks: list[str | None] | None = None
 
 
 def read_manifest(url: str) -> list[Pair]:
@@ -112,7 +119,7 @@ def read_manifest(url: str) -> list[Pair]:
 
 
 def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
-    """Write a normalised manifest: four columns with an explicit schema.
+    """Write a normalised manifest: all columns with an explicit schema.
 
     Raises:
         StorageError: The store failed.
@@ -123,6 +130,7 @@ def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
             "sources": pair.sources,
             "reference": pair.reference,
             "reference_sources": pair.reference_sources,
+            "masks": pair.masks,
         }
         for pair in pairs
     ]
@@ -135,7 +143,8 @@ def manifest_sha256(pairs: Iterable[Pair]) -> str:
     """Hash the content; the order of the rows does not count, the order of sources does."""
     digest = hashlib.sha256()
     for pair in sorted(pairs, key=lambda pair: pair.pair_id):
-        row = [pair.pair_id, pair.sources, pair.reference, pair.reference_sources]
+        row: list[Any] = [pair.pair_id, pair.sources, pair.reference, pair.reference_sources]
+        row += [] if pair.masks is None else [pair.masks]  # older runs keep their hash
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
 
@@ -143,6 +152,36 @@ def manifest_sha256(pairs: Iterable[Pair]) -> str:
 def folder_name(pair_id: str) -> str:
     """Percent-encode an id to one folder name; two ids never share a name."""
     return quote(pair_id, safe=" -_.+@=,")
+
+
+def id_problems(pair_id: str | None) -> list[str]:
+    """Say what is wrong with an id, in words; nothing if it is usable."""
+    if pair_id is None:
+        return ["pair_id is null"]
+    if pair_id in ("", ".", ".."):
+        return [f"pair_id must be usable as a folder name, got {pair_id!r}"]
+    if _CONTROL.search(pair_id):
+        return ["pair_id must not hold control characters"]
+    length = len(folder_name(pair_id))
+    if length > _LONGEST_NAME_BYTES:
+        return [f"pair_id must be at most {_LONGEST_NAME_BYTES} bytes percent-encoded, is {length}"]
+    return []
+
+
+def image_names(files: Iterable[str]) -> list[str]:
+    """The names of JPEG, PNG, TIFF and WebP images among these, in natural order (1, 2, 10)."""
+    return natsorted(name for name in files if _is_visible(name) and _IMAGE.fullmatch(name))
+
+
+def parquet_source(data: bytes) -> pa.BufferReader:
+    """A file for Arrow's readers, in memory of its own.
+
+    Arrow's threads let go of what they read after the reader has returned. Were it Python's memory,
+    they would need the interpreter for that, and a process that is ending would abort.
+    """
+    stream = pa.BufferOutputStream()
+    stream.write(data)
+    return pa.BufferReader(stream.getvalue())
 
 
 def build_manifest(directory: str) -> tuple[list[Pair], list[str]]:
@@ -164,10 +203,10 @@ def build_manifest(directory: str) -> tuple[list[Pair], list[str]]:
         StorageError: The store failed.
     """
     root = absolute_url(directory)
-    files, folders = (list(filter(_is_visible, names)) for names in list_folder(root))
-    pairs, left_out = _lettered_pairs(root, list(filter(_IMAGE.fullmatch, files)))
+    files, folders = list_folder(root)
+    pairs, left_out = _lettered_pairs(root, image_names(files))
     taken = {pair.pair_id for pair in pairs}
-    for folder in natsorted(folders):
+    for folder in natsorted(filter(_is_visible, folders)):
         stack, reason = _stack(root, folder, taken)
         pairs += [stack] if stack else []
         left_out += [f"{folder}/: {reason}"] if reason else []
@@ -182,7 +221,7 @@ def build_manifest(directory: str) -> tuple[list[Pair], list[str]]:
 def _read_table(url: str) -> pa.Table:
     """Read the known columns, with at least one row and of the right types."""
     try:
-        file = pq.ParquetFile(BytesIO(read_bytes(url)))
+        file = pq.ParquetFile(parquet_source(read_bytes(url)))
         names = file.schema_arrow.names
         table = file.read([name for name in (*_TEXT_COLUMNS, *_LIST_COLUMNS) if name in names])
         table.validate(full=True)
@@ -236,9 +275,8 @@ def _rows(table: pa.Table) -> Iterator[_Row]:
     nothing = [None] * table.num_rows
     sources = columns.get("sources") or _couples(columns)
     ids = columns.get("pair_id") or [_id_of(couple[0]) for couple in sources]
-    references = columns.get("reference", nothing)
-    reference_sources = columns.get("reference_sources", nothing)
-    for row in zip(ids, sources, references, reference_sources, strict=True):
+    optional = [columns.get(name, nothing) for name in ("reference", "reference_sources", "masks")]
+    for row in zip(ids, sources, *optional, strict=True):
         yield _Row(*row)
 
 
@@ -259,17 +297,20 @@ def _id_of(foreground: str | None) -> str | None:
 
 def _checked(row: _Row, base: str) -> tuple[Pair, list[str]]:
     """Resolve one row; what is wrong with it, in words."""
-    wrong = _id_problems(row.pair_id)
+    wrong = id_problems(row.pair_id)
     sources = _resolved("sources", row.sources, base, wrong)
     wrong += _source_problems(sources) if row.sources is not None else []
     reference = None
     if row.reference is not None:
         reference = _resolved_one("reference", row.reference, base, wrong)
-    reference_sources = None
+    reference_sources = masks = None
     if row.reference_sources is not None:
         reference_sources = _resolved("reference_sources", row.reference_sources, base, wrong)
         wrong += _reference_problems(reference_sources)
-    return Pair(row.pair_id or "", sources, reference, reference_sources), wrong
+    if row.masks is not None:
+        masks = _resolved("masks", row.masks, base, wrong)
+        wrong += _mask_problems(masks, sources)
+    return Pair(row.pair_id or "", sources, reference, reference_sources, masks), wrong
 
 
 def _resolved(
@@ -292,19 +333,6 @@ def _resolved_one(label: str, url: str | None, base: str, wrong: list[str]) -> s
         return ""
 
 
-def _id_problems(pair_id: str | None) -> list[str]:
-    if pair_id is None:
-        return ["pair_id is null"]
-    if pair_id in ("", ".", ".."):
-        return [f"pair_id must be usable as a folder name, got {pair_id!r}"]
-    if _CONTROL.search(pair_id):
-        return ["pair_id must not hold control characters"]
-    length = len(folder_name(pair_id))
-    if length > _LONGEST_NAME_BYTES:
-        return [f"pair_id must be at most {_LONGEST_NAME_BYTES} bytes percent-encoded, is {length}"]
-    return []
-
-
 def _source_problems(sources: Sequence[str]) -> list[str]:
     problems = []
     if len(sources) < _MIN_SOURCES:
@@ -320,6 +348,12 @@ def _reference_problems(urls: Sequence[str]) -> list[str]:
     if len(urls) == _REFERENCE_SOURCES:
         return []
     return [f"reference_sources must be exactly {_REFERENCE_SOURCES} URLs, got {len(urls)}"]
+
+
+def _mask_problems(masks: Sequence[str], sources: Sequence[str]) -> list[str]:
+    if len(masks) == len(sources) or not sources:
+        return []
+    return [f"masks must be {len(sources)} URLs, one for each source, got {len(masks)}"]
 
 
 def _refuse(url: str, problems: list[str]) -> NoReturn:
@@ -339,7 +373,7 @@ def _lettered_pairs(root: str, images: list[str]) -> tuple[list[Pair], list[str]
     """Pairs from ``<name>_A.*`` and ``<name>_B.*``; reasons for all other images."""
     pairs, left_out = [], []
     groups: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for image in natsorted(images):
+    for image in images:
         member = _MEMBER.fullmatch(posixpath.splitext(image)[0])
         if member:
             groups[member["name"]][member["letter"].upper()].append(image)
@@ -368,19 +402,19 @@ def _group_problem(name: str, members: dict[str, list[str]]) -> str | None:
     twice = [letter for letter in letters if len(members[letter]) > 1]
     if twice:
         return f"{len(members[twice[0]])} files are {name}_{twice[0]}, keep one"
-    return next(iter(_id_problems(name)), None)
+    return next(iter(id_problems(name)), None)
 
 
 def _stack(root: str, folder: str, taken: set[str]) -> tuple[Pair | None, str | None]:
     """The stack in one subfolder, or the reason why it is none."""
     files, _ = list_folder(join(root, folder))
-    images = natsorted(name for name in files if _is_visible(name) and _IMAGE.fullmatch(name))
+    images = image_names(files)
     if len(images) < _MIN_SOURCES:
         count = "1 image" if len(images) == 1 else f"{len(images)} images"
         return None, f"holds {count}, at least {_MIN_SOURCES} are needed"
     if folder in taken:
         return None, f"pair_id {folder!r} is taken by {folder}_A.*, rename one"
-    problems = _id_problems(folder)
+    problems = id_problems(folder)
     if problems:
         return None, problems[0]
     return Pair(folder, tuple(join(root, folder, image) for image in images)), None

@@ -77,6 +77,15 @@ def test_jpeg_keeps_size_channels_and_nearly_the_colour(channels):
     assert np.abs(back.pixels.astype(int) - flat.pixels).max() <= 3
 
 
+def test_a_jpeg_of_higher_quality_is_larger_and_nearer():
+    image = frame(height=40, width=40)
+    files = [encode(image, "jpg", quality) for quality in (20, 70, 95)]
+    assert encode(image, "jpg") == files[-1]
+    assert sorted(files, key=len) == files
+    errors = [np.abs(decode(data, URL).pixels.astype(int) - image.pixels).mean() for data in files]
+    assert errors == sorted(errors, reverse=True)
+
+
 def test_webp_is_read():
     flat = np.full((16, 24, 3), (10, 90, 200), np.uint8)
     data = cv2.imencode(".webp", flat, (cv2.IMWRITE_WEBP_QUALITY, 101))[1].tobytes()

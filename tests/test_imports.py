@@ -17,8 +17,18 @@ JOBS = PACKAGE.parent / "jobs"
 LAYERS = [
     {"errors"},
     {"method"},
-    {"metrics", "manifest", "storage", "codec", "lease", "ledger", "config", "telemetry"},
-    {"engine"},
+    {
+        "metrics",
+        "manifest",
+        "storage",
+        "codec",
+        "lease",
+        "ledger",
+        "config",
+        "telemetry",
+        "synthetic",
+    },
+    {"engine", "evaluation"},
     {"cli", "__main__", "jobs"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -84,6 +94,7 @@ def test_the_check_sees_imports():
     [
         ("dfp_batch", {"torch", "numpy", "cv2", "ray", "pyarrow"}),
         ("dfp_batch.cli", {"torch", "ray", "pyarrow", "cv2"}),
+        ("dfp_batch.evaluation", {"ray", "typer"}),
         ("dfp_batch.method.pipeline", {"ray", "fsspec", "pyarrow", "typer", "pydantic"}),
     ],
 )

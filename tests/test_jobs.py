@@ -5,9 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dfp_batch import codec, storage
-from dfp_batch.manifest import read_manifest
-
 JOBS = Path(__file__).parent.parent / "jobs"
 
 
@@ -21,18 +18,6 @@ def run(script, *arguments):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def test_samples_are_pairs_at_half_the_size_of_their_reference(tmp_path):
-    assert "6 pairs" in run("make_samples.py", str(tmp_path))
-    for pair in read_manifest(f"{tmp_path}/manifest.parquet"):
-        near, far, truth = (
-            codec.decode(storage.read_bytes(url), url).pixels
-            for url in (*pair.sources, pair.reference)
-        )
-        assert near.shape == far.shape
-        assert truth.shape[:2] == (2 * near.shape[0], 2 * near.shape[1])
-        assert (near != far).any()
 
 
 def test_the_benchmark_times_both_precisions_and_counts_no_synchronisation():

@@ -1,4 +1,5 @@
 import hashlib
+import sys
 import uuid
 from dataclasses import replace
 from io import BytesIO
@@ -15,6 +16,7 @@ from dfp_batch.manifest import (
     build_manifest,
     folder_name,
     manifest_sha256,
+    parquet_source,
     read_manifest,
     write_manifest,
 )
@@ -49,6 +51,7 @@ def test_a_full_row():
         sources=[["img/a.png", "s3://other/b.png", "/x/c.png"]],
         reference=["truth.png"],
         reference_sources=[["img/ra.png", "img/rb.png"]],
+        masks=[["m/a.png", "m/b.png", "m/c.png"]],
         photographer=["ignored"],
     )
     assert read_manifest(URL) == [
@@ -57,6 +60,7 @@ def test_a_full_row():
             ("memory://lot/img/a.png", "s3://other/b.png", "/x/c.png"),
             "memory://lot/truth.png",
             at("img/ra.png", "img/rb.png"),
+            at("m/a.png", "m/b.png", "m/c.png"),
         )
     ]
 
@@ -118,7 +122,13 @@ def test_every_arrow_type_of_strings_is_read(text, texts):
     assert read_manifest(URL) == [Pair("p", at("a", "b")), Pair("q", at("c", "d"))]
 
 
-GOOD = {"pair_id": "p", "sources": ["a", "b"], "reference": None, "reference_sources": None}
+GOOD = {
+    "pair_id": "p",
+    "sources": ["a", "b"],
+    "reference": None,
+    "reference_sources": None,
+    "masks": None,
+}
 ROWS = {
     "one source": ({"sources": ["a"]}, "sources holds 1 URL, at least 2 are needed"),
     "no source": ({"sources": []}, "sources holds 0 URLs, at least 2 are needed"),
@@ -145,6 +155,15 @@ ROWS = {
     "references": (
         {"reference_sources": ["a"]},
         "reference_sources must be exactly 2 URLs, got 1",
+    ),
+    "masks": (
+        {"sources": ["a", "b", "c"], "masks": ["d", "e"]},
+        "masks must be 3 URLs, one for each source, got 2",
+    ),
+    "null mask": ({"masks": ["c", None]}, "masks[1]: URL is null"),
+    "masks without sources": (
+        {"sources": None, "masks": ["c"]},
+        "sources is null, expected a list of URLs",
     ),
     "empty id": ({"pair_id": ""}, "pair_id must be usable as a folder name, got ''"),
     "null id": ({"pair_id": None}, "pair_id is null"),
@@ -242,6 +261,14 @@ def test_a_missing_manifest_is_refused():
     )
 
 
+def test_arrow_reads_from_memory_of_its_own():
+    data = b"PAR1" * 100
+    held = sys.getrefcount(data)
+    source = parquet_source(data)
+    assert sys.getrefcount(data) == held
+    assert source.read() == data
+
+
 def test_text_that_is_not_utf8_is_refused():
     broken = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
@@ -254,17 +281,19 @@ PAIRS = [
     Pair("b", at("1", "2")),
     Pair("a", at("3", "4", "5"), "memory://lot/6", at("7", "8")),
 ]
+MASKED = [PAIRS[0], replace(PAIRS[1], masks=at("m3", "m4", "m5"))]
 
 
-def test_what_was_written_is_read():
-    write_manifest(URL, PAIRS)
-    assert read_manifest(URL) == PAIRS
+@pytest.mark.parametrize("pairs", [PAIRS, MASKED])
+def test_what_was_written_is_read(pairs):
+    write_manifest(URL, pairs)
+    assert read_manifest(URL) == pairs
 
 
 def test_the_written_schema_does_not_depend_on_the_rows():
     write_manifest(URL, PAIRS[:1])
     schema = pq.read_schema(BytesIO(read_bytes(URL)))
-    assert schema.names == ["pair_id", "sources", "reference", "reference_sources"]
+    assert schema.names == ["pair_id", "sources", "reference", "reference_sources", "masks"]
     assert schema.field("reference").type == pa.string()
     assert pa.types.is_list(schema.field("reference_sources").type)
 
@@ -288,6 +317,7 @@ def test_the_hash_is_that_of_the_content():
         {"sources": at("2", "1")},
         {"reference": "/x"},
         {"reference_sources": at("7", "8")},
+        {"masks": at("7", "8")},
     ],
 )
 def test_the_hash_sees_every_field(change):

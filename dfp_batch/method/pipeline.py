@@ -94,7 +94,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reconstruction": BackProjection(merge=SeamPyramid()),
     },
 }
-DEFAULT_PRESET = "paper"
+DEFAULT_PRESET = "fast"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,368 @@
+"""What is measured: the items of a set, each at one scale, with what is known of its truth.
+
+Two kinds of sets: scenes with exact truth, which are made at every scale, and the pairs of a
+manifest. A pair whose reference is k > 1 times larger than its sources has one scale, k. Every
+other pair is scored at any scale s by the paper's protocol: its sources, cropped to multiples of s,
+are the full-size images; Lanczos2 makes the small ones that a method gets, at the levels of the
+file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dfp_batch import codec, storage
+from dfp_batch.codec import Frame
+from dfp_batch.errors import ConfigError, ImageError
+from dfp_batch.manifest import Pair, manifest_sha256, read_manifest
+from dfp_batch.method.degrade import SCALES, Lanczos2
+from dfp_batch.method.image import luma
+from dfp_batch.method.pipeline import SMALLEST_PX
+from dfp_batch.synthetic import SceneSet
+
+Image = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One item at one scale s: what a method gets, and what only the scores see.
+
+    Attributes:
+        sources: (N, C, h, w), in [0, 1].
+        dtype: Of the pixels in the files: uint8, uint16 or float32.
+        full_sources: (N, C, s * h, s * w), in [0, 1], or None.
+        reference: All in focus, (1 or C, s * h, s * w), in [0, 1], or None.
+        labels: Source in focus, (h, w), or None.
+    """
+
+    sources: Image
+    dtype: np.dtype[Any]
+    full_sources: Image | None = None
+    reference: Image | None = None
+    labels: Labels | None = None
+
+
+class Item(Protocol):
+    """One item at one scale; small, so that it can be sent to a worker."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its set."""
+        ...
+
+    @property
+    def scale(self) -> int:
+        """1, 2, 3 or 4."""
+        ...
+
+    def load(self) -> Case | None:
+        """Make or read it; None if this scale is not its own and its own is asked for, too.
+
+        Raises:
+            DfpError: if it cannot be scored.
+        """
+        ...
+
+
+class ItemSet(Protocol):
+    """Where the items come from."""
+
+    @property
+    def label(self) -> str:
+        """Short name for the tables."""
+        ...
+
+    def items(self, scales: Sequence[int]) -> list[Item]:
+        """All items at all scales, scale by scale."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values that are equal exactly for equal sets."""
+        ...
+
+
+def item_set(
+    origin: str, limit: int | None = None, side_px: int = 512, seed: int = 0
+) -> "Scenes | Archive":
+    """The set that the command line names.
+
+    Args:
+        origin: "bundled", "procedural", a folder of sharp images, or a manifest, ``*.parquet``.
+        limit: Number of scenes (default 12), or of the first pairs of the manifest (default all).
+        side_px: Of the truth of a scene.
+        seed: Of the scenes.
+
+    Raises:
+        ConfigError: if there is nothing to score.
+        ManifestError: if the manifest is wrong or empty.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit must be >= 1, got {limit}; there would be nothing to score")
+    if origin.endswith(".parquet"):
+        return Archive.read(origin, limit)
+    named = origin in ("bundled", "procedural")
+    scenes = SceneSet(origin if named else storage.absolute_url(origin), side_px=side_px, seed=seed)
+    return Scenes(scenes if limit is None else replace(scenes, count=limit))
+
+
+# Scenes
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Scenes with exact truth, made anew for every scale: the truth has always the same size.
+
+    Attributes:
+        scenes: Of any scale.
+    """
+
+    scenes: SceneSet
+
+    @property
+    def label(self) -> str:
+        """bundled, procedural or the name of the folder."""
+        return _last_part(self.scenes.origin)
+
+    def items(self, scales: Sequence[int]) -> list[Item]:
+        """All scenes at all scales."""
+        found: list[Item] = []
+        for scale in scales:
+            scenes = replace(self.scenes, scale=scale)
+            found += [SceneItem(name, scenes, k) for k, name in enumerate(scenes.names())]
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that the scenes depend on but the scale."""
+        spec = self.scenes.spec
+        return {
+            "set": self.scenes.origin,
+            "side_px": self.scenes.side_px,
+            "limit": self.scenes.count,
+            "seed": self.scenes.seed,
+            "scene": None if spec is None else {**vars(spec), "scale": None},
+        }
+
+
+@dataclass(frozen=True)
+class SceneItem:
+    """One scene.
+
+    Attributes:
+        name: Of the scene.
+        scenes: The set at this scale.
+        index: In the set.
+    """
+
+    name: str
+    scenes: SceneSet
+    index: int
+
+    @property
+    def scale(self) -> int:
+        """Of the set."""
+        scale: int = self.scenes.scale
+        return scale
+
+    def load(self) -> Case:
+        """Make the scene."""
+        scene = self.scenes.scene(self.index)
+        return Case(
+            scene.sources, np.dtype(np.uint8), scene.full_sources, scene.truth, scene.labels
+        )
+
+
+# Pairs of a manifest
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The pairs of a manifest.
+
+    Attributes:
+        url: Of the manifest.
+        pairs: Those that are scored.
+    """
+
+    url: str
+    pairs: tuple[Pair, ...]
+
+    @classmethod
+    def read(cls, url: str, limit: int | None = None) -> "Archive":
+        """Read a manifest.
+
+        Raises:
+            ManifestError: if it is wrong or empty.
+        """
+        return cls(
+            storage.absolute_url(url), tuple(read_manifest(storage.absolute_url(url))[:limit])
+        )
+
+    @property
+    def label(self) -> str:
+        """Name of the manifest."""
+        return _last_part(self.url).removesuffix(".parquet")
+
+    def items(self, scales: Sequence[int]) -> list[Item]:
+        """All pairs at all scales."""
+        return [PairItem(pair, scale, tuple(scales)) for scale in scales for pair in self.pairs]
+
+    def describe(self) -> dict[str, Any]:
+        """The manifest and its content."""
+        return {"set": self.url, "manifest_sha256": manifest_sha256(self.pairs)}
+
+
+@dataclass(frozen=True)
+class PairItem:
+    """One pair of a manifest.
+
+    Attributes:
+        pair: With the URLs of its images.
+        scale: At which it is scored.
+        scales: All that were asked for.
+    """
+
+    pair: Pair
+    scale: int
+    scales: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The id of the pair."""
+        return self.pair.pair_id
+
+    def load(self) -> Case | None:
+        """Read its images.
+
+        Raises:
+            ImageError: if they do not fit together, or not this scale.
+            StorageError: if one cannot be read.
+        """
+        sources = _read_sources(self.pair.sources)
+        size = _size(sources[0])
+        reference = _read(self.pair.reference) if self.pair.reference else None
+        own = 1 if reference is None else _own_scale(str(self.pair.reference), reference, size)
+        labels = self._labels(size, own)
+        if own == 1:
+            return _reduced(sources, reference, labels, self.scale, self.pair.sources[0])
+        if own == self.scale:
+            full = self._full_sources((own * size[0], own * size[1]))
+            truth = codec.to_unit(reference) if reference else None
+            return Case(_stack(sources), sources[0].pixels.dtype, full, truth, labels)
+        if own in self.scales:
+            return None
+        raise ImageError(
+            f"reference {self.pair.reference} is {own} times as large as the sources: this pair "
+            f"can be scored at scale {own} only, expected {self.scale}; add {own} to the scales"
+        )
+
+    def _full_sources(self, expected: Size) -> Image | None:
+        """The ``reference_sources``, which must be as large as the reference."""
+        urls = self.pair.reference_sources
+        if urls is None:
+            return None
+        return _stack([_of_size(url, _read(url), [expected]) for url in urls])
+
+    def _labels(self, size: Size, own: int) -> Labels | None:
+        """The source with the whitest mask, (h, w) at the size of the sources."""
+        urls = self.pair.masks
+        if urls is None:
+            return None
+        first = _of_size(urls[0], _read(urls[0]), [size, (own * size[0], own * size[1])])
+        others = [_of_size(url, _read(url), [_size(first)]) for url in urls[1:]]
+        whiteness = [luma(torch.from_numpy(_stack([mask])))[0, 0] for mask in (first, *others)]
+        labels = torch.stack(whiteness).argmax(0).numpy()
+        return block_majority(labels, labels.shape[0] // size[0])
+
+
+def block_majority(labels: Labels, factor: int) -> Labels:
+    """The commonest label of every block of ``factor`` x ``factor`` px; the lowest of equals.
+
+    Args:
+        labels: (factor * h, factor * w), >= 0.
+        factor: 1 changes nothing.
+
+    Returns:
+        (h, w).
+    """
+    h, w = (side // factor for side in labels.shape)
+    blocks = labels.reshape(h, factor, w, factor)
+    counts = [(blocks == label).sum((1, 3)) for label in range(int(labels.max()) + 1)]
+    return np.asarray(np.argmax(counts, 0), np.int64)
+
+
+def _reduced(
+    frames: list[Frame], reference: Frame | None, labels: Labels | None, scale: int, url: str
+) -> Case:
+    """The paper's protocol: full-size sources, made ``scale`` times smaller for the method."""
+    h, w = (side // scale for side in _size(frames[0]))
+    if min(h, w) < SMALLEST_PX:
+        least = SMALLEST_PX * scale
+        raise ImageError(
+            f"{url} is {frames[0].size}, expected at least {least}x{least} px for scale {scale}"
+        )
+    window = (..., slice(h * scale), slice(w * scale))
+    full = np.ascontiguousarray(_stack(frames)[window])
+    dtype = frames[0].pixels.dtype
+    low = Lanczos2(scale)(torch.from_numpy(full)).numpy()
+    return Case(
+        np.stack([codec.to_unit(codec.from_unit(image, dtype)) for image in low]),
+        dtype,
+        full,
+        None if reference is None else np.ascontiguousarray(codec.to_unit(reference)[window]),
+        None if labels is None else block_majority(labels[window], scale),
+    )
+
+
+def _read_sources(urls: Sequence[str]) -> list[Frame]:
+    """Sources of one size, kind and depth."""
+    frames = [_read(url) for url in urls]
+    for url, frame in zip(urls, frames, strict=True):
+        if (frame.pixels.shape, frame.bit_depth) != (frames[0].pixels.shape, frames[0].bit_depth):
+            raise ImageError(
+                f"sources differ: {urls[0]} is {_kind(frames[0])}, {url} is {_kind(frame)}; "
+                "register, crop or convert them to one size and kind"
+            )
+    return frames
+
+
+def _own_scale(url: str, reference: Frame, size: Size) -> int:
+    """How many times larger than the sources the reference is."""
+    h, w = size
+    allowed = [(scale * h, scale * w) for scale in SCALES]
+    return SCALES[allowed.index(_size(_of_size(f"reference {url}", reference, allowed)))]
+
+
+def _of_size(what: str, frame: Frame, allowed: Sequence[Size]) -> Frame:
+    if _size(frame) not in allowed:
+        expected = " or ".join(f"{w}x{h}" for h, w in dict.fromkeys(allowed))
+        raise ImageError(f"{what} is {frame.size}, expected {expected} px")
+    return frame
+
+
+def _read(url: str) -> Frame:
+    return codec.decode(storage.read_bytes(url), url)
+
+
+def _size(frame: Frame) -> Size:
+    h, w, _ = frame.pixels.shape
+    return h, w
+
+
+def _kind(frame: Frame) -> str:
+    channels = frame.pixels.shape[2]
+    return f"{frame.size}, {channels} channel{'s' * (channels > 1)}, {frame.bit_depth} bit"
+
+
+def _stack(frames: Sequence[Frame]) -> Image:
+    """(N, C, h, w), in [0, 1]."""
+    return np.stack([codec.to_unit(frame) for frame in frames])
+
+
+def _last_part(url: str) -> str:
+    return url.rstrip("/").rpartition("/")[2]

@@ -1,0 +1,188 @@
+"""The output folder of an evaluation: what it holds is never lost and never mixed."""
+
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+import dfp_batch
+from dfp_batch import storage
+from dfp_batch.errors import ConfigError
+from dfp_batch.evaluation.work import SCHEMA, Row
+from dfp_batch.ledger import parquet_bytes
+
+HEADER = "evaluation.json"
+Key = tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        url: The output folder.
+        rows: A row per item, scale and method, see ``work.SCHEMA``.
+        summary: A row per scale, method and metric, see ``summary.SCHEMA``.
+    """
+
+    url: str
+    rows: list[Row] = field(repr=False)
+    summary: list[Row] = field(repr=False)
+
+
+def key(row: Row) -> Key:
+    """Item, scale and method of a row."""
+    return row["item"], row["scale"], row["method"]
+
+
+@dataclass
+class Store:
+    """Rows and header of one evaluation, in memory and in its folder.
+
+    Attributes:
+        url: Of the folder.
+        header: The content of evaluation.json.
+        order: Keys of all rows that there will be.
+        rows: Those that there are.
+    """
+
+    url: str
+    header: dict[str, Any]
+    order: Sequence[Key]
+    rows: dict[Key, Row] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._start = time.monotonic()
+        self._seconds_before = float(self.header.get("seconds") or 0)
+
+    @classmethod
+    def open(cls, url: str, identity: Mapping[str, Any], order: Sequence[Key]) -> "Store":
+        """Start an evaluation, or go on with it: then ``rows`` are those that were ok.
+
+        Args:
+            url: Of the folder.
+            identity: JSON values that tell one evaluation from another.
+            order: Keys of all rows.
+
+        Raises:
+            ConfigError: if the folder holds another evaluation; names what differs.
+        """
+        previous = _read_header(url)
+        identity = json.loads(json.dumps(identity))
+        if previous is not None:
+            _compare(url, previous, identity)
+        seconds = 0 if previous is None else previous.get("seconds")
+        store = cls(url, {**identity, **_circumstances(), "seconds": seconds}, order)
+        if previous is not None:
+            store.rows = {key(row): row for row in _read_rows(url) if row["status"] == "ok"}
+        store._write_header()
+        return store
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep and write the rows of a finished task."""
+        self.rows |= {key(row): row for row in rows}
+        self._write_table("items", self.ordered(), SCHEMA)
+
+    def ordered(self) -> list[Row]:
+        """All rows: scale by scale, item by item, method by method."""
+        return [self.rows[wanted] for wanted in self.order if wanted in self.rows]
+
+    def finish(
+        self, statistics: Sequence[Row], schema: pa.Schema, report: Callable[[dict[str, Any]], str]
+    ) -> None:
+        """Write the summary, the report on the finished header, and the time it all took."""
+        self._write_table("summary", statistics, schema)
+        self._write_header()
+        storage.write_bytes(storage.join(self.url, "summary.md"), report(self.header).encode())
+
+    def _write_header(self) -> None:
+        seconds = self._seconds_before + time.monotonic() - self._start
+        self.header["seconds"] = round(seconds, 3)
+        data = json.dumps(self.header, indent=1).encode()
+        storage.write_bytes(storage.join(self.url, HEADER), data)
+
+    def _write_table(self, name: str, rows: Sequence[Row], schema: pa.Schema) -> None:
+        table = pa.Table.from_pylist(list(rows), schema=schema)
+        text = io.BytesIO()
+        csv.write_csv(table, text)
+        storage.write_bytes(storage.join(self.url, f"{name}.parquet"), parquet_bytes(table))
+        storage.write_bytes(storage.join(self.url, f"{name}.csv"), text.getvalue())
+
+
+def _read_header(url: str) -> dict[str, Any] | None:
+    place = storage.join(url, HEADER)
+    if not storage.exists(place):
+        return None
+    try:
+        header = json.loads(storage.read_bytes(place))
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or "methods" not in header:
+        raise ConfigError(f"{place} is not of an evaluation; choose another output folder")
+    return header
+
+
+def _read_rows(url: str) -> list[Row]:
+    place = storage.join(url, "items.parquet")
+    if not storage.exists(place):
+        return []
+    table = pq.read_table(pa.BufferReader(storage.read_bytes(place)))
+    if table.schema.names != SCHEMA.names:
+        raise ConfigError(f"{place} is of another version; choose another output folder")
+    rows: list[Row] = table.to_pylist()
+    return rows
+
+
+def _compare(url: str, previous: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    changes = [
+        f"{name}: {_shown(previous.get(name), value)} -> {_shown(value, previous.get(name))}"
+        for name, value in identity.items()
+        if previous.get(name) != value
+    ]
+    if changes:
+        raise ConfigError(
+            f"{url} holds another evaluation ({'; '.join(changes)}); choose another output folder"
+        )
+
+
+def _shown(value: Any, other: Any) -> str:  # noqa: ANN401 - JSON
+    """A value for a message; of two tables only what differs."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        value = {name: entry for name, entry in value.items() if other.get(name) != entry}
+    return json.dumps(value)
+
+
+def _circumstances() -> dict[str, Any]:
+    """With what and on what it runs."""
+    packages = {"torch": "torch", "opencv": "opencv-python-headless", "numpy": "numpy"}
+    return {
+        "versions": {
+            "dfp_batch": dfp_batch.__version__,
+            "python": platform.python_version(),
+            **{name: version(package) for name, package in packages.items()},
+        },
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _cpu_model() -> str:
+    """Linux tells it in a file only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

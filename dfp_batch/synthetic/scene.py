@@ -1,0 +1,329 @@
+"""Multi-focus scenes with exact truth, from photographs or from procedural images.
+
+A scene is a stack of layers at different depths. Layer l has a colour image C_l, a coverage A_l in
+[0, 1] and a depth; frame k is focused at depth k. Frames are composed from the farthest layer to
+the nearest, every layer blurred by the point spread function PSF(l, k) of its defocus::
+
+    frame <- frame * (1 - PSF * A_l) + PSF * (A_l C_l)
+
+so a blurred foreground spreads over the background behind it, as in a real photograph. The truth is
+the same composition with no blur at all. Sensor effects come last, in the order of a camera: motion
+and breathing of the lens, down-sampling D, exposure, noise, JPEG.
+
+The same images, specification and seed give the same scene.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dfp_batch import codec
+from dfp_batch.errors import ConfigError
+from dfp_batch.method.degrade import SCALES, Lanczos2
+from dfp_batch.synthetic.procedural import draw_stroke
+
+Image = NDArray[np.float32]
+
+SMALLEST_PX = 16  # a side of the sources
+MOST_FRAMES = len(ascii_uppercase)
+_RANGES = {
+    "frames": (2, MOST_FRAMES),
+    "layers": (2, 8),
+    "defocus_px": (0.1, 100),
+    "edge_px": (0, 100),
+    "strokes": (0, 100),
+    "shift_px": (0, 100),
+    "breathing": (0, 0.1),
+    "exposure": (0, 0.9),
+    "noise": (0, 1),
+    "jpeg_quality": (0, 100),
+}
+_DEPTH_OF_FIELD = 0.5  # in steps between frames, to either side: every depth is sharp in a frame
+_DEPTH_SPREAD = 0.8  # of the layers that are sharp in one frame, in steps
+_HARDEST_EDGE_PX = 0.4
+_STROKE_PX = (1.5, 5.0)
+_SHARE = (0.15, 0.4)  # of the image that a layer covers
+_SHOT_NOISE = 0.9  # share of the noise variance at mid-grey
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """What a scene is like. Lengths are in pixels of the sources.
+
+    Attributes:
+        frames: N, 2 to 26.
+        layers: Depths, 2 to 8. With more layers than frames, several are sharp in one frame; with
+            fewer, some frames are sharp nowhere.
+        psf: Of the defocus.
+        defocus_px: Radius of the disc, or twice the standard deviation of the Gaussian, of a layer
+            one frame out of focus; a layer n frames out of focus has 2 n - 1 times that.
+        edge_px: Softest edge of a layer (standard deviation); each layer draws its own, between
+            hard and this.
+        strokes: Thin structures, 1.5 to 5 px wide, on every layer but the farthest.
+        scale: The truth is this many times larger than the sources.
+        shift_px: Largest motion between the first and another frame, in x and in y.
+        breathing: Magnification from one frame to the next, 0.004 = 0.4 %.
+        exposure: Largest gain or loss of a frame against the first, 0.05 = 5 %.
+        noise: Standard deviation of the sensor noise at mid-grey; most of it is shot noise.
+        jpeg_quality: 1 to 100; 0 is no JPEG.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    frames: int = 2
+    layers: int = 3
+    psf: Literal["disc", "gaussian"] = "disc"
+    defocus_px: float = 4.0
+    edge_px: float = 1.0
+    strokes: int = 2
+    scale: int = 1
+    shift_px: float = 0.0
+    breathing: float = 0.0
+    exposure: float = 0.0
+    noise: float = 0.0
+    jpeg_quality: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"{name} must be {low} to {high}, got {getattr(self, name)}")
+        if self.psf not in ("disc", "gaussian"):
+            raise ConfigError(f"psf must be disc or gaussian, got {self.psf!r}")
+        check_scale(self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Sources and their exact truth; truth and labels are aligned with the first source.
+
+    Attributes:
+        sources: (N, C, h, w), float32, in [0, 1], 8-bit levels.
+        truth: (C, scale * h, scale * w), float32, in [0, 1], 8-bit levels.
+        labels: (h, w), the source in which each pixel is in focus.
+        full_sources: (N, C, scale * h, scale * w), float32, in [0, 1]: the frames before D, with
+            motion and breathing, without exposure, noise, levels and JPEG.
+    """
+
+    sources: Image
+    truth: Image
+    labels: NDArray[np.int64]
+    full_sources: Image
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    colour: Image  # (H, W, C)
+    coverage: Image  # (H, W)
+    depth: float  # in frames
+
+
+def make_scene(images: Sequence[Image], spec: SceneSpec, seed: int | tuple[int, ...]) -> Scene:
+    """A scene whose farthest layer is the first image; nearer ones take the images in turn.
+
+    Args:
+        images: Sharp images (C, H, W) of one size, in [0, 1]. With one image, the truth is that
+            image, and depth edges do not follow the edges in it.
+        spec: What the scene is like.
+        seed: Of all randomness, one or more numbers >= 0.
+
+    Raises:
+        ConfigError: if the images are too small or differ in size.
+    """
+    random = np.random.default_rng(seed)
+    layers = _layers(_cropped(images, spec.scale), spec, random)
+    blurless = _compose(layers, lambda plane, _: plane)
+    frames = [_compose(layers, _defocus(spec, focus)) for focus in range(spec.frames)]
+    moved = [_moved(frame, k, spec, random) for k, frame in enumerate(frames)]
+    full_sources = np.stack([_channels_first(frame) for frame in moved]).clip(0, 1)
+    recorded = [
+        _recorded(source, k, spec, random)
+        for k, source in enumerate(_sampled(full_sources, spec.scale))
+    ]
+    truth = _levels(_channels_first(blurless))
+    return Scene(np.stack(recorded), truth, _labels(layers, spec), full_sources)
+
+
+def check_scale(scale: int) -> None:
+    """Raise ConfigError for a scale that is not 1, 2, 3 or 4."""
+    if scale not in SCALES:
+        raise ConfigError(f"scale must be 1, 2, 3 or 4, got {scale}")
+
+
+def _cropped(images: Sequence[Image], scale: int) -> list[Image]:
+    """(H, W, C) of every image, H and W multiples of ``scale``, colour if one of them is."""
+    if len({image.shape[1:] for image in images}) != 1:
+        raise ConfigError("images of a scene must have one size; crop or resize them")
+    channels = max(image.shape[0] for image in images)
+    h, w = (side // scale * scale for side in images[0].shape[1:])
+    if min(h, w) < SMALLEST_PX * scale:
+        smallest_px = SMALLEST_PX * scale
+        raise ConfigError(f"images must be at least {smallest_px} px a side, got {w}x{h} px")
+    wide = [np.broadcast_to(image, (channels, *image.shape[1:])) for image in images]
+    return [np.ascontiguousarray(np.moveaxis(image[:, :h, :w], 0, -1)) for image in wide]
+
+
+def _layers(planes: list[Image], spec: SceneSpec, random: np.random.Generator) -> list[_Layer]:
+    size = planes[0].shape[:2]
+    return [
+        _Layer(planes[index % len(planes)], _coverage(size, index, spec, random), depth)
+        for index, depth in enumerate(_depths(spec))
+    ]
+
+
+def _depths(spec: SceneSpec) -> list[float]:
+    """Depth of every layer in frames; each is within the depth of field of one frame only."""
+    if spec.layers < spec.frames:
+        last = spec.frames - 1
+        return [float(round(step * last / (spec.layers - 1))) for step in range(spec.layers)]
+    frames = [layer * spec.frames // spec.layers for layer in range(spec.layers)]
+    return [
+        frame + _DEPTH_SPREAD * ((place + 0.5) / frames.count(frame) - 0.5)
+        for frame in range(spec.frames)
+        for place in range(frames.count(frame))
+    ]
+
+
+def _compose(layers: list[_Layer], blur: Callable[[Image, float], Image]) -> Image:
+    frame = blur(layers[0].colour, layers[0].depth)
+    for layer in layers[1:]:
+        coverage = blur(layer.coverage, layer.depth)[..., None]
+        covered = blur(layer.coverage[..., None] * layer.colour, layer.depth)
+        frame = frame * (1 - coverage) + covered.reshape(frame.shape)
+    return frame
+
+
+def _defocus(spec: SceneSpec, focus: int) -> Callable[[Image, float], Image]:
+    """Blur of a plane at a depth in the frame focused at ``focus``."""
+
+    def blur(plane: Image, depth: float) -> Image:
+        beyond = max(0.0, abs(depth - focus) - _DEPTH_OF_FIELD) / (1 - _DEPTH_OF_FIELD)
+        radius_px = beyond * spec.defocus_px * spec.scale
+        if radius_px == 0:
+            return plane
+        edge = cv2.BORDER_REFLECT_101
+        if spec.psf == "gaussian":
+            blurred = cv2.GaussianBlur(plane, (0, 0), radius_px / 2, borderType=edge)
+        else:
+            blurred = cv2.filter2D(plane, -1, disc(radius_px), borderType=edge)
+        return np.asarray(blurred, np.float32).reshape(plane.shape)
+
+    return blur
+
+
+def disc(radius_px: float) -> Image:
+    """Disc of a defocused point (k, k), k odd; the rim is one pixel soft; sums to 1."""
+    reach = int(np.ceil(radius_px))
+    axis = np.arange(-reach, reach + 1)
+    weights = np.clip(radius_px + 0.5 - np.hypot(axis, axis[:, None]), 0, 1)
+    return np.asarray(weights / weights.sum(), np.float32)
+
+
+def _labels(layers: list[_Layer], spec: SceneSpec) -> NDArray[np.int64]:
+    """The frame nearest in depth to the layer that is seen most, at source size."""
+    seen = np.zeros((spec.frames, *layers[0].coverage.shape), np.float32)
+    for layer in layers:
+        seen *= 1 - layer.coverage
+        seen[round(layer.depth)] += layer.coverage
+    blocks = seen.reshape(spec.frames, seen.shape[1] // spec.scale, spec.scale, -1, spec.scale)
+    return np.asarray(blocks.mean((2, 4)).argmax(0), np.int64)
+
+
+# Shapes of the layers.
+
+
+def _coverage(
+    size: tuple[int, ...], index: int, spec: SceneSpec, random: np.random.Generator
+) -> Image:
+    """Coverage (H, W) in [0, 1] of a layer: everything, or a shape and thin strokes."""
+    h, w = size
+    if index == 0:
+        return np.ones((h, w), np.float32)
+    shape = _SHAPES[random.integers(len(_SHAPES))](h, w, random)
+    for _ in range(spec.strokes):
+        draw_stroke(shape, spec.scale * random.uniform(*_STROKE_PX), random)
+    softness_px = random.uniform(_HARDEST_EDGE_PX, max(spec.edge_px, _HARDEST_EDGE_PX))
+    soft = cv2.GaussianBlur(shape / np.float32(255), (0, 0), softness_px * spec.scale)
+    return np.asarray(soft, np.float32)
+
+
+def _blob(h: int, w: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Smooth noise above the level that leaves the wanted share."""
+    coarse = random.standard_normal((6, 6)).astype(np.float32)
+    noise = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
+    level = np.quantile(noise, 1 - random.uniform(*_SHARE))
+    return np.where(noise > level, 255, 0).astype(np.uint8)
+
+
+def _ellipse(h: int, w: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    shape = np.zeros((h, w), np.uint8)
+    centre = (int(w * random.uniform(0.2, 0.8)), int(h * random.uniform(0.2, 0.8)))
+    axes = (int(w * random.uniform(0.15, 0.35)), int(h * random.uniform(0.15, 0.35)))
+    cv2.ellipse(shape, centre, axes, random.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
+    return shape
+
+
+def _polygon(h: int, w: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """A star-shaped polygon of 3 to 8 corners."""
+    corners = int(random.integers(3, 9))
+    angles = np.sort(random.uniform(0, 2 * np.pi, corners))
+    reach = random.uniform(0.15, 0.5, corners) * min(h, w)
+    centre = np.array([w * random.uniform(0.25, 0.75), h * random.uniform(0.25, 0.75)])
+    points = centre + reach[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+    shape = np.zeros((h, w), np.uint8)
+    cv2.fillPoly(shape, [points.astype(np.int32)], 255, cv2.LINE_AA)
+    return shape
+
+
+_SHAPES = (_blob, _ellipse, _polygon)
+
+
+# The camera.
+
+
+def _moved(frame: Image, index: int, spec: SceneSpec, random: np.random.Generator) -> Image:
+    """The frame magnified and shifted about its centre; the first one stays."""
+    shift = random.uniform(-1, 1, 2) * spec.shift_px * spec.scale
+    if index == 0 or (spec.shift_px == 0 and spec.breathing == 0):
+        return frame
+    h, w = frame.shape[:2]
+    centre, magnification = np.array([w - 1, h - 1]) / 2, 1 + spec.breathing * index
+    offset = centre - magnification * centre + shift
+    warp = np.column_stack([magnification * np.eye(2), offset])
+    warped = cv2.warpAffine(
+        frame, warp, (w, h), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return np.asarray(warped, np.float32).reshape(frame.shape)
+
+
+def _sampled(frames: Image, scale: int) -> Image:
+    return Lanczos2(scale)(torch.from_numpy(frames)).clamp(0, 1).numpy()
+
+
+def _recorded(source: Image, index: int, spec: SceneSpec, random: np.random.Generator) -> Image:
+    """Exposure, sensor noise, 8-bit levels and JPEG."""
+    gain = 1 + (spec.exposure * random.uniform(-1, 1) if index else 0)
+    exposed = np.float32(gain) * source
+    variance = spec.noise**2 * (1 - _SHOT_NOISE + 2 * _SHOT_NOISE * exposed)
+    grain: Image = random.standard_normal(source.shape, np.float32)
+    levels = _levels(exposed + np.sqrt(variance) * grain)
+    if spec.jpeg_quality == 0:
+        return levels
+    frame = codec.from_unit(levels, np.uint8)
+    data = codec.encode(frame, "jpg", spec.jpeg_quality)
+    return codec.to_unit(codec.decode(data, "a synthetic source"))
+
+
+def _levels(image: Image) -> Image:
+    """Rounded to the 256 levels of 8 bit."""
+    return np.asarray(np.rint(np.clip(image, 0, 1) * 255) / 255, np.float32)
+
+
+def _channels_first(image: Image) -> Image:
+    return np.ascontiguousarray(np.moveaxis(image, -1, 0))

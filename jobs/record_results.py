@@ -1,0 +1,391 @@
+"""Make the results of record: tests/benchmarks/results/, and docs/results.md from them.
+
+Usage: python jobs/record_results.py [RECORD ...] [--pairs MANIFEST --external NAME=DIR ...]
+       python jobs/record_results.py --docs
+
+Every record is one evaluation. Without names all are made that need no archive of your own; the
+record ``real-pairs`` needs the manifest of one. An interrupted job goes on where it stopped, from
+build/results/. ``--docs`` makes only the page anew, from the files.
+"""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dfp_batch import telemetry
+from dfp_batch.config import run_config
+from dfp_batch.evaluation import (
+    Archive,
+    Method,
+    Options,
+    Scenes,
+    evaluate,
+    named_methods,
+    split_externals,
+)
+from dfp_batch.evaluation import summary as statistics
+from dfp_batch.evaluation.tables import markdown
+from dfp_batch.evaluation.work import SCHEMA, Row
+from dfp_batch.method.pipeline import FusionConfig
+from dfp_batch.synthetic import SceneSet, SceneSpec
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "tests" / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "results.md"
+WORK = ROOT / "build" / "results"
+Settings = Mapping[str, Any]
+
+FUSERS = ("average", "laplacian-pyramid", "mask")
+ENLARGERS = ("bicubic", "lanczos", "back-projection")
+UNENLARGED: Settings = {"reconstruction": "back-projection", "reconstruction.steps": 0}
+# The paper's Fig. 8: [kg, kd, ke, t, f] of DoubleReblur, and its default.
+REBLUR = {
+    "[5,3,3,0.01,1]": (5, 3, 3, 0.01),
+    "[3,5,5,0,1]": (3, 5, 5, 0.0),
+    "[3,5,5,0.01,1]": (3, 5, 5, 0.01),
+    "[3,5,5,0.05,1]": (3, 5, 5, 0.05),
+}
+
+
+def composition(preset: str, settings: Settings) -> FusionConfig:
+    """A preset with some settings changed."""
+    return run_config(preset, None, settings).fusion
+
+
+def grid(fusers: Sequence[str] = FUSERS) -> dict[str, Method]:
+    """The presets, and every fuser with every enlarger."""
+    names = [f"{fuser}+{enlarger}" for enlarger in ENLARGERS for fuser in fusers]
+    return named_methods(["laplacian-pyramid+bicubic", "fast", "classical", *names[:1]], {}) | (
+        named_methods(names, {})
+    )
+
+
+def fusion_only() -> dict[str, Method]:
+    """Fusers at scale 1."""
+    windowed = {"reconstruction.merge": "laplacian-pyramid", "reconstruction.merge.window_px": 5}
+    narrow = {"reconstruction.merge": "laplacian-pyramid", "reconstruction.merge.window_px": 3}
+    return {
+        **named_methods(["laplacian-pyramid", "fast", "classical", "average"], {}),
+        "fast, blend": composition("fast", {"reconstruction.merge": "blend"}),
+        "laplacian-pyramid, window 3": composition("fast", narrow),
+        "laplacian-pyramid, window 5": composition("fast", windowed),
+    }
+
+
+def focus_measures() -> dict[str, Method]:
+    """Every focus measure alone, and the two best with their refinement; no enlargement."""
+    alone = {"refinement": "unrefined", **UNENLARGED}
+    return {
+        "classical": composition("classical", UNENLARGED),
+        "fast": composition("fast", UNENLARGED),
+        "multi-scale-laplacian": composition(
+            "fast", {**alone, "focus": "multi-scale-laplacian", "reconstruction.merge": "blend"}
+        ),
+        "sum-modified-laplacian": composition("classical", alone),
+        "sum-modified-laplacian, sigma 2": composition(
+            "classical", {**alone, "focus.sigma_px": 2.0}
+        ),
+        "double-reblur": composition("classical", {**alone, "focus": "double-reblur"}),
+    }
+
+
+def refinements() -> dict[str, Method]:
+    """Every refinement alone and combined, after each of the two measures; blended."""
+    chains: dict[str, Settings] = {
+        "nothing": {"refinement": "unrefined"},
+        "clean-up": {"refinement": "area-clean-up"},
+        "guided filter": {"refinement": "guided-filter"},
+        "clean-up, guided filter": {"refinement": "then"},
+        "embedding": {"refinement": "decision-embedding"},
+        "clean-up, embedding": {
+            "refinement": "then",
+            "refinement.second": "decision-embedding",
+        },
+        "potts": {"refinement": "potts"},
+        "potts, guided filter": {"refinement": "then", "refinement.first": "potts"},
+    }
+    measures = {"sml": "sum-modified-laplacian", "multi-scale": "multi-scale-laplacian"}
+    return {
+        f"{short}: {chain}": composition("classical", {**UNENLARGED, **settings, "focus": measure})
+        for short, measure in measures.items()
+        for chain, settings in chains.items()
+    }
+
+
+def reblur_settings() -> dict[str, Method]:
+    """DoubleReblur as in Fig. 8, hard selection."""
+    fixed = {"focus": "double-reblur", "refinement": "unrefined", **UNENLARGED}
+    return {
+        f"double-reblur {name}": composition("classical", {**fixed, **reblur(*values)})
+        for name, values in REBLUR.items()
+    }
+
+
+def reblur_priors() -> dict[str, Method]:
+    """The preset ``paper`` with DoubleReblur as in Fig. 8."""
+    return {
+        f"paper {name}": composition("paper", reblur(*values)) for name, values in REBLUR.items()
+    }
+
+
+def reblur(gaussian: int, dilation: int, erosion: int, threshold: float) -> dict[str, Any]:
+    """Settings of DoubleReblur."""
+    return {
+        "focus.gaussian_px": gaussian,
+        "focus.dilation_px": dilation,
+        "focus.erosion_px": erosion,
+        "focus.threshold": threshold,
+    }
+
+
+def with_the_paper() -> dict[str, Method]:
+    """What is slow, beside the floor."""
+    names = ["classical", "fast", "paper", "mask+bicubic", "laplacian-pyramid+bicubic"]
+    return named_methods([*names, "mask+dip"], {})
+
+
+@dataclass(frozen=True)
+class Record:
+    """One evaluation of record.
+
+    Attributes:
+        title: Of its section.
+        what: What it shows, for the page.
+        methods: Makes the methods; the first is the one the others are compared with.
+        scenes: The set, or None for the archive of the command line.
+        scales: At which.
+        column: Metric of the table per item.
+    """
+
+    title: str
+    what: str
+    methods: Callable[[], dict[str, Method]]
+    scenes: SceneSet | None
+    scales: tuple[int, ...] = (1,)
+    column: str = "psnr_db"
+
+
+def bundled(side_px: int = 512, count: int = 12, **spec: Any) -> SceneSet:  # noqa: ANN401
+    """Scenes on the bundled photographs."""
+    return SceneSet("bundled", SceneSpec(**spec) if spec else None, side_px=side_px, count=count)
+
+
+RECORDS: dict[str, Record] = {
+    "scenes": Record(
+        "Presets and baselines on scenes with exact truth",
+        "12 scenes of 512 px (the truth) on bundled photographs; sources are 512, 256, 171 and "
+        "128 px.",
+        grid,
+        bundled(),
+        (1, 2, 3, 4),
+    ),
+    "fusion": Record(
+        "Fusion alone, scale 1",
+        "The same scenes. Compared with the Laplacian pyramid.",
+        fusion_only,
+        bundled(),
+    ),
+    "noise": Record(
+        "Fusion alone, scale 1, noisy sources",
+        "12 scenes with sensor noise of 0.02 at mid-grey (5 of 255 levels) and JPEG quality 90.",
+        fusion_only,
+        bundled(noise=0.02, jpeg_quality=90),
+    ),
+    "stacks": Record(
+        "Fusion alone, scale 1, stacks of 5",
+        "12 scenes of 5 frames, 5 layers.",
+        fusion_only,
+        bundled(frames=5, layers=5, defocus_px=3.0),
+    ),
+    "focus-x1": Record(
+        "Focus measures, scale 1",
+        "Accuracy of the decision; 512 px. The scenes of record `scenes`, with thin strokes.",
+        focus_measures,
+        bundled(),
+        column="accuracy",
+    ),
+    "focus-x1-solid": Record(
+        "Focus measures, scale 1, without thin strokes",
+        "12 scenes of 2 layers, disc of 4 px; 512 px.",
+        focus_measures,
+        bundled(strokes=0, layers=2),
+        column="accuracy",
+    ),
+    "focus-x2": Record(
+        "Focus measures at the low resolution of scale 2",
+        "The scenes with thin strokes; the sources are 256 px, so that boundaries take twice the "
+        "share of the image.",
+        focus_measures,
+        bundled(),
+        (2,),
+        column="accuracy",
+    ),
+    "focus-x2-solid": Record(
+        "Focus measures at the low resolution of scale 2, without thin strokes",
+        "12 scenes of 2 layers, disc of 4 px; the sources are 256 px.",
+        focus_measures,
+        bundled(strokes=0, layers=2),
+        (2,),
+        column="accuracy",
+    ),
+    "refinement": Record(
+        "Refinements alone and combined, scale 1",
+        "12 scenes of 128 px, because the embedding takes 500 iterations of a network per item.",
+        refinements,
+        bundled(128),
+        column="accuracy",
+    ),
+    "double-reblur": Record(
+        "Sensitivity of DoubleReblur (the paper's Fig. 8), scale 1",
+        "Its parameters [kg, kd, ke, t, f]: accuracy and the image selected by the raw decision.",
+        reblur_settings,
+        bundled(),
+        column="accuracy",
+    ),
+    "double-reblur-paper": Record(
+        "Sensitivity of the preset paper to DoubleReblur (the paper's Fig. 8), scale 2",
+        "4 scenes of 128 px; embedding 500 and prior 1000 iterations, as published.",
+        reblur_priors,
+        bundled(128, 4),
+        (2,),
+    ),
+    "paper": Record(
+        "The method as published, and single-image Deep Image Prior",
+        "12 scenes of 128 px (the truth), because paper and dip optimise a network per item "
+        "(1000 and 2500 iterations).",
+        with_the_paper,
+        bundled(128),
+        (2,),
+    ),
+    "real-pairs": Record(
+        "Real pairs",
+        "14 photographed pairs of public research sets (Lytro and others), in the paper's "
+        "protocol: sources down-scaled, enlarged, compared with the full-size sources. There is no "
+        "true all-in-focus image. Published results of other fusers exist for eight Lytro pairs at "
+        "scale 1, as JPEG.",
+        grid,
+        None,
+        (1, 2, 4),
+        column="scd",
+    ),
+    "real-pairs-fusion": Record(
+        "Real pairs, fusion alone, scale 1",
+        "The same pairs.",
+        fusion_only,
+        None,
+        column="scd",
+    ),
+}
+
+
+def make(name: str, items: Scenes | Archive, externals: Mapping[str, str]) -> None:
+    """Evaluate one record and keep its files."""
+    record = RECORDS[name]
+    methods = record.methods() | (named_methods([], externals) if externals else {})
+    with telemetry.LiveProgress(Console(stderr=True)) as progress:
+        options = Options(on_progress=progress.moved)
+        evaluate(items, methods, str(WORK / name), record.scales, options)
+    keep(WORK / name, RESULTS / name)
+
+
+def keep(source: Path, target: Path) -> None:
+    """Copy what is of record, without the places on the machine where it was made."""
+    target.mkdir(parents=True, exist_ok=True)
+    header = json.loads((source / "evaluation.json").read_text())
+    header["set"] = Path(header["set"]).name
+    for method in header["methods"].values():
+        if "external" in method:
+            method["external"] = Path(method["external"]).name
+    (target / "evaluation.json").write_text(json.dumps(header, indent=1) + "\n")
+    for table in ("items.csv", "summary.csv"):
+        (target / table).write_bytes((source / table).read_bytes())
+
+
+def read_items(path: Path) -> list[Row]:
+    """The rows of an items.csv."""
+    text = {"set", "item", "method", "status", "error_type", "error_message"}
+    whole = {"scale", "n_sources", "width_px", "height_px"}
+    convert: dict[str, Callable[[str], Any]] = {
+        column: str if column in text else int if column in whole else float
+        for column in SCHEMA.names
+    }
+    return [
+        {column: convert[column](value) if value else None for column, value in row.items()}
+        for row in csv.DictReader(io.StringIO(path.read_text()))
+    ]
+
+
+def page() -> str:
+    """docs/results.md, of all records that there are."""
+    names = [name for name in RECORDS if (RESULTS / name / "items.csv").is_file()]
+    sections = [part for name in names for part in section(name)]
+    return "\n\n".join([INTRODUCTION.strip(), *sections]) + "\n"
+
+
+def section(name: str) -> list[str]:
+    """What the page says of one record."""
+    folder, record = RESULTS / name, RECORDS[name]
+    header = json.loads((folder / "evaluation.json").read_text())
+    rows = read_items(folder / "items.csv")
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    report = markdown(header, rows, statistics.summarise(rows, methods, methods[0]))
+    body = report.partition("\n\n")[2].replace("## ", "### ")
+    tables = [per_item(rows, methods, scale, record.column) for scale in record.scales]
+    return [f"## {record.title}", f"Record `{name}`. {record.what}", body.strip(), *tables]
+
+
+INTRODUCTION = """
+# Results of record
+
+Made by `python jobs/record_results.py` from `tests/benchmarks/results/`; do not edit. Every method
+sees the sources only, never the truth. Seconds are of one thread, with other processes beside it.
+`fast`, `classical` and `paper` are presets; a baseline is `FUSION+ENLARGER` (see
+`dfp-batch evaluate --help`).
+"""
+
+
+def per_item(rows: Sequence[Row], methods: Sequence[str], scale: int, column: str) -> str:
+    """A folded table of one metric, item by item."""
+    found = {(row["item"], row["method"]): row[column] for row in rows if row["scale"] == scale}
+    items = list(dict.fromkeys(item for item, _ in found))
+    shown = [m for m in methods if any(found.get((item, m)) is not None for item in items)]
+    lines = [["item", *shown], ["---", *["---:"] * len(shown)]]
+    for item in items:
+        values = (found.get((item, method)) for method in shown)
+        lines.append([item, *("-" if value is None else f"{value:.4g}" for value in values)])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    title = f"{column} per item, scale {scale}"
+    return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("records", nargs="*", metavar="RECORD", help=f"of {', '.join(RECORDS)}")
+    parser.add_argument("--pairs", help="manifest of real pairs")
+    parser.add_argument("--external", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--docs", action="store_true", help="only make docs/results.md anew")
+    given = parser.parse_args()
+    if unknown := sorted(set(given.records) - set(RECORDS)):
+        parser.error(f"there is no record {', '.join(unknown)}")
+    externals = split_externals(given.external)
+    for name in () if given.docs else given.records or RECORDS:
+        scenes = RECORDS[name].scenes
+        if scenes is not None:
+            make(name, Scenes(scenes), {})
+        elif given.pairs:
+            make(name, Archive.read(given.pairs), externals if "fusion" in name else {})
+        elif name in given.records:
+            parser.error(f"record {name} needs --pairs")
+    PAGE.write_text(page())
+
+
+if __name__ == "__main__":
+    main()
