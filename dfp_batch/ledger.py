@@ -39,7 +39,7 @@ from dfp_batch.errors import (
     StorageError,
 )
 from dfp_batch.lease import Lease, take_lease
-from dfp_batch.manifest import Pair, manifest_sha256, write_manifest
+from dfp_batch.manifest import Pair, manifest_sha256, parquet_source, write_manifest
 
 if TYPE_CHECKING:  # it imports torch, which reading a ledger does not need
     from dfp_batch.config import RunConfig
@@ -336,7 +336,7 @@ def last_epoch(url: str) -> int:
 def read_attempts(url: str) -> pa.Table:
     """All rows of all attempts, ``SCHEMA``, in the order they were written."""
     parts = storage.list_files(storage.join(url, "results"), ".parquet")
-    tables = [_conform(pq.read_table(io.BytesIO(storage.read_bytes(part)))) for part in parts]
+    tables = [_conform(pq.read_table(parquet_source(storage.read_bytes(part)))) for part in parts]
     return pa.concat_tables([SCHEMA.empty_table(), *tables])
 
 

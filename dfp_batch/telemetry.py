@@ -25,6 +25,7 @@ from rich.table import Table
 from dfp_batch import storage
 from dfp_batch.lease import Lease
 from dfp_batch.ledger import METRIC_COLUMNS, PairRecord, read_attempts, read_header, visible
+from dfp_batch.manifest import parquet_source
 
 SHOWN_ROWS, SHOWN_ERRORS = 20, 5
 LINE_EVERY_S = 10.0
@@ -207,7 +208,7 @@ def results(url: str) -> pa.Table:
     read_header(url)
     rows = visible(read_attempts(url))
     snapshot = storage.read_bytes(storage.join(url, "manifest.parquet"))
-    ids = pq.read_table(pa.BufferReader(snapshot), columns=["pair_id"])["pair_id"]
+    ids = pq.read_table(parquet_source(snapshot), columns=["pair_id"])["pair_id"]
     order = pc.index_in(ids, value_set=rows["pair_id"].combine_chunks())
     return rows.take(order.combine_chunks().drop_null())
 

@@ -64,8 +64,9 @@ def test_fuse_writes_image_and_decision(two_images, tmp_path):
 def test_fuse_takes_three_sources_and_every_format(two_images, tmp_path):
     sources = [*two_images, write_image(f"{tmp_path}/c.png", texture(24, 30, seed=5))]
     for name in ("out.tif", "out.jpeg"):
-        done = run("fuse", *sources, "--output", f"{tmp_path}/{name}", "--set",
-                   "reconstruction.iterations=2", "--set", "refinement.iterations=2")  # fmt: skip
+        quick = ("--set", "reconstruction.iterations=2", "--set", "refinement.iterations=2")
+        output = ("--output", f"{tmp_path}/{name}", "--preset", "paper")
+        done = run("fuse", *sources, *output, *quick)
         assert done.returncode == 0, done.stderr
         data = (tmp_path / name).read_bytes()
         assert codec.decode(data, name).pixels.shape == (48, 60, 3)
@@ -75,7 +76,7 @@ def test_fuse_takes_three_sources_and_every_format(two_images, tmp_path):
     ("arguments", "code", "text"),
     [
         (["--scale", "5"], 2, "scale must be 1, 2, 3 or 4, got 5"),
-        (["--preset", "best"], 2, "preset must be one of paper, classical, got 'best'"),
+        (["--preset", "best"], 2, "preset must be one of paper, classical, fast, got 'best'"),
         (["--set", "focus.kernel=3"], 2, "unknown setting 'focus.kernel'"),
         (["--set", "focus"], 2, "--set takes key=value, got 'focus'"),
         (["--precision", "fp16"], 2, "fp32"),

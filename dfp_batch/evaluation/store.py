@@ -21,6 +21,7 @@ from dfp_batch import storage
 from dfp_batch.errors import ConfigError
 from dfp_batch.evaluation.work import SCHEMA, Row
 from dfp_batch.ledger import parquet_bytes
+from dfp_batch.manifest import parquet_source
 
 HEADER = "evaluation.json"
 Key = tuple[str, int, str]
@@ -137,7 +138,7 @@ def _read_rows(url: str) -> list[Row]:
     place = storage.join(url, "items.parquet")
     if not storage.exists(place):
         return []
-    table = pq.read_table(pa.BufferReader(storage.read_bytes(place)))
+    table = pq.read_table(parquet_source(storage.read_bytes(place)))
     if table.schema.names != SCHEMA.names:
         raise ConfigError(f"{place} is of another version; choose another output folder")
     rows: list[Row] = table.to_pylist()
