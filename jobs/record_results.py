@@ -3,8 +3,9 @@
 Usage: python jobs/record_results.py [RECORD ...] [--pairs MANIFEST --external NAME=DIR ...]
        python jobs/record_results.py --docs
 
-Every record is one evaluation. Without names all are made that need no archive of your own; the
-record ``real-pairs`` needs the manifest of one. An interrupted job goes on where it stopped, from
+Every record is one evaluation. Without names all are made that need no archive of your own;
+``real-pairs`` and ``real-pairs-fusion`` need the manifest of one, and ``published`` also results of
+others for it. An interrupted job goes on where it stopped, from
 build/results/. ``--docs`` makes only the page anew, from the files.
 """
 
@@ -13,7 +14,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,6 @@ def refinements() -> dict[str, Method]:
         "guided filter": {"refinement": "guided-filter"},
         "clean-up, guided filter": {"refinement": "then"},
         "embedding": {"refinement": "decision-embedding"},
-        "clean-up, embedding": {
-            "refinement": "then",
-            "refinement.second": "decision-embedding",
-        },
         "potts": {"refinement": "potts"},
         "potts, guided filter": {"refinement": "then", "refinement.first": "potts"},
     }
@@ -268,8 +265,7 @@ RECORDS: dict[str, Record] = {
         "Real pairs",
         "14 photographed pairs of public research sets (Lytro and others), in the paper's "
         "protocol: sources down-scaled, enlarged, compared with the full-size sources. There is no "
-        "true all-in-focus image. Published results of other fusers exist for eight Lytro pairs at "
-        "scale 1, as JPEG.",
+        "true all-in-focus image.",
         grid,
         None,
         (1, 2, 4),
@@ -278,6 +274,13 @@ RECORDS: dict[str, Record] = {
     "real-pairs-fusion": Record(
         "Real pairs, fusion alone, scale 1",
         "The same pairs.",
+        fusion_only,
+        None,
+        column="scd",
+    ),
+    "published": Record(
+        "Real pairs, published results of other fusers, scale 1",
+        "Eight Lytro pairs. The published results were saved as JPEG.",
         fusion_only,
         None,
         column="scd",
@@ -293,6 +296,13 @@ def make(name: str, items: Scenes | Archive, externals: Mapping[str, str]) -> No
         options = Options(on_progress=progress.moved)
         evaluate(items, methods, str(WORK / name), record.scales, options)
     keep(WORK / name, RESULTS / name)
+
+
+def with_results(archive: Archive, externals: Mapping[str, str]) -> Archive:
+    """The pairs for which every external folder has a result."""
+    folders = [{file.stem for file in Path(folder).iterdir()} for folder in externals.values()]
+    everywhere = set.intersection(*folders)
+    return replace(archive, pairs=tuple(p for p in archive.pairs if p.pair_id in everywhere))
 
 
 def keep(source: Path, target: Path) -> None:
@@ -380,10 +390,12 @@ def main() -> None:
         scenes = RECORDS[name].scenes
         if scenes is not None:
             make(name, Scenes(scenes), {})
-        elif given.pairs:
-            make(name, Archive.read(given.pairs), externals if "fusion" in name else {})
+        elif name == "published" and given.pairs and externals:
+            make(name, with_results(Archive.read(given.pairs), externals), externals)
+        elif name != "published" and given.pairs:
+            make(name, Archive.read(given.pairs), {})
         elif name in given.records:
-            parser.error(f"record {name} needs --pairs")
+            parser.error(f"record {name} needs --pairs, and published also --external")
     PAGE.write_text(page())
 
 
