@@ -280,7 +280,7 @@ RECORDS: dict[str, Record] = {
     ),
     "published": Record(
         "Real pairs, published results of other fusers, scale 1",
-        "Eight Lytro pairs. The published results were saved as JPEG.",
+        "8 Lytro pairs: all for which there are published results, saved as JPEG.",
         fusion_only,
         None,
         column="scd",
