@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -115,7 +115,8 @@ def seam_distance_px(labels: NDArray[np.int64]) -> NDArray[np.float32]:
     seam[:-1] |= down
     if not seam.any():
         return np.full(labels.shape, np.inf, np.float32)
-    return np.asarray(cv2.distanceTransform(1 - seam, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+    # Not OpenCV's transform, whose last bits differ from call to call (5.0.0).
+    return np.asarray(ndimage.distance_transform_edt(1 - seam), np.float32)
 
 
 def laplacian_pyramid(images: Tensor) -> list[Tensor]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from dfp_batch.errors import ImageError
 
@@ -49,9 +50,7 @@ def near_boundary(labels: Labels, radius_px: float) -> Mask:
     present = np.unique(labels)
     for label in present if len(present) > 1 else ():
         inside = labels == label
-        distance_px = cv2.distanceTransform(
-            inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-        )
+        distance_px = ndimage.distance_transform_edt(inside)
         near |= inside & (distance_px <= radius_px)
     return near
 
