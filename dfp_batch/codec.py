@@ -70,6 +70,12 @@ class Frame:
         height, width = self.pixels.shape[:2]
         return f"{width}x{height} px"
 
+    @property
+    def kind(self) -> str:
+        """What sources of one item share, for people, ``512x510 px, 3 channels, 8 bit``."""
+        channels = self.pixels.shape[2]
+        return f"{self.size}, {channels} channel{'s' * (channels > 1)}, {self.bit_depth} bit"
+
 
 def decode(data: bytes, url: str) -> Frame:
     """Read one whole grey or colour image.

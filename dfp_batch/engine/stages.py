@@ -10,7 +10,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -169,8 +169,8 @@ def prepare(pair: Pair, config: FusionConfig) -> tuple[Prepared, dict[str, Any]]
         ImageError: if a source or a reference is not what it must be.
         StorageError: if one cannot be read.
     """
-    frames = [_decode(url) for url in pair.sources]
-    _check_alike(pair, frames)
+    frames = read_sources(pair.sources)
+    _check_size(pair.sources[0], frames[0])
     _check_truth(pair, frames[0], config.scale)
     sources = np.stack([frame.pixels for frame in frames])
     decision = measure_focus(as_tensor(sources), config)
@@ -178,35 +178,43 @@ def prepare(pair: Pair, config: FusionConfig) -> tuple[Prepared, dict[str, Any]]
     return Prepared(sources, decision.numpy()), facts
 
 
-def _decode(url: str) -> Frame:
+def read_frame(url: str) -> Frame:
+    """One image of the store.
+
+    Raises:
+        ImageError: if it cannot be decoded.
+        StorageError: if it cannot be read.
+    """
     return codec.decode(storage.read_bytes(url), url)
 
 
-def _kind(frame: Frame) -> str:
-    h, w, channels = frame.pixels.shape
-    return f"{w}x{h} px, {channels} channel{'s' * (channels > 1)}, {frame.bit_depth} bit"
+def read_sources(urls: Sequence[str]) -> list[Frame]:
+    """The sources of one item.
 
-
-def _check_alike(pair: Pair, frames: list[Frame]) -> None:
-    first = frames[0]
-    h, w, _ = first.pixels.shape
-    if min(h, w) < SMALLEST_PX:
-        raise ImageError(
-            f"{pair.sources[0]} is {w}x{h} px, each side must be at least {SMALLEST_PX} px"
-        )
-    for url, frame in zip(pair.sources, frames, strict=True):
-        if _kind(frame) != _kind(first):
+    Raises:
+        ImageError: if one cannot be decoded, or they differ in size, channels or depth.
+        StorageError: if one cannot be read.
+    """
+    frames = [read_frame(url) for url in urls]
+    for url, frame in zip(urls, frames, strict=True):
+        if frame.kind != frames[0].kind:
             raise ImageError(
-                f"sources differ: {pair.sources[0]} is {_kind(first)}, {url} is {_kind(frame)}; "
+                f"sources differ: {urls[0]} is {frames[0].kind}, {url} is {frame.kind}; "
                 "register, crop or convert them to one size and kind"
             )
+    return frames
+
+
+def _check_size(url: str, frame: Frame) -> None:
+    if min(frame.pixels.shape[:2]) < SMALLEST_PX:
+        raise ImageError(f"{url} is {frame.size}, each side must be at least {SMALLEST_PX} px")
 
 
 def _check_truth(pair: Pair, source: Frame, scale: int) -> None:
     """A reference of the wrong size would be found out only after the costly part."""
     h, w, _ = source.pixels.shape
     for url in (*filter(None, [pair.reference]), *(pair.reference_sources or ())):
-        truth = _decode(url).pixels.shape
+        truth = read_frame(url).pixels.shape
         if truth[:2] != (scale * h, scale * w):
             raise ImageError(
                 f"reference {url} is {truth[1]}x{truth[0]} px, expected {scale * w}x{scale * h}: "
@@ -315,8 +323,8 @@ class _Truth:
 
     @classmethod
     def read(cls, pair: Pair) -> "_Truth":
-        reference = _luma(_decode(pair.reference)) if pair.reference else None
-        return cls(reference, tuple(_luma(_decode(url)) for url in pair.reference_sources or ()))
+        reference = _luma(read_frame(pair.reference)) if pair.reference else None
+        return cls(reference, tuple(_luma(read_frame(url)) for url in pair.reference_sources or ()))
 
     def measure(self, frame: Frame) -> dict[str, float]:
         image = _luma(frame)

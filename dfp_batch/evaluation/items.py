@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dfp_batch import codec, storage
 from dfp_batch.codec import Frame
+from dfp_batch.engine.stages import read_frame, read_sources
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.manifest import Pair, manifest_sha256, read_manifest
 from dfp_batch.method.degrade import SCALES, Lanczos2
@@ -243,9 +244,9 @@ class PairItem:
             ImageError: if they do not fit together, or not this scale.
             StorageError: if one cannot be read.
         """
-        sources = _read_sources(self.pair.sources)
+        sources = read_sources(self.pair.sources)
         size = _size(sources[0])
-        reference = _read(self.pair.reference) if self.pair.reference else None
+        reference = read_frame(self.pair.reference) if self.pair.reference else None
         own = 1 if reference is None else _own_scale(str(self.pair.reference), reference, size)
         labels = self._labels(size, own)
         if own == 1:
@@ -266,15 +267,15 @@ class PairItem:
         urls = self.pair.reference_sources
         if urls is None:
             return None
-        return _stack([_of_size(url, _read(url), [expected]) for url in urls])
+        return _stack([_of_size(url, read_frame(url), [expected]) for url in urls])
 
     def _labels(self, size: Size, own: int) -> Labels | None:
         """The source with the whitest mask, (h, w) at the size of the sources."""
         urls = self.pair.masks
         if urls is None:
             return None
-        first = _of_size(urls[0], _read(urls[0]), [size, (own * size[0], own * size[1])])
-        others = [_of_size(url, _read(url), [_size(first)]) for url in urls[1:]]
+        first = _of_size(urls[0], read_frame(urls[0]), [size, (own * size[0], own * size[1])])
+        others = [_of_size(url, read_frame(url), [_size(first)]) for url in urls[1:]]
         whiteness = [luma(torch.from_numpy(_stack([mask])))[0, 0] for mask in (first, *others)]
         labels = torch.stack(whiteness).argmax(0).numpy()
         return block_majority(labels, labels.shape[0] // size[0])
@@ -319,18 +320,6 @@ def _reduced(
     )
 
 
-def _read_sources(urls: Sequence[str]) -> list[Frame]:
-    """Sources of one size, kind and depth."""
-    frames = [_read(url) for url in urls]
-    for url, frame in zip(urls, frames, strict=True):
-        if (frame.pixels.shape, frame.bit_depth) != (frames[0].pixels.shape, frames[0].bit_depth):
-            raise ImageError(
-                f"sources differ: {urls[0]} is {_kind(frames[0])}, {url} is {_kind(frame)}; "
-                "register, crop or convert them to one size and kind"
-            )
-    return frames
-
-
 def _own_scale(url: str, reference: Frame, size: Size) -> int:
     """How many times larger than the sources the reference is."""
     h, w = size
@@ -345,18 +334,9 @@ def _of_size(what: str, frame: Frame, allowed: Sequence[Size]) -> Frame:
     return frame
 
 
-def _read(url: str) -> Frame:
-    return codec.decode(storage.read_bytes(url), url)
-
-
 def _size(frame: Frame) -> Size:
     h, w, _ = frame.pixels.shape
     return h, w
-
-
-def _kind(frame: Frame) -> str:
-    channels = frame.pixels.shape[2]
-    return f"{frame.size}, {channels} channel{'s' * (channels > 1)}, {frame.bit_depth} bit"
 
 
 def _stack(frames: Sequence[Frame]) -> Image:
