@@ -50,6 +50,26 @@ ConfigFile = Annotated[
 Precision = Annotated[
     str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it.")
 ]
+Align = Annotated[
+    str | None,
+    typer.Option(
+        help="Registration: none, translation, similarity (default), affine or homography; "
+        "file with --align-from."
+    ),
+]
+AlignFrom = Annotated[
+    str | None,
+    typer.Option(help="Use the registration of this run, or of a registration.json."),
+]
+ReferenceFrame = Annotated[
+    int | None,
+    typer.Option("--reference", help="Frame the others are registered to; default the middle one."),
+]
+Crop = Annotated[
+    str | None,
+    typer.Option(help="none (default), or valid: the largest rectangle every frame covers."),
+]
+Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100; default 95.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
 
 
@@ -82,6 +102,17 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     settings: Settings = None,
     config: ConfigFile = None,
     precision: Precision = None,
+    align: Align = None,
+    align_from: AlignFrom = None,
+    reference: ReferenceFrame = None,
+    image_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="png, tiff, jpeg or webp; default png, or tiff for float sources."
+        ),
+    ] = None,
+    quality: Quality = None,
+    crop: Crop = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N pairs.")] = None,
     gpus_per_pair: Annotated[
         float, typer.Option(help="Share of a GPU per pair, e.g. 0.25 for small images.")
@@ -105,7 +136,17 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from dfp_batch import storage, telemetry
     from dfp_batch.engine import driver
 
-    resolved = _resolve(preset, config, settings, scale, precision)
+    flags = {
+        "scale": scale,
+        "precision": precision,
+        "align.model": align,
+        "align.reference": reference,
+        "output.format": image_format,
+        "output.quality": quality,
+        "output.crop": crop,
+        "align_from": align_from and storage.absolute_url(align_from),
+    }
+    resolved = _resolve(preset, config, settings, flags)
     manifest_url = storage.absolute_url(manifest)
     default = f"{manifest_url.removesuffix('.parquet')}-x{resolved.fusion.scale}"
     submission = driver.Submission(
@@ -135,41 +176,55 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
 @app.command()
 def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag
-    images: Annotated[list[str], typer.Argument(help="Two or more registered images.")],
-    output: Annotated[str, typer.Option(help="File to write: .png, .tiff or .jpg.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Two or more images of one scene, or one multi-page TIFF.")
+    ],
+    output: Annotated[str, typer.Option(help="File to write: .png, .tiff, .jpg or .webp.")],
     scale: Scale = None,
     preset: Preset = None,
     settings: Settings = None,
     config: ConfigFile = None,
     precision: Precision = None,
+    align: Align = None,
+    align_from: AlignFrom = None,
+    reference: ReferenceFrame = None,
+    quality: Quality = None,
+    crop: Crop = None,
     decision: Annotated[
-        str | None,
-        typer.Option(
-            help="PNG that shows which image each pixel came from: black first, white last."
-        ),
+        str | None, typer.Option(help="PNG to write: which image each pixel came from, 0, 1, ...")
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option(help="PNG to write: white where the focus is certain.")
+    ] = None,
+    registration: Annotated[
+        str | None, typer.Option(help="JSON to write, for --align-from.")
     ] = None,
 ) -> None:
     """Fuse one item without Ray."""
     from rich.console import Console
 
-    from dfp_batch import codec, storage, telemetry
-    from dfp_batch.engine import stages
-    from dfp_batch.manifest import Pair
+    from dfp_batch import storage, telemetry
+    from dfp_batch.engine import single
 
-    resolved = _resolve(preset, config, settings, scale, precision)
     target = storage.absolute_url(output)
-    pair = Pair("command line", tuple(storage.absolute_url(image) for image in images))
-    extension = codec.extension_of(target)
-    if len(images) < 2:  # noqa: PLR2004
-        raise errors.ConfigError(f"fuse needs at least 2 images, got {len(images)}")
-    prepared, _ = stages.prepare(pair, resolved.fusion)
-    codec.check_depth(extension, codec.Frame(prepared.sources[0]).bit_depth)
+    flags = {
+        "scale": scale,
+        "precision": precision,
+        "align.model": align,
+        "align.reference": reference,
+        "output.format": single.format_of(target),
+        "output.quality": quality,
+        "output.crop": crop,
+        "align_from": align_from and storage.absolute_url(align_from),
+    }
+    resolved = _resolve(preset, config, settings, flags)
+    sources = tuple(storage.absolute_url(image) for image in images)
     with telemetry.iteration_bar(Console(stderr=True)) as on_iteration:
-        optimised, _ = stages.optimise(prepared, resolved.fusion, on_iteration=on_iteration)
-    storage.write_bytes(target, codec.encode(codec.Frame(optimised.fused), extension))
-    if decision:
-        source_map = codec.Frame(optimised.source_map[..., None])
-        storage.write_bytes(storage.absolute_url(decision), codec.encode(source_map, "png"))
+        files = single.fuse_files(sources, resolved, on_iteration)
+    wanted = {output: files.image, decision: files.decision, confidence: files.confidence}
+    for url, content in {**wanted, registration: files.registration}.items():
+        if url is not None:
+            storage.write_bytes(storage.absolute_url(url), content)
 
 
 @app.command()
@@ -177,9 +232,10 @@ def manifest(
     directory: Annotated[str, typer.Argument(metavar="DIR", help="Folder: path or URL.")],
     output: Annotated[str, typer.Option(help="Parquet file to write.")],
 ) -> None:
-    """Build a manifest from NAME_A.*/NAME_B.* files or from one subfolder per stack."""
+    """Build a manifest from NAME_A.*/NAME_B.* files, subfolders, or TIFFs of several pages."""
     from dfp_batch import storage
-    from dfp_batch.manifest import build_manifest, write_manifest
+    from dfp_batch.manifest import write_manifest
+    from dfp_batch.pairing import build_manifest
 
     pairs, unpaired = build_manifest(storage.absolute_url(directory))
     url = storage.absolute_url(output)
@@ -359,18 +415,17 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
 
 def _resolve(
-    preset: str | None,
-    file: Path | None,
-    settings: list[str] | None,
-    scale: int | None,
-    precision: str | None,
+    preset: str | None, file: Path | None, settings: list[str] | None, flags: dict[str, Any]
 ) -> Any:  # noqa: ANN401 - RunConfig, which --help must not import
     from dfp_batch.config import parse_setting, run_config
 
     if file is not None and not file.is_file():
         raise errors.ConfigError(f"--config {file}: no such file")
     text = file.read_text() if file is not None else None
-    flags = {"scale": scale, "precision": precision}
+    if flags.get("align.model") == "file":
+        flags = flags | {"align.model": None}
+        if flags["align_from"] is None:
+            raise errors.ConfigError("--align file needs --align-from RUN")
     return run_config(preset, text, {**dict(map(parse_setting, settings or [])), **flags})
 
 

@@ -15,24 +15,33 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from dfp_batch.errors import ConfigError
+from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.focus import (
     DoubleReblur,
     MultiScaleLaplacian,
     SumModifiedLaplacian,
     Undecided,
 )
-from dfp_batch.method.merge import Blend, LaplacianPyramid, SeamPyramid
+from dfp_batch.method.merge import Blend, LaplacianPyramid, SeamPyramid, Unmerged
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import DeepFusionPrior, DeepImagePrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
 from dfp_batch.method.potts import Potts
-from dfp_batch.method.refine import AreaCleanUp, DecisionEmbedding, GuidedFilter, Then, Unrefined
+from dfp_batch.method.refine import (
+    AreaCleanUp,
+    DecisionEmbedding,
+    GuidedFilter,
+    Then,
+    Unrefined,
+    Votes,
+)
 
 COMPONENTS: dict[str, dict[str, type]] = {
     "focus": {
@@ -48,11 +57,13 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "potts": Potts,
         "then": Then,
         "unrefined": Unrefined,
+        "votes": Votes,
     },
     "merge": {
         "blend": Blend,
         "laplacian-pyramid": LaplacianPyramid,
         "seam-pyramid": SeamPyramid,
+        "unmerged": Unmerged,
     },
     "reconstruction": {
         "deep-fusion-prior": DeepFusionPrior,
@@ -60,9 +71,41 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "back-projection": BackProjection,
     },
     "network": {"skipnet": SkipNet},
+    "align": {"registration": Registration},
+    "exposure": {"exposure-match": ExposureMatch},
 }
 _EVERY = {name: component for seam in COMPONENTS.values() for name, component in seam.items()}
 _NAMES = {component: name for name, component in _EVERY.items()}
+
+
+FORMATS = ("auto", "png", "tiff", "jpeg", "webp")
+
+
+@dataclass(frozen=True)
+class Output:
+    """How images are written.
+
+    Attributes:
+        format: "png", "tiff", "jpeg" or "webp"; "auto" is png, or tiff for float sources.
+        quality: Of jpeg and webp, 1 to 100.
+        crop: "none" keeps the size of the reference frame; "valid" cuts to the largest rectangle
+            that every frame covers.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    format: Literal["auto", "png", "tiff", "jpeg", "webp"] = "auto"
+    quality: int = 95
+    crop: Literal["none", "valid"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ConfigError(f"format must be one of {', '.join(FORMATS)}, got {self.format!r}")
+        if not 1 <= self.quality <= 100:  # noqa: PLR2004
+            raise ConfigError(f"quality must be 1 to 100, got {self.quality}")
+        if self.crop not in ("none", "valid"):
+            raise ConfigError(f"crop must be none or valid, got {self.crop!r}")
 
 
 @dataclass(frozen=True)
@@ -72,14 +115,20 @@ class RunConfig:
     Attributes:
         preset: The composition it started from.
         fusion: The composition it ended as.
+        output: How images are written.
+        align_from: URL of a run, or of a registration file, whose registration is used.
     """
 
     preset: str
     fusion: FusionConfig
+    output: Output = Output()
+    align_from: str | None = None
 
     def values(self) -> dict[str, Any]:
         """Flat ``{dotted path: JSON value}``, preset included."""
-        return {"preset": self.preset, **_flat(describe(self.fusion))}
+        files = {f"output.{name}": value for name, value in vars(self.output).items()}
+        own = {"preset": self.preset, **files, "align_from": self.align_from}
+        return {**own, **_flat(describe(self.fusion))}
 
     @property
     def fingerprint(self) -> str:
@@ -100,11 +149,14 @@ def run_config(preset: str | None, file_text: str | None, settings: Mapping[str,
         ConfigError: for an unknown name or a value of the wrong type or range.
     """
     changes = _parse_toml(file_text) if file_text is not None else {}
-    from_file = changes.pop("preset", DEFAULT_PRESET)
-    name = preset or from_file
-    fusion = rebuild(FusionConfig.preset(name), changes, "")
-    given = {path: value for path, value in settings.items() if value is not None}
-    return RunConfig(name, rebuild(fusion, _nested(given), ""))
+    name = preset or changes.get("preset", DEFAULT_PRESET)
+    run = RunConfig(name, FusionConfig.preset(name))
+    for layer in (changes, _nested({k: v for k, v in settings.items() if v is not None})):
+        own: dict[str, Any] = {}
+        own |= {key: layer.pop(key) for key in ("output", "align_from") if key in layer}
+        layer.pop("preset", None)
+        run = replace(rebuild(run, own, ""), fusion=rebuild(run.fusion, layer, ""))
+    return run
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -200,7 +252,7 @@ def _default(wanted: type, path: str) -> Any:  # noqa: ANN401
 def _name(component: type) -> str:
     return _NAMES.get(component) or (
         "the configuration"
-        if component is FusionConfig
+        if component in (FusionConfig, RunConfig, Output)
         else f"{component.__module__}:{component.__qualname__}"
     )
 

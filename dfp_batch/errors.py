@@ -10,6 +10,7 @@
     |-- LedgerError            fatal: the run directory cannot be trusted       (exit 4)
     |-- PairError              this pair only; the others go on
     |   |-- ImageError         input: undecodable, wrong size, wrong channels
+    |   |-- AlignmentError     input: the frames could not be registered
     |   |-- DivergedError      input: the optimisation left the finite numbers
     |   |-- DeviceMemoryError  resource: the device has too little memory (retried)
     |   `-- WorkerLostError    crash: the process that held the pair died (retried)
@@ -59,6 +60,10 @@ class PairError(DfpError):
 
 class ImageError(PairError):
     """An image cannot be decoded, or does not fit the other sources of its pair."""
+
+
+class AlignmentError(PairError):
+    """The frames of a pair could not be registered to each other."""
 
 
 class DivergedError(PairError):

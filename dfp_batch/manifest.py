@@ -6,11 +6,15 @@ Parquet, in one of two forms; other columns are ignored and relative URLs start 
 Column              Type          Meaning
 ==================  ============  ==========================================================
 pair_id             string        Unique; names the output folder.
-sources             list<string>  URLs of the N >= 2 sources, each focused at another depth.
+sources             list<string>  URLs of the N >= 2 sources, each focused at another depth; or
+                                  1 URL of a TIFF or OME-TIFF (.tif, .tiff) whose N pages they are.
 reference           string        Optional: URL of the all-in-focus truth, for metrics only.
 reference_sources   list<string>  Optional: URLs of exactly two sharp sources, for metrics only.
 masks               list<string>  Optional: URLs of N images, white where that source is in focus,
-                                  for metrics only.
+                                  for metrics only. The N of a stack in one file is not known here:
+                                  2 or more.
+reference_frame     integer       Optional: index, from 0, of the source that the others are
+                                  registered to.
 ==================  ============  ==========================================================
 
 The short form has ``foreground`` and ``background`` (string) in place of ``sources``. There
@@ -22,20 +26,22 @@ import hashlib
 import json
 import posixpath
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from string import ascii_uppercase
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from natsort import natsorted
 
 from dfp_batch.errors import ConfigError, ManifestError, ObjectMissingError
-from dfp_batch.storage import absolute_url, join, list_folder, read_bytes, write_bytes
+from dfp_batch.storage import (
+    absolute_url,
+    read_bytes,
+    write_bytes,
+)
 
 _SCHEMA = pa.schema(
     [
@@ -44,18 +50,21 @@ _SCHEMA = pa.schema(
         pa.field("reference", pa.string()),
         pa.field("reference_sources", pa.list_(pa.string())),
         pa.field("masks", pa.list_(pa.string())),
+        pa.field("reference_frame", pa.int64()),
     ]
 )
 _TEXT_COLUMNS = ("pair_id", "foreground", "background", "reference")
 _LIST_COLUMNS = ("sources", "reference_sources", "masks")
+_NUMBER_COLUMNS = ("reference_frame",)
+_OPTIONAL_COLUMNS = ("reference", "reference_sources", "masks", "reference_frame")
 _BUILD = "`dfp-batch manifest DIR` builds one"
 _SHOWN = 10
 _LONGEST_NAME_BYTES = 200
-_MIN_SOURCES = 2
+MIN_SOURCES = 2
 _REFERENCE_SOURCES = 2
-_IMAGE = re.compile(r".+\.(jpe?g|png|tiff?|webp)", re.IGNORECASE)
+_MOST_PAGES = 2**32  # a TIFF cannot hold more; what a file holds is not known before it is opened
+TIFF_NAME = re.compile(r"(?P<name>.+?)(\.ome)?\.tiff?", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_MEMBER = re.compile(r"(?P<name>.+)_(?P<letter>[A-Za-z])")
 
 
 @dataclass(frozen=True)
@@ -64,11 +73,13 @@ class Pair:
 
     Attributes:
         pair_id: Unique in the manifest.
-        sources: Absolute URLs of the N >= 2 sources.
+        sources: Absolute URLs of the N >= 2 sources, or of the one TIFF whose N pages they are.
         reference: Absolute URL of the truth; used for metrics only.
         reference_sources: Absolute URLs of two sources at output size; used for metrics only.
         masks: Absolute URLs of N images, white where that source is in focus; used for metrics
             only.
+        reference_frame: Index, from 0, of the source that the others are registered to; None is
+            the method's own choice.
     """
 
     pair_id: str
@@ -76,6 +87,7 @@ class Pair:
     reference: str | None = None
     reference_sources: tuple[str, ...] | None = None
     masks: tuple[str, ...] | None = None
+    reference_frame: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,7 @@ class _Row:
     reference: str | None = None
     reference_sources: list[str | None] | None = None
     masks: list[str | None] | None = None
+    reference_frame: int | None = None
 
 
 def read_manifest(url: str) -> list[Pair]:
@@ -114,7 +127,7 @@ def read_manifest(url: str) -> list[Pair]:
         problems += [f"manifest row {number} (pair_id {row.pair_id!r}): {text}" for text in wrong]
         pairs.append(pair)
     if problems:
-        _refuse(url, problems)
+        refuse(url, problems)
     return pairs
 
 
@@ -131,6 +144,7 @@ def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
             "reference": pair.reference,
             "reference_sources": pair.reference_sources,
             "masks": pair.masks,
+            "reference_frame": pair.reference_frame,
         }
         for pair in pairs
     ]
@@ -145,6 +159,7 @@ def manifest_sha256(pairs: Iterable[Pair]) -> str:
     for pair in sorted(pairs, key=lambda pair: pair.pair_id):
         row: list[Any] = [pair.pair_id, pair.sources, pair.reference, pair.reference_sources]
         row += [] if pair.masks is None else [pair.masks]  # older runs keep their hash
+        row += [] if pair.reference_frame is None else [pair.reference_frame]
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
 
@@ -168,11 +183,6 @@ def id_problems(pair_id: str | None) -> list[str]:
     return []
 
 
-def image_names(files: Iterable[str]) -> list[str]:
-    """The names of JPEG, PNG, TIFF and WebP images among these, in natural order (1, 2, 10)."""
-    return natsorted(name for name in files if _is_visible(name) and _IMAGE.fullmatch(name))
-
-
 def parquet_source(data: bytes) -> pa.BufferReader:
     """A file for Arrow's readers, in memory of its own.
 
@@ -184,37 +194,6 @@ def parquet_source(data: bytes) -> pa.BufferReader:
     return pa.BufferReader(stream.getvalue())
 
 
-def build_manifest(directory: str) -> tuple[list[Pair], list[str]]:
-    """Pair the images of a folder.
-
-    Pairs are ``<name>_A.*`` with ``<name>_B.*`` (and ``_C``, ``_D``...) directly in the folder, or
-    all images of one subfolder in natural order (1, 2, 10). Both may be mixed. Files that are not
-    JPEG, PNG, TIFF or WebP by name are left out, and so is what starts with a dot.
-
-    Args:
-        directory: URL or path.
-
-    Returns:
-        The pairs in natural order of their ids, with absolute URLs; and for each file or subfolder
-        that is in no pair a line with the reason.
-
-    Raises:
-        ManifestError: Nothing could be paired.
-        StorageError: The store failed.
-    """
-    root = absolute_url(directory)
-    files, folders = list_folder(root)
-    pairs, left_out = _lettered_pairs(root, image_names(files))
-    taken = {pair.pair_id for pair in pairs}
-    for folder in natsorted(filter(_is_visible, folders)):
-        stack, reason = _stack(root, folder, taken)
-        pairs += [stack] if stack else []
-        left_out += [f"{folder}/: {reason}"] if reason else []
-    if not pairs:
-        _refuse_empty(root, left_out)
-    return natsorted(pairs, key=lambda pair: pair.pair_id), left_out
-
-
 # Reading
 
 
@@ -223,7 +202,8 @@ def _read_table(url: str) -> pa.Table:
     try:
         file = pq.ParquetFile(parquet_source(read_bytes(url)))
         names = file.schema_arrow.names
-        table = file.read([name for name in (*_TEXT_COLUMNS, *_LIST_COLUMNS) if name in names])
+        known = (*_TEXT_COLUMNS, *_LIST_COLUMNS, *_NUMBER_COLUMNS)
+        table = file.read([name for name in known if name in names])
         table.validate(full=True)
     except ObjectMissingError as error:
         raise ManifestError(f"{error}; expected a Parquet manifest, {_BUILD}") from error
@@ -234,7 +214,7 @@ def _read_table(url: str) -> pa.Table:
     if not problems and not table.num_rows:
         problems = [f"holds 0 rows, expected at least one pair; {_BUILD}"]
     if problems:
-        _refuse(url, problems)
+        refuse(url, problems)
     return table
 
 
@@ -249,11 +229,21 @@ def _column_problems(names: Sequence[str]) -> list[str]:
 def _type_problems(schema: pa.Schema) -> list[str]:
     problems = []
     for field in schema:
-        is_list = field.name in _LIST_COLUMNS
-        if not (_is_text_list(field.type) if is_list else _is_text(field.type)):
-            expected = "list<string>" if is_list else "string"
+        expected, accepts = _expected(field.name)
+        if not accepts(field.type):
             problems.append(f"column {field.name!r} must be {expected}, found {field.type}")
     return problems
+
+
+def _expected(column: str) -> tuple[str, Callable[[pa.DataType], bool]]:
+    """The type of a column in words, and the check for it."""
+    if column in _NUMBER_COLUMNS:
+        return "integer", _is_integer
+    return ("list<string>", _is_text_list) if column in _LIST_COLUMNS else ("string", _is_text)
+
+
+def _is_integer(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_null(kind) or pa.types.is_integer(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -275,7 +265,7 @@ def _rows(table: pa.Table) -> Iterator[_Row]:
     nothing = [None] * table.num_rows
     sources = columns.get("sources") or _couples(columns)
     ids = columns.get("pair_id") or [_id_of(couple[0]) for couple in sources]
-    optional = [columns.get(name, nothing) for name in ("reference", "reference_sources", "masks")]
+    optional = [columns.get(name, nothing) for name in _OPTIONAL_COLUMNS]
     for row in zip(ids, sources, *optional, strict=True):
         yield _Row(*row)
 
@@ -299,7 +289,7 @@ def _checked(row: _Row, base: str) -> tuple[Pair, list[str]]:
     """Resolve one row; what is wrong with it, in words."""
     wrong = id_problems(row.pair_id)
     sources = _resolved("sources", row.sources, base, wrong)
-    wrong += _source_problems(sources) if row.sources is not None else []
+    wrong += source_problems(sources) if row.sources is not None else []
     reference = None
     if row.reference is not None:
         reference = _resolved_one("reference", row.reference, base, wrong)
@@ -310,7 +300,9 @@ def _checked(row: _Row, base: str) -> tuple[Pair, list[str]]:
     if row.masks is not None:
         masks = _resolved("masks", row.masks, base, wrong)
         wrong += _mask_problems(masks, sources)
-    return Pair(row.pair_id or "", sources, reference, reference_sources, masks), wrong
+    wrong += _frame_problems(row.reference_frame, sources)
+    pair_id, frame = row.pair_id or "", row.reference_frame
+    return Pair(pair_id, sources, reference, reference_sources, masks, frame), wrong
 
 
 def _resolved(
@@ -333,11 +325,13 @@ def _resolved_one(label: str, url: str | None, base: str, wrong: list[str]) -> s
         return ""
 
 
-def _source_problems(sources: Sequence[str]) -> list[str]:
+def source_problems(sources: Sequence[str]) -> list[str]:
+    """Say what is wrong with the URLs of the sources of a pair, in words; nothing if usable."""
     problems = []
-    if len(sources) < _MIN_SOURCES:
+    if len(sources) < MIN_SOURCES and not _in_one_file(sources):
         urls = "1 URL" if len(sources) == 1 else f"{len(sources)} URLs"
-        problems.append(f"sources holds {urls}, at least {_MIN_SOURCES} are needed")
+        needed = f"at least {MIN_SOURCES} are needed, or 1 TIFF (.tif, .tiff) that holds the stack"
+        problems.append(f"sources holds {urls}, {needed}")
     if len(set(sources)) < len(sources):
         repeated = [url for url, count in Counter(sources).items() if url and count > 1]
         problems += [f"sources holds {url} more than once" for url in repeated]
@@ -350,76 +344,31 @@ def _reference_problems(urls: Sequence[str]) -> list[str]:
     return [f"reference_sources must be exactly {_REFERENCE_SOURCES} URLs, got {len(urls)}"]
 
 
+def _in_one_file(sources: Sequence[str]) -> bool:
+    """Say whether this is a stack in one file: how many sources it holds is not known yet."""
+    return len(sources) == 1 and (not sources[0] or TIFF_NAME.fullmatch(sources[0]) is not None)
+
+
 def _mask_problems(masks: Sequence[str], sources: Sequence[str]) -> list[str]:
+    if _in_one_file(sources):
+        few = f"masks must be {MIN_SOURCES} or more URLs, one for each page, got {len(masks)}"
+        return [few] if len(masks) < MIN_SOURCES else []
     if len(masks) == len(sources) or not sources:
         return []
     return [f"masks must be {len(sources)} URLs, one for each source, got {len(masks)}"]
 
 
-def _refuse(url: str, problems: list[str]) -> NoReturn:
+def _frame_problems(frame: int | None, sources: Sequence[str]) -> list[str]:
+    """Check the index of the reference frame as far as the number of sources is known."""
+    known = len(sources) >= MIN_SOURCES
+    if frame is None or 0 <= frame < (len(sources) if known else _MOST_PAGES):
+        return []
+    last = f"{len(sources) - 1}, the index of a source" if known else "the last page"
+    return [f"reference_frame must be from 0 to {last}, got {frame}"]
+
+
+def refuse(url: str, problems: list[str]) -> NoReturn:
+    """Raise ManifestError with the first of the problems."""
     more = len(problems) - _SHOWN
     shown = problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else [])
     raise ManifestError(f"{url}: {'; '.join(shown)}")
-
-
-# Building
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".")
-
-
-def _lettered_pairs(root: str, images: list[str]) -> tuple[list[Pair], list[str]]:
-    """Pairs from ``<name>_A.*`` and ``<name>_B.*``; reasons for all other images."""
-    pairs, left_out = [], []
-    groups: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for image in images:
-        member = _MEMBER.fullmatch(posixpath.splitext(image)[0])
-        if member:
-            groups[member["name"]][member["letter"].upper()].append(image)
-        else:
-            left_out.append(f"{image}: the name does not end in _A, _B...")
-    for name, members in groups.items():
-        reason = _group_problem(name, members)
-        if reason:
-            left_out.append(f"{', '.join(_members(members))}: {reason}")
-        else:
-            pairs.append(Pair(name, tuple(join(root, image) for image in _members(members))))
-    return pairs, left_out
-
-
-def _members(members: dict[str, list[str]]) -> list[str]:
-    return [image for letter in sorted(members) for image in members[letter]]
-
-
-def _group_problem(name: str, members: dict[str, list[str]]) -> str | None:
-    """Say why the images of one name are no pair: a letter is missing, or is there twice."""
-    last = max("B", *members)
-    letters = ascii_uppercase[: ascii_uppercase.index(last) + 1]
-    missing = [f"{name}_{letter}.*" for letter in letters if letter not in members]
-    if missing:
-        return f"no partner {', '.join(missing)}"
-    twice = [letter for letter in letters if len(members[letter]) > 1]
-    if twice:
-        return f"{len(members[twice[0]])} files are {name}_{twice[0]}, keep one"
-    return next(iter(id_problems(name)), None)
-
-
-def _stack(root: str, folder: str, taken: set[str]) -> tuple[Pair | None, str | None]:
-    """The stack in one subfolder, or the reason why it is none."""
-    files, _ = list_folder(join(root, folder))
-    images = image_names(files)
-    if len(images) < _MIN_SOURCES:
-        count = "1 image" if len(images) == 1 else f"{len(images)} images"
-        return None, f"holds {count}, at least {_MIN_SOURCES} are needed"
-    if folder in taken:
-        return None, f"pair_id {folder!r} is taken by {folder}_A.*, rename one"
-    problems = id_problems(folder)
-    if problems:
-        return None, problems[0]
-    return Pair(folder, tuple(join(root, folder, image) for image in images)), None
-
-
-def _refuse_empty(root: str, left_out: list[str]) -> NoReturn:
-    expected = "expected <name>_A.jpg with <name>_B.jpg..., or one subfolder of images per stack"
-    _refuse(root, [f"holds no pair; {expected}", *left_out])

@@ -6,6 +6,7 @@ come from the environment of each driver, never from a URL.
 """
 
 import errno
+import io
 import os
 import posixpath
 import sys
@@ -13,11 +14,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import fsspec
 
 from dfp_batch.errors import ConfigError, ObjectMissingError, StorageAccessError, StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _DRIVERS = {
     "file": "fsspec",
@@ -64,6 +68,7 @@ _ACCESS_ERRORS = {
 _FULL_DISK = {errno.EDQUOT, errno.ENOSPC, errno.EROFS}
 _WRONG_PLACE = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _READING = {"read", "list"}
+_LEAST_READ_BYTES = 256 * 1024
 
 
 def absolute_url(url: str, base: str | None = None) -> str:
@@ -120,6 +125,27 @@ def read_bytes(url: str) -> bytes:
         fs, path = _open(url)
         data: bytes = fs.cat_file(path)
         return data
+
+
+def open_seekable(url: str) -> BinaryIO:
+    """Open a file for reading in any order; only the ranges that are read are fetched.
+
+    Small reads share one request of 256 KiB, a larger one is a request of its own; nothing else is
+    kept in memory. Reads raise the errors below as well, and once one has failed all later ones
+    do: a reader that takes a failure for the end of the file does not go on with half of it.
+
+    Returns:
+        The open file; close it or use it in ``with``. It is for one thread.
+
+    Raises:
+        ObjectMissingError: Nothing is there.
+        StorageError: The store failed.
+    """
+    with _translated("read", url):
+        fs, path = _open(url)
+        return io.BufferedReader(
+            _Source(fs.open(path, "rb", cache_type="none"), url), _LEAST_READ_BYTES
+        )
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -197,6 +223,56 @@ def delete(url: str) -> None:
     with _translated("delete", url), suppress(FileNotFoundError):
         fs, path = _open(url)
         fs.rm_file(path)
+
+
+class _Source(io.RawIOBase):
+    """An open file of a driver whose failures are ours; its position is not the driver's."""
+
+    def __init__(self, file: Any, url: str) -> None:  # noqa: ANN401 - each driver has its own
+        self._file = file
+        self._url = url
+        self._place = 0
+        self._fault: StorageError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: int(self._file.size)}
+        self._place = start[whence] + offset
+        return self._place
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._read(len(view))
+        view[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+    def readall(self) -> bytes:
+        data = self._read(max(0, int(self._file.size) - self._place))  # in one piece
+        self._place += len(data)
+        return data
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+    def _read(self, count: int) -> bytes:
+        if self._fault is not None:
+            raise self._fault
+        try:
+            with _translated("read", self._url):
+                self._file.seek(self._place)
+                data: bytes = self._file.read(count)
+                return data
+        except StorageError as fault:
+            self._fault = fault
+            raise
 
 
 def _split(url: str) -> tuple[str, str]:

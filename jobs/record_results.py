@@ -70,11 +70,11 @@ def grid(fusers: Sequence[str] = FUSERS) -> dict[str, Method]:
 
 def fusion_only() -> dict[str, Method]:
     """Fusers at scale 1."""
-    windowed = {"reconstruction.merge": "laplacian-pyramid", "reconstruction.merge.window_px": 5}
-    narrow = {"reconstruction.merge": "laplacian-pyramid", "reconstruction.merge.window_px": 3}
+    windowed = {"merge": "laplacian-pyramid", "merge.window_px": 5}
+    narrow = {"merge": "laplacian-pyramid", "merge.window_px": 3}
     return {
         **named_methods(["laplacian-pyramid", "fast", "classical", "average"], {}),
-        "fast, blend": composition("fast", {"reconstruction.merge": "blend"}),
+        "fast, blend": composition("fast", {"merge": "blend"}),
         "laplacian-pyramid, window 3": composition("fast", narrow),
         "laplacian-pyramid, window 5": composition("fast", windowed),
     }
@@ -87,7 +87,7 @@ def focus_measures() -> dict[str, Method]:
         "classical": composition("classical", UNENLARGED),
         "fast": composition("fast", UNENLARGED),
         "multi-scale-laplacian": composition(
-            "fast", {**alone, "focus": "multi-scale-laplacian", "reconstruction.merge": "blend"}
+            "fast", {**alone, "focus": "multi-scale-laplacian", "merge": "blend"}
         ),
         "sum-modified-laplacian": composition("classical", alone),
         "sum-modified-laplacian, sigma 2": composition(

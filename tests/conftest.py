@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: an S3 server, a Ray of our own, tiny archives."""
 
 import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,17 @@ def local_ray(s3_url):
 
 
 def texture(height, width, channels=3, seed=0):
-    """A photograph-like random texture (height, width, channels), uint8."""
+    """A photograph-like random texture (height, width, channels), uint8.
+
+    Textures of one size and several seeds are frames of one scene: they can be registered.
+    """
     import cv2  # noqa: PLC0415
 
-    rng = np.random.default_rng(seed)
-    noise = rng.normal(size=(height, width, channels)).astype(np.float32)
+    scene, own = (np.random.default_rng(number) for number in (0, 1 + seed))
+    size = (height, width, channels)
+    noise = (scene.normal(size=size) + 0.5 * own.normal(size=size)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 1.0).reshape(noise.shape)
-    return np.clip(128 + 160 * smooth, 8, 255).astype(np.uint8)
+    return np.clip(128 + 140 * smooth, 8, 255).astype(np.uint8)
 
 
 def write_image(url, pixels, extension="png"):
@@ -66,13 +71,14 @@ def write_image(url, pixels, extension="png"):
 
 @pytest.fixture
 def make_archive(tmp_path):
-    """Build an archive of tiny pairs; ``faults`` maps a pair's number to the code of its pixel."""
+    """Build an archive of tiny pairs; ``faults`` maps a pair's number to the code of its corner."""
 
     def make(count, folder=str(tmp_path), faults=None, size=(24, 20), channels=3):
         pairs = []
         for number in range(count):
             near, far = (texture(*size, channels, seed=2 * number + k) for k in (0, 1))
-            near[0, 0] = (faults or {}).get(number, near[0, 0])
+            if number in (faults or {}):
+                near[:6, :6] = far[:6, :6] = faults[number]
             names = (f"{folder}/p{number:02d}_A.png", f"{folder}/p{number:02d}_B.png")
             sources = tuple(map(write_image, names, (near, far)))
             pairs.append(Pair(f"p{number:02d}", sources))
@@ -81,3 +87,20 @@ def make_archive(tmp_path):
         return url
 
     return make
+
+
+class Alive:
+    """Counts arrays that nobody has let go of: ``alive(array)`` is the array."""
+
+    def __init__(self):
+        self.now = 0
+        self.most = 0
+
+    def __call__(self, array):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        weakref.finalize(array, self._gone)
+        return array
+
+    def _gone(self):
+        self.now -= 1

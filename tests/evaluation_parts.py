@@ -13,6 +13,7 @@ from conftest import texture, write_image
 from dfp_batch.manifest import Pair, write_manifest
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.focus import Undecided
+from dfp_batch.method.merge import Blend
 from dfp_batch.method.pipeline import FusionConfig
 from dfp_batch.method.refine import Unrefined
 
@@ -28,24 +29,25 @@ class FaultyFocus:
     def __call__(self, sources):
         if self.folder:
             (Path(self.folder) / uuid.uuid4().hex).touch()
-        level = round(float(sources[0, 0, 0, 0]) * 255)
+        level = round(float(sources[0][0, 0, 0]) * 255)
         if level == DIE:
             os._exit(1)
         if level == RAISE:
             raise RuntimeError("this item is marked")
-        decision = torch.zeros_like(sources[:, :1])
-        decision[0] = 1
-        return decision
+        first = torch.ones_like(sources[0][:1])
+        return torch.stack([first, *[torch.zeros_like(first)] * (len(sources) - 1)])
 
 
 def faulty(folder=""):
     return FusionConfig(
-        FaultyFocus(str(folder)), Unrefined(), BackProjection(steps=0), precision="fp32"
+        FaultyFocus(str(folder)), Unrefined(), Blend(), BackProjection(steps=0), precision="fp32"
     )
 
 
 def average():
-    return FusionConfig(Undecided(), Unrefined(), BackProjection(steps=0), precision="fp32")
+    return FusionConfig(
+        Undecided(), Unrefined(), Blend(), BackProjection(steps=0), precision="fp32"
+    )
 
 
 def multi_focus(size=(48, 56), channels=3, seed=0):

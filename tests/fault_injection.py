@@ -1,4 +1,4 @@
-"""Components that fail on purpose; the top left pixel of the first source says how.
+"""Components that fail on purpose; the top left corner of the sources says how.
 
 Named as ``fault_injection:FaultyReconstruction`` in a configuration, as a user's own component is.
 """
@@ -32,7 +32,7 @@ def _hold(folder):
 
 @dataclass(frozen=True)
 class FaultyReconstruction:
-    """Back projection, unless the first pixel asks for a fault."""
+    """Back projection, unless the corner asks for a fault."""
 
     folder: str = ""
 

@@ -213,12 +213,18 @@ OTHER = {
     "two_3x3": True,
     "keep_largest": False,
     "widths": [8, 16],
+    "format": "tiff",
+    "crop": "valid",
+    "align_from": "/another/run",
+    "align.model": "affine",
+    "exposure.model": "gain",
+    "align.reference": 1,
 }
 
 
 def another(path, value):
     """A valid value other than ``value``."""
-    name = path.rpartition(".")[2]
+    name = path if path in OTHER else path.rpartition(".")[2]
     if name == "use":
         return MINE
     return OTHER[name] if name in OTHER else value * 2 if isinstance(value, float) else value + 2
@@ -261,6 +267,7 @@ def test_every_field_is_in_the_values():
     assert values["refinement.network.kernel_px"] == 5
     assert {path for path in values if "." not in path} == {
         "preset",
+        "align_from",
         "scale",
         "seed",
         "precision",
@@ -275,8 +282,8 @@ def test_every_field_is_in_the_values():
     [
         (
             {"scael": 2},
-            "unknown setting 'scael'; the configuration has: focus, refinement, reconstruction, "
-            "scale, seed, precision",
+            "unknown setting 'scael'; the configuration has: focus, refinement, merge, "
+            "reconstruction, align, exposure, scale, seed, precision",
         ),
         (
             {"refinement.radius_px": 3},
@@ -290,8 +297,8 @@ def test_every_field_is_in_the_values():
         ),
         (
             {"use": "skipnet"},
-            "unknown setting 'use'; the configuration has: focus, refinement, reconstruction, "
-            "scale, seed, precision",
+            "unknown setting 'use'; the configuration has: focus, refinement, merge, "
+            "reconstruction, align, exposure, scale, seed, precision",
         ),
         (
             {"focus": "laplacian"},

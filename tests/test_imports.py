@@ -20,6 +20,7 @@ LAYERS = [
     {
         "metrics",
         "manifest",
+        "pairing",
         "storage",
         "codec",
         "lease",

@@ -1,6 +1,5 @@
 import hashlib
 import sys
-import uuid
 from dataclasses import replace
 from io import BytesIO
 
@@ -10,17 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfp_batch.errors import ManifestError, StorageAccessError
+from dfp_batch.errors import ManifestError
 from dfp_batch.manifest import (
     Pair,
-    build_manifest,
     folder_name,
     manifest_sha256,
     parquet_source,
     read_manifest,
     write_manifest,
 )
-from dfp_batch.storage import join, read_bytes, write_bytes
+from dfp_batch.storage import read_bytes, write_bytes
 
 URL = "memory://lot/manifest.parquet"
 
@@ -52,6 +50,7 @@ def test_a_full_row():
         reference=["truth.png"],
         reference_sources=[["img/ra.png", "img/rb.png"]],
         masks=[["m/a.png", "m/b.png", "m/c.png"]],
+        reference_frame=[2],
         photographer=["ignored"],
     )
     assert read_manifest(URL) == [
@@ -61,6 +60,7 @@ def test_a_full_row():
             "memory://lot/truth.png",
             at("img/ra.png", "img/rb.png"),
             at("m/a.png", "m/b.png", "m/c.png"),
+            2,
         )
     ]
 
@@ -68,6 +68,26 @@ def test_a_full_row():
 def test_rows_keep_their_order_and_may_lack_references():
     put(pair_id=["b", "a"], sources=[["1", "2"], ["3", "4"]], reference=[None, "5"])
     assert read_manifest(URL) == [Pair("b", at("1", "2")), Pair("a", at("3", "4"), at("5")[0])]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.TIFF", "a.ome.tif", "a b.OME.Tiff", "img/a.b.tif"])
+def test_one_tiff_may_hold_the_whole_stack(name):
+    put(pair_id=["p"], sources=[[name]], masks=[["1", "2", "3"]], reference_frame=[7])
+    assert read_manifest(URL) == [
+        Pair("p", at(name), masks=at("1", "2", "3"), reference_frame=7),
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int32(), pa.int64(), pa.uint64()])
+def test_every_arrow_type_of_integers_is_read(kind):
+    frames = pa.array([1, None], kind)
+    put(pair_id=["p", "q"], sources=[["a", "b"], ["c", "d"]], reference_frame=frames)
+    assert [pair.reference_frame for pair in read_manifest(URL)] == [1, None]
+
+
+def test_a_column_of_null_reference_frames_is_read():
+    put(pair_id=["p"], sources=[["a", "b"]], reference_frame=pa.nulls(1))
+    assert read_manifest(URL) == [Pair("p", at("a", "b"))]
 
 
 def test_local_urls_start_at_the_manifest(tmp_path, monkeypatch):
@@ -122,16 +142,19 @@ def test_every_arrow_type_of_strings_is_read(text, texts):
     assert read_manifest(URL) == [Pair("p", at("a", "b")), Pair("q", at("c", "d"))]
 
 
+FEW = "at least 2 are needed, or 1 TIFF (.tif, .tiff) that holds the stack"
 GOOD = {
     "pair_id": "p",
     "sources": ["a", "b"],
     "reference": None,
     "reference_sources": None,
     "masks": None,
+    "reference_frame": None,
 }
 ROWS = {
-    "one source": ({"sources": ["a"]}, "sources holds 1 URL, at least 2 are needed"),
-    "no source": ({"sources": []}, "sources holds 0 URLs, at least 2 are needed"),
+    "one source": ({"sources": ["a.png"]}, f"sources holds 1 URL, {FEW}"),
+    "no source": ({"sources": []}, f"sources holds 0 URLs, {FEW}"),
+    "not the name of a TIFF": ({"sources": ["tif"]}, f"sources holds 1 URL, {FEW}"),
     "null list": ({"sources": None}, "sources is null, expected a list of URLs"),
     "null url": ({"sources": ["a", None]}, "sources[1]: URL is null"),
     "empty url": (
@@ -165,6 +188,26 @@ ROWS = {
         {"sources": None, "masks": ["c"]},
         "sources is null, expected a list of URLs",
     ),
+    "one mask of a stack in one file": (
+        {"sources": ["a.tif"], "masks": ["c"]},
+        "masks must be 2 or more URLs, one for each page, got 1",
+    ),
+    "reference frame": (
+        {"reference_frame": 2},
+        "reference_frame must be from 0 to 1, the index of a source, got 2",
+    ),
+    "negative reference frame": (
+        {"reference_frame": -1},
+        "reference_frame must be from 0 to 1, the index of a source, got -1",
+    ),
+    "reference frame of a stack in one file": (
+        {"sources": ["a.tif"], "reference_frame": -1},
+        "reference_frame must be from 0 to the last page, got -1",
+    ),
+    "too large for any file": (
+        {"sources": ["a.tif"], "reference_frame": 2**32},
+        "reference_frame must be from 0 to the last page, got 4294967296",
+    ),
     "empty id": ({"pair_id": ""}, "pair_id must be usable as a folder name, got ''"),
     "null id": ({"pair_id": None}, "pair_id is null"),
     "dot": ({"pair_id": "."}, "pair_id must be usable as a folder name, got '.'"),
@@ -187,7 +230,7 @@ def test_a_bad_row_is_refused_by_number_and_name(case):
 def test_all_problems_are_reported_at_once():
     put(pair_id=["p", "q", "p"], sources=[["a"], ["a", "b"], ["c", "c"]])
     assert refusal() == (
-        "manifest row 0 (pair_id 'p'): sources holds 1 URL, at least 2 are needed; "
+        f"manifest row 0 (pair_id 'p'): sources holds 1 URL, {FEW}; "
         "manifest row 2 (pair_id 'p'): sources holds memory://lot/c more than once; "
         "manifest row 2 (pair_id 'p'): the same pair_id as row 0; each pair needs its own"
     )
@@ -197,14 +240,12 @@ def test_only_the_first_ten_problems_are_spelled_out():
     put(pair_id=[f"p{row}" for row in range(17)], sources=[["a"]] * 17)
     text = refusal()
     assert text.count("manifest row") == 10
-    assert text.endswith("at least 2 are needed; and 7 more")
+    assert text.endswith(f"{FEW}; and 7 more")
 
 
 def test_ten_problems_are_all_spelled_out():
     put(pair_id=[f"p{row}" for row in range(10)], sources=[["a"]] * 10)
-    assert refusal().endswith(
-        "manifest row 9 (pair_id 'p9'): sources holds 1 URL, at least 2 are needed"
-    )
+    assert refusal().endswith(f"manifest row 9 (pair_id 'p9'): sources holds 1 URL, {FEW}")
 
 
 COLUMNS = {
@@ -225,6 +266,10 @@ COLUMNS = {
     "list of numbers": (
         {"pair_id": ["p"], "sources": [[1, 2]]},
         "column 'sources' must be list<string>, found list<element: int64>",
+    ),
+    "a reference frame that is no integer": (
+        {"pair_id": ["p"], "sources": [["a", "b"]], "reference_frame": [1.0]},
+        "column 'reference_frame' must be integer, found double",
     ),
     "no row": (
         {"pair_id": pa.array([], pa.string()), "sources": pa.array([], LISTS)},
@@ -282,9 +327,10 @@ PAIRS = [
     Pair("a", at("3", "4", "5"), "memory://lot/6", at("7", "8")),
 ]
 MASKED = [PAIRS[0], replace(PAIRS[1], masks=at("m3", "m4", "m5"))]
+FRAMED = [Pair("b", at("stack.tif"), reference_frame=0), replace(MASKED[1], reference_frame=2)]
 
 
-@pytest.mark.parametrize("pairs", [PAIRS, MASKED])
+@pytest.mark.parametrize("pairs", [PAIRS, MASKED, FRAMED])
 def test_what_was_written_is_read(pairs):
     write_manifest(URL, pairs)
     assert read_manifest(URL) == pairs
@@ -293,7 +339,9 @@ def test_what_was_written_is_read(pairs):
 def test_the_written_schema_does_not_depend_on_the_rows():
     write_manifest(URL, PAIRS[:1])
     schema = pq.read_schema(BytesIO(read_bytes(URL)))
-    assert schema.names == ["pair_id", "sources", "reference", "reference_sources", "masks"]
+    names = ["pair_id", "sources", "reference", "reference_sources", "masks", "reference_frame"]
+    assert schema.names == names
+    assert schema.field("reference_frame").type == pa.int64()
     assert schema.field("reference").type == pa.string()
     assert pa.types.is_list(schema.field("reference_sources").type)
 
@@ -318,6 +366,7 @@ def test_the_hash_is_that_of_the_content():
         {"reference": "/x"},
         {"reference_sources": at("7", "8")},
         {"masks": at("7", "8")},
+        {"reference_frame": 0},
     ],
 )
 def test_the_hash_sees_every_field(change):
@@ -342,92 +391,3 @@ def test_folder_name(pair_id, expected):
 def test_two_ids_never_share_a_folder(one, other):
     assert (folder_name(one) == folder_name(other)) == (one == other)
     assert "/" not in folder_name(one)
-
-
-@pytest.fixture(params=["file", "memory", "s3"])
-def folder(request, tmp_path):
-    if request.param == "file":
-        return str(tmp_path)
-    name = uuid.uuid4().hex
-    if request.param == "memory":
-        return f"memory://{name}"
-    return f"{request.getfixturevalue('s3_url')}/{name}"
-
-
-def fill(folder, *names):
-    for name in names:
-        write_bytes(join(folder, name), b"1")
-
-
-def urls(folder, *names):
-    return tuple(join(folder, name) for name in names)
-
-
-def test_pairs_and_stacks_of_a_folder(folder):
-    fill(folder, "x10_A.jpg", "x10_B.jpg", "x2_a.PNG", "x2_b.tif", "x2_C.webp")
-    fill(folder, "x3/10.png", "x3/2.png", "x3/1.png", "x3/notes.txt", "x3/.hidden.png")
-    fill(folder, "notes.txt", ".DS_Store", ".cache/1.png", "manifest.parquet")
-    pairs, left_out = build_manifest(folder)
-    assert left_out == []
-    assert pairs == [
-        Pair("x2", urls(folder, "x2_a.PNG", "x2_b.tif", "x2_C.webp")),
-        Pair("x3", urls(folder, "x3/1.png", "x3/2.png", "x3/10.png")),
-        Pair("x10", urls(folder, "x10_A.jpg", "x10_B.jpg")),
-    ]
-    write_manifest(join(folder, "manifest.parquet"), pairs)
-    assert read_manifest(join(folder, "manifest.parquet")) == pairs
-
-
-def test_the_rest_is_named_with_the_reason(folder):
-    fill(folder, "ok_A.jpg", "ok_B.jpg", "stack7/1.png", "empty/notes.txt", "ok/1.png", "ok/2.png")
-    fill(folder, "lytro_09_A.jpg", "alone_B.jpg", "gap_A.jpg", "gap_C.jpg", "far_D.png")
-    fill(folder, "two_A.jpg", "two_A.png", "two_B.png", "panorama.jpg")
-    pairs, left_out = build_manifest(folder)
-    assert [pair.pair_id for pair in pairs] == ["ok"]
-    assert sorted(left_out) == [
-        "alone_B.jpg: no partner alone_A.*",
-        "empty/: holds 0 images, at least 2 are needed",
-        "far_D.png: no partner far_A.*, far_B.*, far_C.*",
-        "gap_A.jpg, gap_C.jpg: no partner gap_B.*",
-        "lytro_09_A.jpg: no partner lytro_09_B.*",
-        "ok/: pair_id 'ok' is taken by ok_A.*, rename one",
-        "panorama.jpg: the name does not end in _A, _B...",
-        "stack7/: holds 1 image, at least 2 are needed",
-        "two_A.jpg, two_A.png, two_B.png: 2 files are two_A, keep one",
-    ]
-
-
-def test_a_name_too_long_for_a_folder_is_left_out(tmp_path):
-    fill(str(tmp_path), "ok_A.jpg", "ok_B.jpg", "é" * 40 + "_A.jpg", "é" * 40 + "_B.jpg")
-    pairs, [reason] = build_manifest(str(tmp_path))
-    assert [pair.pair_id for pair in pairs] == ["ok"]
-    assert reason.endswith("pair_id must be at most 200 bytes percent-encoded, is 240")
-
-
-def test_a_folder_without_pairs_is_refused(folder):
-    fill(folder, "1.png", "2.png")
-    with pytest.raises(ManifestError) as error:
-        build_manifest(folder)
-    assert str(error.value) == (
-        f"{folder}: holds no pair; expected <name>_A.jpg with <name>_B.jpg..., or one subfolder "
-        "of images per stack; 1.png: the name does not end in _A, _B...; "
-        "2.png: the name does not end in _A, _B..."
-    )
-
-
-def test_a_missing_folder_is_refused(folder):
-    with pytest.raises(ManifestError, match="holds no pair"):
-        build_manifest(join(folder, "none"))
-
-
-@pytest.mark.usefixtures("s3_url")
-def test_a_missing_bucket_is_no_access():
-    with pytest.raises(StorageAccessError, match="the bucket does not exist"):
-        build_manifest("s3://no-such-bucket/lot")
-
-
-def test_a_relative_folder_gives_absolute_urls(tmp_path, monkeypatch):
-    fill(str(tmp_path / "lot"), "p_A.png", "p_B.png")
-    monkeypatch.chdir(tmp_path)
-    pairs, _ = build_manifest("lot")
-    assert pairs == [Pair("p", urls(str(tmp_path / "lot"), "p_A.png", "p_B.png"))]

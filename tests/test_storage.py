@@ -3,10 +3,12 @@ import os
 import sys
 import threading
 import uuid
+from unittest.mock import Mock
 
 import fsspec
 import pytest
 import s3fs
+from fsspec.implementations.memory import MemoryFile
 
 from dfp_batch import storage
 from dfp_batch.errors import ConfigError, ObjectMissingError, StorageAccessError, StorageError
@@ -18,6 +20,7 @@ from dfp_batch.storage import (
     join,
     list_files,
     list_folder,
+    open_seekable,
     read_bytes,
     write_bytes,
 )
@@ -166,6 +169,86 @@ def test_a_store_that_does_not_answer_is_worth_another_try(fresh_s3, s3_url):
     assert error.type is StorageError
 
 
+def counted(size) -> bytes:
+    """Bytes of which no range looks like another."""
+    return b"".join(number.to_bytes(4, "big") for number in range(size // 4))
+
+
+def test_a_file_is_read_in_any_order(folder):
+    data = counted(2_000_000)
+    write_bytes(join(folder, "a b#1%20é.tif"), data)
+    with open_seekable(join(folder, "a b#1%20é.tif")) as file:
+        assert file.seek(-8, os.SEEK_END) == len(data) - 8
+        assert file.read() == data[-8:]
+        assert file.read(1) == b""
+        file.seek(1_000_001)
+        assert file.read(600_000) == data[1_000_001:1_600_001]
+        assert file.tell() == 1_600_001
+        file.seek(-600_000, os.SEEK_CUR)
+        assert file.read(4) == data[1_000_001:1_000_005]
+        file.seek(0)
+        assert file.read() == data
+    assert file.closed
+
+
+def test_a_file_may_be_open_twice(folder):
+    write_bytes(join(folder, "a"), b"abcdef")
+    with open_seekable(join(folder, "a")) as one, open_seekable(join(folder, "a")) as other:
+        assert (one.read(2), other.read(3), one.read(2)) == (b"ab", b"abc", b"cd")
+
+
+def test_an_empty_file_is_open_and_empty(folder):
+    write_bytes(join(folder, "a"), b"")
+    with open_seekable(join(folder, "a")) as file:
+        assert file.read() == b""
+
+
+def test_only_what_is_read_is_fetched(s3_url, monkeypatch):
+    url, data = f"{s3_url}/{uuid.uuid4().hex}", counted(3_000_000)
+    write_bytes(url, data)
+    ranges, fetch = [], s3fs.core.S3File._fetch_range
+    monkeypatch.setattr(
+        s3fs.core.S3File,
+        "_fetch_range",
+        lambda file, start, end: ranges.append((start, end)) or fetch(file, start, end),
+    )
+    with open_seekable(url) as file:
+        for place in (0, 8, 100_000):
+            file.seek(place)
+            assert file.read(16) == data[place : place + 16]
+        file.seek(1_000_000)
+        assert file.read(900_000) == data[1_000_000:1_900_000]
+    assert ranges[0] == (0, 262_144)
+    assert min(start for start, _ in ranges[1:]) == 1_000_000
+    assert max(end for _, end in ranges) <= 1_900_000 + 262_144
+    assert len(ranges) <= 3
+
+
+def test_opening_what_is_not_there(folder):
+    url = join(folder, "none.tif")
+    with pytest.raises(ObjectMissingError) as error:
+        open_seekable(url)
+    assert text_of(error) == f"{url}: cannot read: nothing is there"
+
+
+def test_opening_in_a_missing_bucket_is_no_access(s3_url):
+    with pytest.raises(StorageAccessError, match=r"the bucket does not exist$"):
+        open_seekable("s3://no-such-bucket/deep/a.tif")
+
+
+def test_a_file_that_changes_while_it_is_read_is_worth_another_try(s3_url):
+    url = f"{s3_url}/{uuid.uuid4().hex}"
+    write_bytes(url, bytes(600_000))
+    with open_seekable(url) as file:
+        file.read(1)
+        write_bytes(url, bytes(700_000))
+        file.seek(500_000)
+        with pytest.raises(StorageError, match="cannot read: ") as error:
+            file.read(1)
+    assert error.type is StorageError
+    assert text_of(error).startswith(f"{url}: cannot read: ")
+
+
 FAULTS = [
     (PermissionError(errno.EACCES, "Permission denied"), StorageAccessError, "Permission denied"),
     (OSError(errno.ENOSPC, "No space left"), StorageAccessError, "No space left"),
@@ -187,6 +270,21 @@ def test_each_fault_has_its_error(monkeypatch, fault, expected, reason):
     assert error.type is expected
     assert text_of(error) == f"memory://run/a: cannot write: {reason}"
     assert error.value.__cause__ is fault
+
+
+@pytest.mark.parametrize(("fault", "expected", "reason"), FAULTS)
+def test_each_fault_of_a_later_read_has_its_error(monkeypatch, fault, expected, reason):
+    write_bytes("memory://run/a", bytes(600_000))
+    with open_seekable("memory://run/a") as file:
+        file.read(1)
+        file.seek(500_000)
+        with monkeypatch.context() as patch, pytest.raises(expected) as error:
+            patch.setattr(MemoryFile, "read", Mock(side_effect=fault))
+            file.read(1)
+        assert error.type is expected
+        assert text_of(error) == f"memory://run/a: cannot read: {reason}"
+        with pytest.raises(expected):
+            file.read(1)
 
 
 def test_a_bug_is_not_a_storage_error(monkeypatch):

@@ -138,7 +138,7 @@ def _cluster(
         slots = Slots.plan(
             int(resources.get("CPU", 0)), resources.get("GPU", 0), submission.gpus_per_pair
         )
-        executor = RayExecutor(submission.config.fusion, submission.output_url, slots)
+        executor = RayExecutor(submission.config, submission.output_url, slots)
         try:
             yield executor
         finally:

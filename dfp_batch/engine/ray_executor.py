@@ -25,9 +25,13 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from dfp_batch.config import RunConfig
 from dfp_batch.engine import stages
+from dfp_batch.engine.optimise import Optimised, optimise
+from dfp_batch.engine.prepare import Prepared, prepare
+from dfp_batch.engine.publish import publish
 from dfp_batch.engine.scheduler import Completion, Item
-from dfp_batch.engine.stages import Failure, Optimised, Prepared, Report, Stage
+from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import ConfigError, WorkerLostError
 from dfp_batch.manifest import Pair
 from dfp_batch.method.pipeline import FusionConfig
@@ -39,18 +43,18 @@ _TASK_OPTIONS = {"max_retries": 0, "retry_exceptions": False, "num_cpus": TASK_C
 
 
 @ray.remote(num_returns=2, max_calls=100, **_TASK_OPTIONS)
-def _prepare(pair: Pair, config: FusionConfig) -> tuple[Report, Prepared | None]:
-    return stages.run_stage(Stage.PREPARE, pair.pair_id, lambda: stages.prepare(pair, config))
+def _prepare(pair: Pair, run: RunConfig) -> tuple[Report, Prepared | None]:
+    return stages.run_stage(Stage.PREPARE, pair.pair_id, lambda: prepare(pair, run))
 
 
 @ray.remote(num_returns=2, max_calls=100, **_TASK_OPTIONS)
 def _publish(
-    pair: Pair, prepared: Prepared, optimised: Optimised, config: FusionConfig, run_url: str
+    pair: Pair, prepared: Prepared, optimised: Optimised, run: RunConfig, run_url: str
 ) -> tuple[Report, None]:
     return stages.run_stage(
         Stage.PUBLISH,
         pair.pair_id,
-        lambda: stages.publish(pair, prepared, optimised, config, run_url),
+        lambda: publish(pair, prepared, optimised, run, run_url),
     )
 
 
@@ -65,9 +69,7 @@ class FusionWorker:
 
     def optimise(self, pair_id: str, prepared: Prepared) -> tuple[Report, Optimised | None]:
         """The optimise stage of one pair."""
-        return stages.run_stage(
-            Stage.OPTIMISE, pair_id, lambda: stages.optimise(prepared, self._config)
-        )
+        return stages.run_stage(Stage.OPTIMISE, pair_id, lambda: optimise(prepared, self._config))
 
 
 _RemoteFusionWorker = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=1)(
@@ -121,13 +123,14 @@ class RayExecutor:
     """Runs stages on the connected Ray cluster.
 
     Args:
-        config: What to compute.
+        run: What to compute.
         run_url: Run directory, for publish.
         slots: How the cluster is shared out.
     """
 
-    def __init__(self, config: FusionConfig, run_url: str, slots: Slots) -> None:
-        self._config = ray.put(config)
+    def __init__(self, run: RunConfig, run_url: str, slots: Slots) -> None:
+        self._run = ray.put(run)
+        self._fusion = ray.put(run.fusion)
         self._run_url = run_url
         self._slots = slots
         store_bytes = ray.cluster_resources().get("object_store_memory", 0)
@@ -150,10 +153,10 @@ class RayExecutor:
         pair, handles = item.pair, item.handles
         name = {"name": f"{stage} {pair.pair_id}"}
         if stage is Stage.PREPARE:
-            refs = _prepare.options(**name).remote(pair, self._config)
+            refs = _prepare.options(**name).remote(pair, self._run)
         elif stage is Stage.PUBLISH:
             values = (handles[Stage.PREPARE], handles[Stage.OPTIMISE])
-            refs = _publish.options(**name).remote(pair, *values, self._config, self._run_url)
+            refs = _publish.options(**name).remote(pair, *values, self._run, self._run_url)
         else:
             worker = self._idle.pop() if self._idle else self._new_worker()
             call = worker.optimise.options(num_returns=2, **name)
@@ -180,7 +183,7 @@ class RayExecutor:
     def _new_worker(self) -> ActorHandle:
         slots = self._slots
         resources = {"num_cpus": slots.cpus_per_worker, "num_gpus": slots.gpus_per_worker}
-        return _RemoteFusionWorker.options(**resources).remote(self._config, slots.gpus_per_worker)
+        return _RemoteFusionWorker.options(**resources).remote(self._fusion, slots.gpus_per_worker)
 
     def _complete(self, ref: "ray.ObjectRef[Any]") -> Completion:
         running = self._running.pop(ref)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dfp_batch import codec, storage
 from dfp_batch.codec import Frame
-from dfp_batch.engine.stages import read_frame, read_sources
+from dfp_batch.engine.frames import read_frame, read_sources
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.manifest import Pair, manifest_sha256, read_manifest
 from dfp_batch.method.degrade import SCALES, Lanczos2

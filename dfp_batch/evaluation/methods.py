@@ -20,16 +20,17 @@ from dfp_batch import codec, storage
 from dfp_batch.codec import Frame
 from dfp_batch.config import describe, parse_setting, run_config
 from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.manifest import folder_name, image_names
+from dfp_batch.manifest import folder_name
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.optimise import Reconstruction
 from dfp_batch.method.pipeline import PRESETS, FusionConfig
+from dfp_batch.pairing import image_names
 
 _UNDECIDED = {"focus": "undecided", "refinement": "unrefined"}
 _FUSIONS: dict[str, dict[str, Any]] = {
-    "average": {**_UNDECIDED, "reconstruction.merge": "blend"},
-    "laplacian-pyramid": {**_UNDECIDED, "reconstruction.merge": "laplacian-pyramid"},
-    "mask": {"reconstruction.merge": "blend"},
+    "average": {**_UNDECIDED, "merge": "blend"},
+    "laplacian-pyramid": {**_UNDECIDED, "merge": "laplacian-pyramid"},
+    "mask": {"merge": "blend"},
 }
 _INTERPOLATION = {"reconstruction": "back-projection", "reconstruction.steps": 0}
 _ENLARGERS: dict[str, dict[str, Any]] = {

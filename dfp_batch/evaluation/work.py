@@ -21,8 +21,7 @@ from dfp_batch.evaluation.methods import External, Method, at_scale
 from dfp_batch.evaluation.scores import METRICS, Ruler
 from dfp_batch.manifest import folder_name
 from dfp_batch.method.focus import Undecided
-from dfp_batch.method.pipeline import FusionConfig, fuse, reconstruct
-from dfp_batch.method.refine import Unrefined
+from dfp_batch.method.pipeline import FusionConfig, Merged, choose_device, fuse, reconstruct
 
 log = logging.getLogger(__name__)
 
@@ -163,8 +162,9 @@ def _external(item: Item, ruler: Ruler, method: External) -> Frame:
             f"or {w}x{h} px (the sources)"
         )
     single = torch.from_numpy(codec.to_unit(frame)[None])
-    config = FusionConfig(Undecided(), Unrefined(), method.enlargement, item.scale)
-    enlarged = reconstruct(single, torch.ones(1, 1, h, w), config).fused
+    config = FusionConfig(reconstruction=method.enlargement, scale=item.scale)
+    ones = torch.ones(1, 1, h, w)
+    enlarged = reconstruct(Merged(single, ones, ones), config, choose_device(None)).fused
     return codec.from_unit(enlarged.cpu().numpy(), frame.pixels.dtype)
 
 

@@ -1,6 +1,6 @@
 """Classical enlargement of the merged sources: bicubic, Lanczos, back projection."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,18 +8,16 @@ from torch import Tensor
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.degrade import Lanczos2
 from dfp_batch.method.image import KERNELS, Kernel, enlarge
-from dfp_batch.method.merge import Blend, Merge
 from dfp_batch.method.optimise import Compute
 
 
 @dataclass(frozen=True)
 class BackProjection:
-    """Enlargement of the merged sources u and ``x += up(u - D(x))`` (Irani and Peleg, 1991).
+    """Enlargement of the blended sources u and ``x += up(u - D(x))`` (Irani and Peleg, 1991).
 
     Attributes:
         steps: Of back projection; 0 is plain interpolation.
         kernel: Of the enlargement: "bicubic" or "lanczos" (Lanczos4).
-        merge: Makes u, at source size, of sources and decision.
 
     Raises:
         ConfigError: if steps is negative.
@@ -27,7 +25,6 @@ class BackProjection:
 
     steps: int = 10
     kernel: Kernel = "bicubic"
-    merge: Merge = field(default_factory=Blend)
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -40,7 +37,7 @@ class BackProjection:
         self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
-        low = self.merge(sources, decision)
+        low = (decision * sources).sum(0, keepdim=True)
         degrade = Lanczos2(scale)
         fused = enlarge(low, scale, self.kernel)
         residuals = torch.empty(self.steps, device=sources.device)

@@ -3,6 +3,7 @@
 A focus measure maps sources (N, C, h, w) to a decision (N, 1, h, w), >= 0, that sums to 1 over N.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.image import luma
+from dfp_batch.method.stack import Plane, Sources, luma_plane, whole
 
 _LARGEST_PSF_PX = 15  # it must lie within the smallest image that the method takes
 
@@ -23,8 +25,8 @@ _LARGEST_PSF_PX = 15  # it must lie within the smallest image that the method ta
 class FocusMeasure(Protocol):
     """Finds for every pixel the source that is in focus."""
 
-    def __call__(self, sources: Tensor) -> Tensor:
-        """Decision (N, 1, h, w), >= 0, sums to 1 over N, of sources (N, C, h, w) in [0, 1]."""
+    def __call__(self, sources: Sources) -> Tensor:
+        """Decision (N, 1, h, w), >= 0, sums to 1 over N, of N sources (C, h, w) in [0, 1]."""
         ...
 
 
@@ -35,13 +37,58 @@ def one_hot(labels: Tensor, count: int) -> Tensor:
     return (labels == indices).float()
 
 
+def decided(labels: Tensor, confidence: Tensor, count: int) -> Tensor:
+    """Decision for one source, as sure as is said; ``confidence`` below is the inverse.
+
+    Args:
+        labels: Source indices (h, w).
+        confidence: (h, w), in [0, 1]; 0 is undecided, 1 / N for all.
+        count: N >= 2.
+
+    Returns:
+        (N, 1, h, w), sums to 1 over N.
+    """
+    decision = ((1 - confidence) / count).repeat(count, 1, 1)
+    decision.scatter_add_(0, labels[None], confidence[None])
+    return decision.unsqueeze(1)
+
+
+def winners(decision: Tensor) -> Tensor:
+    """Index (h, w) of the largest weight of a decision (N, 1, h, w), the first of equals."""
+    # Plane by plane: the argmax of PyTorch over its first dimension is 10 times slower.
+    labels = torch.zeros_like(decision[0, 0], dtype=torch.int64)
+    largest = decision[0, 0].clone()
+    for index in range(1, len(decision)):
+        plane = decision[index, 0]
+        labels[plane > largest] = index
+        torch.maximum(largest, plane, out=largest)
+    return labels
+
+
+def confidence(decision: Tensor) -> Tensor:
+    """How far the largest weight stands above the mean of the others.
+
+    Args:
+        decision: (N, 1, h, w), >= 0, sums to 1 over N.
+
+    Returns:
+        (1, 1, h, w), in [0, 1]: 0 where all sources count the same, 1 where one counts alone.
+    """
+    count = len(decision)
+    if count == 1:
+        return torch.ones_like(decision)
+    largest = functools.reduce(torch.maximum, decision).unsqueeze(0)
+    sure: Tensor = ((count * largest - 1) / (count - 1)).clamp(0, 1)
+    return sure
+
+
 @dataclass(frozen=True)
 class Undecided:
     """Every source counts the same everywhere: for merges that need no decision."""
 
-    def __call__(self, sources: Tensor) -> Tensor:
+    def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w), 1 / N everywhere."""
-        return torch.full_like(sources[:, :1], 1 / len(sources))
+        return torch.full_like(sources[0][:1], 1 / len(sources)).repeat(len(sources), 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -49,6 +96,8 @@ class SumModifiedLaplacian:
     """Source with the largest smoothed modified Laplacian.
 
     ``ML = |2 I - I(x-1) - I(x+1)| + |2 I - I(y-1) - I(y+1)|`` on luma (Nayar and Nakagawa, 1994).
+    The decision is as sure as the largest sum S stands above the mean R of the others and noise:
+    ``(S - R) / (S + 2 n)``, n the median over pixels of the least sum.
 
     Attributes:
         sigma_px: Gaussian window over which the modified Laplacian is summed.
@@ -63,22 +112,32 @@ class SumModifiedLaplacian:
         if not self.sigma_px > 0:
             raise ConfigError(f"focus.sigma_px must be > 0, got {self.sigma_px}")
 
-    def __call__(self, sources: Tensor) -> Tensor:
-        """Decision (N, 1, h, w) in {0, 1} of sources (N, C, h, w)."""
-        sharpness = np.stack([self._sharpness(plane) for plane in _luma_planes(sources)])
-        labels = torch.from_numpy(sharpness.argmax(0))
-        return one_hot(labels, len(sharpness)).to(sources.device)
+    def __call__(self, sources: Sources) -> Tensor:
+        """Decision (N, 1, h, w) of N sources (C, h, w), which it looks at one by one."""
+        count = len(sources)
+        largest = sum_modified_laplacian(luma_plane(sources[0]), self.sigma_px)
+        total, least = largest.copy(), largest.copy()
+        labels = np.zeros(largest.shape, np.int64)
+        for index in range(1, count):
+            sharpness = sum_modified_laplacian(luma_plane(sources[index]), self.sigma_px)
+            labels[sharpness > largest] = index
+            np.maximum(largest, sharpness, out=largest)
+            np.minimum(least, sharpness, out=least)
+            total += sharpness
+        above = largest - (total - largest) / max(1, count - 1)
+        noise = np.float32(np.median(least))
+        sure = above / np.maximum(largest + 2 * noise, np.finfo(np.float32).tiny)
+        sure = torch.from_numpy(sure.clip(0, 1))
+        return decided(torch.from_numpy(labels), sure, count).to(sources[0].device)
 
-    def _sharpness(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
-        return sum_modified_laplacian(plane, self.sigma_px)
 
-
-def sum_modified_laplacian(plane: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+def sum_modified_laplacian(plane: Plane, sigma_px: float) -> Plane:
     """Modified Laplacian of a plane (h, w), summed over a Gaussian window: (h, w), >= 0."""
     second = np.array([[-1.0, 2.0, -1.0]], dtype=np.float32)
-    across = np.abs(cv2.filter2D(plane, -1, second, borderType=cv2.BORDER_REFLECT_101))
-    down = np.abs(cv2.filter2D(plane, -1, second.T, borderType=cv2.BORDER_REFLECT_101))
-    detail = across + down
+    across = cv2.filter2D(plane, -1, second, borderType=cv2.BORDER_REFLECT_101)
+    down = cv2.filter2D(plane, -1, second.T, borderType=cv2.BORDER_REFLECT_101)
+    detail = np.abs(across, out=across)
+    detail += np.abs(down, out=down)
     smooth = cv2.GaussianBlur(detail, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(smooth, np.float32)
 
@@ -118,26 +177,50 @@ class MultiScaleLaplacian:
         if self.scales < 1:
             raise ConfigError(f"focus.scales must be >= 1, got {self.scales}")
 
-    def __call__(self, sources: Tensor) -> Tensor:
-        """Decision (N, 1, h, w), > 0, of sources (N, C, h, w)."""
-        planes = _luma_planes(sources)
-        size = planes.shape[:0:-1]
-        evidence, noise = self._evidence(planes)
+    def __call__(self, sources: Sources) -> Tensor:
+        """Decision (N, 1, h, w), > 0, of N sources (C, h, w), which it looks at one by one."""
+        sharpness = self._sharpness(sources)
+        evidence, noise = sharpness[0], self._evidence(sharpness[0])
         trust = (1 - self.floor / noise) ** 2
-        for scale in range(1, self.scales):
-            planes = np.stack([cv2.pyrDown(plane) for plane in planes])
-            coarser, _ = self._evidence(planes)
-            larger = [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in coarser]
-            evidence = evidence + trust / 2**scale * np.stack(larger)
-        return torch.from_numpy(evidence).softmax(0).unsqueeze(1).to(sources.device)
+        for scale, coarser in enumerate(sharpness[1:], 1):
+            self._evidence(coarser)
+            for finest, plane in zip(evidence, coarser, strict=True):
+                size = (finest.shape[1], finest.shape[0])
+                larger = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
+                np.add(finest, np.float32(trust / 2**scale) * larger, out=finest)
+        decision = torch.from_numpy(evidence)
+        return softmax_(decision).unsqueeze(1).to(sources[0].device)
 
-    def _evidence(self, planes: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-        """log(SML_k + n) below its maximum over k, (N, h, w) in [-most, 0]; and n."""
-        sharpness = np.stack([sum_modified_laplacian(plane, self.sigma_px) for plane in planes])
+    def _sharpness(self, sources: Sources) -> list[NDArray[np.float32]]:
+        """SML_k of all sources at every scale, (N, h, w), (N, h / 2, w / 2), ..."""
+        scales: list[NDArray[np.float32]] = []
+        for index in range(len(sources)):
+            plane = luma_plane(sources[index])
+            for scale in range(self.scales):
+                plane = np.asarray(cv2.pyrDown(plane), np.float32) if scale else plane
+                if index == 0:
+                    scales.append(np.empty((len(sources), *plane.shape), np.float32))
+                scales[scale][index] = sum_modified_laplacian(plane, self.sigma_px)
+        return scales
+
+    def _evidence(self, sharpness: NDArray[np.float32]) -> float:
+        """Makes of SML_k, in place, log(SML_k + n) below its maximum over k, >= -most; gives n."""
         noise = self.floor + float(np.median(sharpness.min(0)))
-        evidence = np.log(sharpness + np.float32(noise))
-        evidence -= evidence.max(0)
-        return np.maximum(evidence, np.float32(-self.most)), noise
+        for plane in sharpness:
+            np.log(np.add(plane, np.float32(noise), out=plane), out=plane)
+        largest = sharpness.max(0)
+        for plane in sharpness:
+            np.maximum(np.subtract(plane, largest, out=plane), np.float32(-self.most), out=plane)
+        return noise
+
+
+def softmax_(evidence: Tensor) -> Tensor:
+    """Softmax over N of evidence (N, h, w), in place: N is large, and memory for two is not."""
+    total = torch.zeros_like(evidence[0])
+    largest = evidence.amax(0)
+    for plane in evidence:
+        total += plane.sub_(largest).exp_()
+    return evidence.div_(total)
 
 
 @dataclass(frozen=True)
@@ -182,14 +265,14 @@ class DoubleReblur:
             if getattr(self, name) < 1:
                 raise ConfigError(f"focus.{name} must be >= 1, got {getattr(self, name)}")
 
-    def __call__(self, sources: Tensor) -> Tensor:
-        """Decision (N, 1, h, w) in {0, 1} of sources (N, C, h, w)."""
-        planes = luma(sources)
+    def __call__(self, sources: Sources) -> Tensor:
+        """Decision (N, 1, h, w) in {0, 1} of N sources (C, h, w), which it holds all at once."""
+        planes = luma(whole(sources))
         count = len(planes)
         others = (planes.sum(0, keepdim=True) - planes) / (count - 1)
         sharpness = torch.cat([self.sharpness(*pair) for pair in zip(planes, others, strict=True)])
         labels = self._threshold(sharpness) if count == 2 else self._largest(sharpness)  # noqa: PLR2004
-        return one_hot(torch.from_numpy(labels), count).to(sources.device)
+        return one_hot(torch.from_numpy(labels), count).to(planes.device)
 
     def sharpness(self, plane: Tensor, other: Tensor) -> Tensor:
         """How much reblurring changes ``plane``, Eq. (15)-(16): (1, h, w) >= 0 of two (1, h, w)."""
@@ -243,7 +326,3 @@ class DoubleReblur:
             return np.zeros(region.shape, dtype=bool)
         largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
         return np.asarray(ndimage.binary_fill_holes(regions == largest))
-
-
-def _luma_planes(sources: Tensor) -> NDArray[np.float32]:
-    return np.ascontiguousarray(luma(sources)[:, 0].cpu().numpy(), dtype=np.float32)

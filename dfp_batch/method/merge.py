@@ -3,42 +3,56 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import filter_and_sample
+from dfp_batch.method.focus import winners
+from dfp_batch.method.stack import Image, Plane, Sources, channels_last, whole
 
 _COARSEST_PX = 8
-_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+_EXACT_PX = 1 << 20  # images of more pixels have their distances measured reduced
 
 
 class Merge(Protocol):
     """Makes one image of the sources."""
 
-    def __call__(self, sources: Tensor, decision: Tensor) -> Tensor:
-        """Merged (1, C, h, w) of sources (N, C, h, w) and decision (N, 1, h, w)."""
+    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
+        """Merged (1, C, h, w) of N sources (C, h, w) and decision (N, 1, h, w)."""
         ...
+
+
+@dataclass(frozen=True)
+class Unmerged:
+    """All sources as they are: for reconstructions that fit every one of them."""
+
+    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
+        """The sources, (N, C, h, w)."""
+        return whole(sources)
 
 
 @dataclass(frozen=True)
 class Blend:
     """Average of the sources, weighted by the decision: ``sum_k m_k I_k``."""
 
-    def __call__(self, sources: Tensor, decision: Tensor) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
         """Merged (1, C, h, w), within the range of the sources."""
-        return (decision * sources).sum(0, keepdim=True)
+        merged = decision[0] * sources[0]
+        for index in range(1, len(sources)):
+            merged += decision[index] * sources[index]
+        return merged.unsqueeze(0)
 
 
 @dataclass(frozen=True)
 class LaplacianPyramid:
     """The source with the strongest detail, band by band (Burt and Adelson, 1983).
 
-    Takes no notice of the decision. The coarsest band is the mean of the sources.
+    The coarsest band is the average of the sources, weighted by the decision: of all alike where
+    there is none.
 
     Attributes:
         window_px: Side of the window over which the strength of a detail is averaged, odd; 1 is the
@@ -54,20 +68,60 @@ class LaplacianPyramid:
         if self.window_px < 1 or self.window_px % 2 == 0:
             raise ConfigError(f"merge.window_px must be odd and positive, got {self.window_px}")
 
-    def __call__(self, sources: Tensor, decision: Tensor) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
         """Merged (1, C, h, w), clipped to [0, 1]."""
-        *bands, coarsest = laplacian_pyramid(sources)
-        merged = [self._strongest(band) for band in bands]
-        return collapse([*merged, coarsest.mean(0, keepdim=True)]).clamp(0, 1)
+        strongest = Strongest(self.window_px)
+        for index in range(len(sources)):
+            strongest.add(channels_last(sources[index]), decision[index, 0].cpu().numpy())
+        merged = torch.from_numpy(strongest.image()).movedim(-1, 0)
+        return merged.unsqueeze(0).clamp(0, 1).to(decision.device)
 
-    def _strongest(self, band: Tensor) -> Tensor:
-        strength = band.abs().sum(1, keepdim=True)
-        if self.window_px > 1:
-            margin = self.window_px // 2
-            padded = functional.pad(strength, (margin,) * 4, mode="replicate")
-            strength = functional.avg_pool2d(padded, self.window_px, stride=1)
-        index = strength.argmax(0, keepdim=True).expand(1, *band.shape[1:])
-        return band.gather(0, index)
+
+class Strongest:
+    """The strongest detail of the images that were added, one after the other.
+
+    Args:
+        window_px: As in ``LaplacianPyramid``.
+    """
+
+    def __init__(self, window_px: int) -> None:
+        self._window = (window_px, window_px)
+        self._bands: list[Image] = []
+        self._strengths: list[Plane] = []
+
+    def add(self, image: Image, weight: Plane) -> None:
+        """Take what is stronger in an image (h, w, C) than in those before.
+
+        Args:
+            image: float32.
+            weight: (h, w), its share of the coarsest band.
+        """
+        *bands, coarsest = laplacian_pyramid(image)
+        for _ in bands:
+            weight = np.asarray(cv2.pyrDown(weight), np.float32)
+        coarsest *= weight[..., None]
+        strengths = [self._strength(band) for band in bands]
+        if not self._bands:
+            self._bands, self._strengths = [*bands, coarsest], strengths
+            return
+        self._bands[-1] += coarsest
+        for band, strength, best, most in zip(
+            bands, strengths, self._bands[:-1], self._strengths, strict=True
+        ):
+            stronger = strength > most
+            np.copyto(best, band, where=stronger[..., None])
+            np.copyto(most, strength, where=stronger)
+
+    def image(self) -> Image:
+        """What all the strongest details make together, (h, w, C)."""
+        return collapse(self._bands)
+
+    def _strength(self, band: Image) -> Plane:
+        """Sum over the channels, so that all of them come from one source, without fringes."""
+        total = cv2.transform(np.abs(band), np.ones((1, band.shape[2]), np.float32))
+        if self._window == (1, 1):
+            return np.asarray(total, np.float32)
+        return np.asarray(cv2.blur(total, self._window, borderType=cv2.BORDER_REPLICATE))
 
 
 @dataclass(frozen=True)
@@ -75,10 +129,12 @@ class SeamPyramid:
     """The decided source, and along the seams between sources their Laplacian pyramid.
 
     Near a seam no source is right: the blurred foreground spreads over the background, and the
-    pyramid mends more of it than any selection does. Away from it selection is exact.
+    pyramid mends more of it than any selection does. Away from it selection is exact. The blur
+    spreads the farther the more steps of focus lie between the two sources that meet.
 
     Attributes:
-        band_px: Half the width of the band along a seam that the pyramid fills.
+        band_px: Half the width per step of focus of the band along a seam that the pyramid fills.
+        free_steps: Steps of focus that need no pyramid.
         feather_px: Width of its soft rim.
         window_px: Of the pyramid.
 
@@ -87,6 +143,7 @@ class SeamPyramid:
     """
 
     band_px: float = 16.0
+    free_steps: int = 0
     feather_px: float = 8.0
     window_px: int = 5
 
@@ -95,68 +152,92 @@ class SeamPyramid:
         for name in ("band_px", "feather_px"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"merge.{name} must be > 0, got {getattr(self, name)}")
+        if self.free_steps < 0:
+            raise ConfigError(f"merge.free_steps must be >= 0, got {self.free_steps}")
 
-    def __call__(self, sources: Tensor, decision: Tensor) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
         """Merged (1, C, h, w), in [0, 1]."""
-        selected = Blend()(sources, decision)
-        distance = seam_distance_px(decision.argmax(0)[0].cpu().numpy())
-        share = np.clip((self.band_px - distance) / self.feather_px + 0.5, 0, 1)
-        near = torch.from_numpy(share).to(sources)
-        return near * LaplacianPyramid(self.window_px)(sources, decision) + (1 - near) * selected
+        share = self.share(winners(decision).cpu().numpy())
+        if not share.any():
+            return Blend()(sources, decision)
+        selected: Image | float = 0.0
+        strongest = Strongest(self.window_px)
+        for index in range(len(sources)):
+            image, weight = channels_last(sources[index]), decision[index, 0].cpu().numpy()
+            selected = selected + weight[..., None] * image
+            strongest.add(image, weight)
+        merged = np.asarray(selected)
+        merged += share[..., None] * (strongest.image().clip(0, 1) - merged)
+        return torch.from_numpy(merged).movedim(-1, 0).unsqueeze(0).to(decision.device)
+
+    def share(self, labels: NDArray[np.int64]) -> Plane:
+        """Share (h, w) of the pyramid, in [0, 1], between the sources ``labels`` (h, w)."""
+        steps = seam_steps(labels)
+        share = np.zeros(labels.shape, np.float32)
+        for step in range(self.free_steps + 1, int(steps.max()) + 1):
+            if not (steps == step).any():
+                continue
+            reach_px = self.band_px * (step - self.free_steps)
+            ramp = (reach_px - distance_px(steps == step)) / self.feather_px + 0.5
+            np.maximum(share, ramp.clip(0, 1), out=share)
+        return share
 
 
-def seam_distance_px(labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Distance (h, w) to the nearest pixel with a neighbour of another label; infinite without."""
-    seam = np.zeros(labels.shape, np.uint8)
-    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
-    seam[:, 1:] |= across
-    seam[:, :-1] |= across
-    seam[1:] |= down
-    seam[:-1] |= down
-    if not seam.any():
-        return np.full(labels.shape, np.inf, np.float32)
+def seam_steps(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Largest difference (h, w) to the label of a neighbour; 0 away from seams."""
+    steps = np.zeros_like(labels)
+    across, down = abs(labels[:, 1:] - labels[:, :-1]), abs(labels[1:] - labels[:-1])
+    for part, step in (
+        (steps[:, 1:], across),
+        (steps[:, :-1], across),
+        (steps[1:], down),
+        (steps[:-1], down),
+    ):
+        np.maximum(part, step, out=part)
+    return steps
+
+
+def distance_px(seam: NDArray[np.bool_]) -> Plane:
+    """Distance (h, w) to the nearest pixel of a seam (h, w), which must have one.
+
+    Large images are measured at a half or a quarter of their size, which is off by 2 px at most.
+    """
+    h, w = seam.shape
+    factor = 1 if h * w < _EXACT_PX else 4
+    blocks = np.pad(seam, ((0, -h % factor), (0, -w % factor)))
+    blocks = blocks.reshape(-(-h // factor), factor, -(-w // factor), factor).max((1, 3))
     # Not OpenCV's transform, whose last bits differ from call to call (5.0.0).
-    return np.asarray(ndimage.distance_transform_edt(1 - seam), np.float32)
+    distance = factor * ndimage.distance_transform_edt(~blocks).astype(np.float32)
+    larger = (blocks.shape[1] * factor, blocks.shape[0] * factor)
+    return np.asarray(cv2.resize(distance, larger)[:h, :w])
 
 
-def laplacian_pyramid(images: Tensor) -> list[Tensor]:
-    """Bands of (N, C, h, w) from the finest to the coarsest, which is what remains.
+def laplacian_pyramid(image: Image) -> list[Image]:
+    """Bands of (h, w, C), float32, from the finest to the coarsest, which is what remains.
 
     Every band is half the size of the one before, rounded up; ``collapse`` is the inverse.
     """
     bands = []
-    while min(images.shape[-2:]) >= 2 * _COARSEST_PX:
-        smaller = reduce(images)
-        bands.append(images - expand(smaller, images.shape[-2:]))
-        images = smaller
-    return [*bands, images]
+    while min(image.shape[:2]) >= 2 * _COARSEST_PX:
+        smaller = _with_channels(cv2.pyrDown(image))
+        bands.append(image - _expand(smaller, image))
+        image = smaller
+    return [*bands, image.copy()]
 
 
-def collapse(bands: list[Tensor]) -> Tensor:
-    """The images whose ``laplacian_pyramid`` the bands are."""
-    *finer, images = bands
+def collapse(bands: list[Image]) -> Image:
+    """The image whose ``laplacian_pyramid`` the bands are."""
+    *finer, image = bands
     for band in reversed(finer):
-        images = band + expand(images, band.shape[-2:])
-    return images
+        image = band + _expand(image, band)
+    return image
 
 
-def reduce(images: Tensor) -> Tensor:
-    """Binomial low-pass (1, 4, 6, 4, 1) / 16 and every second pixel: (N, C, h, w) to its half."""
-    padded = functional.pad(images, (2, 2, 2, 2), mode="reflect")
-    return filter_and_sample(filter_and_sample(padded, _BINOMIAL, 2, -2), _BINOMIAL, 2, -1)
+def _expand(image: Image, larger: Image) -> Image:
+    size = (larger.shape[1], larger.shape[0])
+    return _with_channels(cv2.pyrUp(image, dstsize=size))
 
 
-def expand(images: Tensor, size: torch.Size) -> Tensor:
-    """Twice the size with the same low-pass: (N, C, ceil(h / 2), ceil(w / 2)) to ``size``."""
-    return _expand(_expand(images, size[-2], -2), size[-1], -1)
-
-
-def _expand(images: Tensor, length: int, dim: int) -> Tensor:
-    """Along one dimension: even pixels weigh 1, 6, 1 eighths, odd ones the mean of two."""
-    moved = images.movedim(dim, -1)
-    first, last = moved[..., :1], moved[..., -1:]
-    before = torch.cat([moved[..., 1:2] if moved.shape[-1] > 1 else first, moved[..., :-1]], -1)
-    after = torch.cat([moved[..., 1:], last], -1)
-    even = (before + 6 * moved + after) / 8
-    odd = (moved + after) / 2
-    return torch.stack([even, odd], -1).flatten(-2)[..., :length].movedim(-1, dim)
+def _with_channels(image: Image) -> Image:
+    """OpenCV drops the channel axis of a grey image."""
+    return image if image.ndim == 3 else image[..., None]  # noqa: PLR2004

@@ -18,7 +18,6 @@ from dfp_batch.method.losses import (
     joint_gradient_loss,
     strongest_laplacian,
 )
-from dfp_batch.method.merge import Blend, Merge
 from dfp_batch.method.network import NetworkSpec, SkipNet
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -61,7 +60,14 @@ class Reconstruction(Protocol):
     def __call__(
         self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
     ) -> tuple[Tensor, Tensor]:
-        """Fused (1, C, scale * h, scale * w) and the losses (iterations,), which may be empty."""
+        """Fused (1, C, scale * h, scale * w) and the losses (iterations,), which may be empty.
+
+        Args:
+            sources: (N, C, h, w), in [0, 1]; where they were merged before, N is 1.
+            decision: (N, 1, h, w), sums to 1 over N.
+            scale: Enlargement.
+            compute: Randomness, precision, progress.
+        """
         ...
 
 
@@ -244,7 +250,7 @@ class DeepFusionPrior:
 
 @dataclass(frozen=True)
 class DeepImagePrior:
-    """Single-image super resolution of the merged sources u: X = argmin mean (D(X) - u)^2.
+    """Single-image super resolution of the blended sources u: X = argmin mean (D(X) - u)^2.
 
     Deep Image Prior (Ulyanov et al., 2018; the paper's reference [64] and the enlargement in its
     Table 2), with the paper's SKIPnet as network and noise as its input.
@@ -253,7 +259,6 @@ class DeepImagePrior:
         iterations: By the paper's Fig. 9 it needs about 2500.
         learning_rate: Of Adam.
         network: The generator.
-        merge: Makes u, at source size, of sources and decision.
 
     Raises:
         ConfigError: for a field out of its range.
@@ -262,7 +267,6 @@ class DeepImagePrior:
     iterations: int = 2500
     learning_rate: float = 1e-3
     network: NetworkSpec = field(default_factory=SkipNet)
-    merge: Merge = field(default_factory=Blend)
 
     def __post_init__(self) -> None:
         Schedule(self.iterations, self.learning_rate)
@@ -271,7 +275,7 @@ class DeepImagePrior:
         self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1] and the loss of every iteration."""
-        low = self.merge(sources, decision)
+        low = (decision * sources).sum(0, keepdim=True)
         h, w = low.shape[-2:]
         inputs = uniform_noise((scale * h, scale * w), compute)
         fit = Fit.start(self.network, inputs, low.shape[1], compute)

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError, ImageError
+from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.degrade import SCALES
+from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.focus import (
     DoubleReblur,
     FocusMeasure,
     MultiScaleLaplacian,
     SumModifiedLaplacian,
+    confidence,
 )
-from dfp_batch.method.merge import SeamPyramid
+from dfp_batch.method.merge import Merge, SeamPyramid, Unmerged
 from dfp_batch.method.optimise import (
     Compute,
     DeepFusionPrior,
@@ -29,7 +32,8 @@ from dfp_batch.method.optimise import (
     ignore_progress,
 )
 from dfp_batch.method.potts import Potts
-from dfp_batch.method.refine import AreaCleanUp, DecisionEmbedding, GuidedFilter, Refinement, Then
+from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Refinement, Then, Votes
+from dfp_batch.method.stack import Sources, Stack, Still, channels_last, hold_still
 
 SMALLEST_PX = 16
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -37,14 +41,18 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """What to compute: three replaceable parts, the scale, the seed and the precision.
+    """What to compute: replaceable parts, the scale, the seed and the precision.
 
-    The default parts are the paper's; ``preset`` gives other named compositions.
+    The default parts are the paper's, which takes its sources as registered; ``preset`` gives other
+    named compositions.
 
     Attributes:
         focus: Sources -> decision.
         refinement: Sources, decision -> decision.
-        reconstruction: Sources, decision -> fused image.
+        merge: Sources, decision -> one image at their size, or all of them as they are.
+        reconstruction: That, decision -> fused image.
+        align: How the frames are registered before.
+        exposure: How their exposure and white balance are matched before.
         scale: Enlargement, 1 (fusion only), 2, 3 or 4.
         seed: Of all randomness; same seed and same device give the same image.
         precision: Of convolutions: "fp32", "bf16", or "auto" = bf16 where the device has bf16
@@ -56,7 +64,10 @@ class FusionConfig:
 
     focus: FocusMeasure = field(default_factory=DoubleReblur)
     refinement: Refinement = field(default_factory=DecisionEmbedding)
+    merge: Merge = field(default_factory=Unmerged)
     reconstruction: Reconstruction = field(default_factory=DeepFusionPrior)
+    align: Registration = field(default_factory=lambda: Registration("none"))
+    exposure: ExposureMatch = field(default_factory=lambda: ExposureMatch("none"))
     scale: int = 2
     seed: int = 0
     precision: Precision = "auto"
@@ -81,17 +92,22 @@ class FusionConfig:
         return cls(**(PRESETS[name] | changes))
 
 
+_STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "classical": {
         "focus": SumModifiedLaplacian(),
-        "refinement": Then(AreaCleanUp(), GuidedFilter()),
+        "refinement": Then(Votes(), GuidedFilter()),
+        "merge": SeamPyramid(free_steps=1),
         "reconstruction": BackProjection(),
+        **_STEADY,
     },
     "fast": {
         "focus": MultiScaleLaplacian(),
         "refinement": Potts(),
-        "reconstruction": BackProjection(merge=SeamPyramid()),
+        "merge": SeamPyramid(),
+        "reconstruction": BackProjection(),
+        **_STEADY,
     },
 }
 DEFAULT_PRESET = "fast"
@@ -104,6 +120,8 @@ class FusionResult:
     Attributes:
         fused: (C, scale * h, scale * w), float32, in [0, 1], on the device of the computation.
         decision: (N, 1, h, w), float32, sums to 1 over N.
+        confidence: Of the measured focus, (1, 1, h, w), in [0, 1]; 0 where nothing is in focus.
+        still: How the frames were registered and exposed.
         loss: Objective before each iteration, (iterations,), float32; empty if there were none.
         stop_reason: Why the iterations ended; "iterations" when all were done.
         peak_bytes: Most device memory in use at once; 0 on a CPU, where it is not measured.
@@ -111,6 +129,8 @@ class FusionResult:
 
     fused: Tensor
     decision: Tensor
+    confidence: Tensor
+    still: Still
     loss: Tensor
     stop_reason: str
     peak_bytes: int
@@ -130,7 +150,7 @@ def fuse(
     device: str | torch.device | None = None,
     on_iteration: OnIteration = ignore_progress,
 ) -> FusionResult:
-    """One sharp, enlarged image from N registered sources that are in focus at different depths.
+    """One sharp, enlarged image from N sources that are in focus at different depths.
 
     Args:
         sources: N >= 2 images of one size and kind, at least 16 px on each side: arrays (h, w) or
@@ -142,12 +162,27 @@ def fuse(
 
     Raises:
         ImageError: if the sources are not what is described above.
+        AlignmentError: if they could not be registered.
         DivergedError: if the optimisation left the finite numbers.
     """
     config = config or FusionConfig.preset(DEFAULT_PRESET)
-    stack = as_stack(sources)
-    decision = measure_focus(stack, config)
-    return reconstruct(stack, decision, config, device, on_iteration)
+    images = [channels_last(source) for source in as_stack(sources)]
+    still = hold_still(images, 1.0, config.align, config.exposure)
+    stack = Stack(images, 1.0, still)
+    measured = measure_focus(stack, config)
+    sure = confidence(measured)
+    where = choose_device(device)
+    merged = merge(stack, measured, config, where, on_iteration)
+    solution = reconstruct(merged, config, where, on_iteration)
+    return FusionResult(
+        solution.fused,
+        merged.decision,
+        sure,
+        still,
+        solution.loss,
+        solution.stop_reason,
+        solution.peak_bytes,
+    )
 
 
 def as_stack(sources: Tensor | Sequence[NDArray[Any]]) -> Tensor:
@@ -196,37 +231,88 @@ def _same_kind(images: list[Tensor]) -> list[Tensor]:
     return images
 
 
-def measure_focus(stack: Tensor, config: FusionConfig) -> Tensor:
-    """Decision (N, 1, h, w) of a stack (N, C, h, w) by the focus measure alone: CPU work."""
+@dataclass(frozen=True)
+class Merged:
+    """Sources whose decision is made.
+
+    Attributes:
+        sources: (N, C, h, w), or (1, C, h, w) where they were merged to one, in [0, 1].
+        weights: Decision for these, (N or 1, 1, h, w), sums to 1 over N.
+        decision: (N, 1, h, w), sums to 1 over N.
+    """
+
+    sources: Tensor
+    weights: Tensor
+    decision: Tensor
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a reconstruction gives; fields as in ``FusionResult``."""
+
+    fused: Tensor
+    loss: Tensor
+    stop_reason: str
+    peak_bytes: int
+
+
+def measure_focus(stack: Sources, config: FusionConfig) -> Tensor:
+    """Decision (N, 1, h, w) of N sources (C, h, w) by the focus measure alone."""
     with torch.no_grad():
         return config.focus(stack)
 
 
-def reconstruct(
-    stack: Tensor,
+def is_light(config: FusionConfig) -> bool:
+    """Whether ``merge`` is work for a CPU, without a network to fit."""
+    return not getattr(config.refinement, "iterative", False)
+
+
+def merge(
+    stack: Sources,
     decision: Tensor,
     config: FusionConfig,
-    device: str | torch.device | None = None,
+    device: torch.device,
     on_iteration: OnIteration = ignore_progress,
-) -> FusionResult:
-    """Refine the decision and make the image: the work for the accelerator.
+) -> Merged:
+    """Refine the decision and merge the sources.
 
     Args:
-        stack: (N, C, h, w), in [0, 1].
-        decision: (N, 1, h, w), sums to 1 over N.
+        stack: N sources (C, h, w), in [0, 1].
+        decision: As measured, (N, 1, h, w), sums to 1 over N; it may be overwritten.
         config: What to compute.
-        device: As in ``fuse``.
+        device: Where.
         on_iteration: As in ``fuse``.
     """
-    where = choose_device(device)
-    generator = torch.Generator(where).manual_seed(config.seed)
-    compute = Compute(generator, compute_dtype(config.precision, where), on_iteration)
-    with _reproducible(where):
-        stack, decision = stack.to(where), decision.to(where)
-        decision = config.refinement(stack, decision, compute)
-        fused, loss = config.reconstruction(stack, decision, config.scale, compute)
-    peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
-    return FusionResult(fused[0], decision, loss, "iterations", peak)
+    compute = _compute(config, device, on_iteration)
+    with _reproducible(device):
+        decision = config.refinement(stack, decision.to(device), compute)
+        merged = config.merge(stack, decision)
+    single = len(merged) < len(stack)
+    return Merged(merged, torch.ones_like(merged[:, :1]) if single else decision, decision)
+
+
+def reconstruct(
+    merged: Merged,
+    config: FusionConfig,
+    device: torch.device,
+    on_iteration: OnIteration = ignore_progress,
+) -> Solution:
+    """Make the image: the work for the accelerator.
+
+    Raises:
+        DivergedError: if the optimisation left the finite numbers.
+    """
+    compute = _compute(config, device, on_iteration)
+    with _reproducible(device):
+        sources, weights = merged.sources.to(device), merged.weights.to(device)
+        fused, loss = config.reconstruction(sources, weights, config.scale, compute)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return Solution(fused[0], loss, "iterations", peak)
+
+
+def _compute(config: FusionConfig, device: torch.device, on_iteration: OnIteration) -> Compute:
+    generator = torch.Generator(device).manual_seed(config.seed)
+    return Compute(generator, compute_dtype(config.precision, device), on_iteration)
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.focus import one_hot
-from dfp_batch.method.image import luma
+from dfp_batch.method.focus import one_hot, winners
 from dfp_batch.method.merge import LaplacianPyramid
 from dfp_batch.method.optimise import Compute
+from dfp_batch.method.stack import Sources, luma_plane
 
 _STEP = 0.35  # of both the primal and the dual step: below 1 / sqrt(8), the norm of the gradient
 _WINDOW_PX = 5
@@ -27,6 +27,9 @@ class Potts:
     the shortest boundary; a boundary is cheap along the edges of the all-in-focus image, for which
     a Laplacian pyramid stands: ``w = base_cost + exp(-contrast |grad u|)``.
 
+    Large stacks are labelled at half their size, or less, until N * h * w is at most
+    ``largest_px``; between these sizes the weights are interpolated.
+
     Attributes:
         evidence: Weight of the evidence against the boundary.
         contrast: Of the edges along which a boundary is cheap, per unit of luma in [0, 1].
@@ -34,6 +37,7 @@ class Potts:
         levels: Of the pyramid; every level is half as large as the one before.
         coarse_iterations: At every level but the finest.
         fine_iterations: At full size.
+        largest_px: N times the pixels that are labelled at most.
 
     Raises:
         ConfigError: for a field out of its range.
@@ -45,6 +49,7 @@ class Potts:
     levels: int = 4
     coarse_iterations: int = 30
     fine_iterations: int = 60
+    largest_px: int = 1 << 21
 
     def __post_init__(self) -> None:
         for name in ("evidence", "base_cost"):
@@ -52,25 +57,29 @@ class Potts:
                 raise ConfigError(f"refinement.{name} must be > 0, got {getattr(self, name)}")
         if not self.contrast >= 0:
             raise ConfigError(f"refinement.contrast must be >= 0, got {self.contrast}")
-        for name in ("levels", "coarse_iterations", "fine_iterations"):
+        for name in ("levels", "coarse_iterations", "fine_iterations", "largest_px"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"refinement.{name} must be >= 1, got {getattr(self, name)}")
 
     @torch.no_grad()
-    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
-        guide = luma(LaplacianPyramid(_WINDOW_PX)(sources, decision))[0]
-        evidence = self.evidence * decision[:, 0].clamp_min(_LEAST).log()
+        merged = LaplacianPyramid(_WINDOW_PX)(sources, decision)
+        guide = torch.from_numpy(luma_plane(merged[0]))[None].to(decision.device)
+        evidence = decision[:, 0].clamp_min_(_LEAST).log_().mul_(self.evidence)
         weights = self._minimise(evidence, guide, 0)
-        return one_hot(weights.argmax(0), len(decision))
+        return one_hot(winners(weights.unsqueeze(1)), len(decision))
 
     def _minimise(self, evidence: Tensor, guide: Tensor, level: int) -> Tensor:
         """Weights v (N, h, w) for evidence (N, h, w) and guide (1, h, w)."""
-        if level == self.levels - 1 or min(guide.shape[-2:]) == 1:
+        size = (guide.shape[-2], guide.shape[-1])
+        if evidence.numel() > self.largest_px and min(size) > 1:
+            coarse = self._minimise(2 * _halve(evidence), _halve(guide), level)
+            return functional.interpolate(coarse[None], size=size, mode="bilinear")[0]
+        if level == self.levels - 1 or min(size) == 1:
             start = evidence.softmax(0)
         else:  # half as many pixels along a boundary, a quarter of them in an area
             coarse = self._minimise(2 * _halve(evidence), _halve(guide), level + 1)
-            size = (guide.shape[-2], guide.shape[-1])
             start = functional.interpolate(coarse[None], size=size, mode="nearest")[0]
         iterations = self.coarse_iterations if level else self.fine_iterations
         return primal_dual(start, evidence, self._cost(guide[0]), iterations)
@@ -119,12 +128,17 @@ def primal_dual(
 
 
 def onto_simplex(values: Tensor) -> Tensor:
-    """Nearest weights >= 0 that sum to 1 over N, of (N, h, w) (Held et al., 1974)."""
+    """Nearest weights >= 0 that sum to 1 over N, of (N, h, w)."""
     if len(values) == 2:  # noqa: PLR2004 - the same, several times faster
         first = ((values[0] - values[1] + 1) / 2).clamp(0, 1)
         return torch.stack([first, 1 - first])
-    ordered = values.sort(0, descending=True).values
-    excess = ordered.cumsum(0) - 1
-    count = torch.arange(1, len(values) + 1, device=values.device).view(-1, 1, 1)
-    kept = (ordered * count > excess).sum(0, keepdim=True)
-    return (values - excess.gather(0, kept - 1) / kept).clamp_min(0)
+    # Michelot (1986): drop what is not above the threshold, until nothing more is dropped.
+    kept = torch.ones_like(values, dtype=torch.bool)
+    threshold = (values.sum(0) - 1) / len(values)
+    for _ in range(len(values) - 1):
+        above = kept & (values > threshold)
+        if torch.equal(above, kept):
+            break
+        kept = above
+        threshold = ((values * kept).sum(0) - 1) / kept.sum(0)
+    return (values - threshold).clamp_min(0)

@@ -1,7 +1,7 @@
 """Decision refinement: make a measured decision follow the content of the sources."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import cv2
 import numpy as np
@@ -11,18 +11,27 @@ from scipy import ndimage
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.focus import one_hot
-from dfp_batch.method.image import luma
+from dfp_batch.method.focus import confidence, one_hot, winners
 from dfp_batch.method.losses import embedding_loss
 from dfp_batch.method.network import NetworkSpec, SkipNet
 from dfp_batch.method.optimise import Compute, Fit, Schedule, minimise
+from dfp_batch.method.stack import Plane, Sources, luma_plane, whole
 
 
 class Refinement(Protocol):
-    """Improves a decision with the content of the sources."""
+    """Improves a decision with the content of the sources.
 
-    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
-        """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
+    One that fits a network, work for an accelerator, says so by an attribute ``iterative = True``.
+    """
+
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+        """Decision (N, 1, h, w), >= 0, sums to 1 over N.
+
+        Args:
+            sources: N sources (C, h, w), in [0, 1].
+            decision: (N, 1, h, w); it may be overwritten.
+            compute: Randomness, precision, progress.
+        """
         ...
 
 
@@ -30,7 +39,7 @@ class Refinement(Protocol):
 class Unrefined:
     """The decision as it was measured."""
 
-    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """The same decision (N, 1, h, w)."""
         return decision
 
@@ -54,9 +63,9 @@ class AreaCleanUp:
                 f"refinement.smallest_region must be in [0, 1), got {self.smallest_region}"
             )
 
-    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
-        labels = decision[:, 0].argmax(0).cpu().numpy()
+        labels = winners(decision).cpu().numpy()
         kept = torch.from_numpy(drop_small_regions(labels, self.smallest_region))
         return one_hot(kept.to(decision.device), len(decision))
 
@@ -86,6 +95,67 @@ def drop_small_regions(labels: NDArray[np.int64], share: float) -> NDArray[np.in
 
 
 @dataclass(frozen=True)
+class Votes:
+    """Hard decision by a vote of the sure pixels; where nothing is seen, the surroundings decide.
+
+    Every pixel gives ``v_k = max(confidence - threshold, 0)`` votes to its source k, and they are
+    summed over the levels l = 0, 1, ... of a pyramid::
+
+        V_k = sum_l falloff^l  G * (v_k reduced l times)
+
+    so sure pixels count for themselves, and the others follow what is sure near by, or far.
+
+    Attributes:
+        threshold: Confidence that is no more than noise, in [0, 1).
+        sigma_px: Of the Gaussian G, in pixels of the level.
+        levels: Of the pyramid; every level is half as large as the one before.
+        falloff: Weight of a level against the one before.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    threshold: float = 0.2
+    sigma_px: float = 2.0
+    levels: int = 7
+    falloff: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 1:
+            raise ConfigError(f"refinement.threshold must be in [0, 1), got {self.threshold}")
+        for name in ("sigma_px", "falloff"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"refinement.{name} must be > 0, got {getattr(self, name)}")
+        if self.levels < 1:
+            raise ConfigError(f"refinement.levels must be >= 1, got {self.levels}")
+
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+        """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
+        labels = winners(decision).cpu().numpy()
+        sure = (confidence(decision)[0, 0] - self.threshold).clamp_min(0).cpu().numpy()
+        most, elected = np.full(sure.shape, -1, np.float32), labels.copy()
+        for label in np.unique(labels):
+            votes = self._spread(np.where(labels == label, sure, np.float32(0)))
+            elected[votes > most] = label
+            np.maximum(most, votes, out=most)
+        elected = np.where(most > 0, elected, labels)
+        return one_hot(torch.from_numpy(elected).to(decision.device), len(decision))
+
+    def _spread(self, votes: Plane) -> Plane:
+        levels = []
+        for _ in range(self.levels):
+            levels.append(cv2.GaussianBlur(votes, (0, 0), self.sigma_px))
+            size = ((votes.shape[1] + 1) // 2, (votes.shape[0] + 1) // 2)
+            votes = np.asarray(cv2.resize(votes, size, interpolation=cv2.INTER_AREA), np.float32)
+        total = levels.pop()
+        while levels:
+            finer = levels.pop()
+            total = cv2.resize(total, finer.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            total = finer + np.float32(self.falloff) * total
+        return np.asarray(total, np.float32)
+
+
+@dataclass(frozen=True)
 class GuidedFilter:
     """Guided filter of every decision map by the mean luma of the sources (He et al., 2010).
 
@@ -106,13 +176,19 @@ class GuidedFilter:
         if not self.epsilon > 0:
             raise ConfigError(f"refinement.epsilon must be > 0, got {self.epsilon}")
 
-    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
-        guide = luma(sources).mean(0)[0].cpu().numpy()
-        maps = decision[:, 0].cpu().numpy()
-        refined = np.stack([self._filter(guide, weight) for weight in maps]).clip(0, 1)
-        refined /= np.maximum(refined.sum(0), np.finfo(np.float32).tiny)
-        return torch.from_numpy(refined)[:, None].to(decision)
+        guide = luma_plane(sources[0]).copy()
+        for index in range(1, len(sources)):
+            guide += luma_plane(sources[index])
+        guide /= len(sources)
+        maps = decision[:, 0].cpu().numpy()  # on the CPU the memory of the decision itself
+        total = np.zeros_like(guide)
+        for weight in maps:
+            weight[:] = self._filter(guide, weight).clip(0, 1)
+            total += weight
+        maps /= np.maximum(total, np.finfo(np.float32).tiny)
+        return torch.from_numpy(maps)[:, None].to(decision)
 
     def _filter(
         self, guide: NDArray[np.float32], weight: NDArray[np.float32]
@@ -141,7 +217,12 @@ class Then:
     first: Refinement = field(default_factory=AreaCleanUp)
     second: Refinement = field(default_factory=GuidedFilter)
 
-    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+    @property
+    def iterative(self) -> bool:
+        """Whether one of the two is."""
+        return any(getattr(part, "iterative", False) for part in (self.first, self.second))
+
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
         return self.second(sources, self.first(sources, decision, compute), compute)
 
@@ -169,16 +250,19 @@ class DecisionEmbedding:
     learning_rate: float = 1e-3
     network: NetworkSpec = field(default_factory=SkipNet)
 
+    iterative: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         Schedule(self.iterations, self.learning_rate)
 
-    def __call__(self, sources: Tensor, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
-        fit = Fit.start(self.network, sources.mean(0, keepdim=True), len(sources), compute)
+        stack = whole(sources).to(decision.device)
+        fit = Fit.start(self.network, stack.mean(0, keepdim=True), len(stack), compute)
         schedule = Schedule(self.iterations, self.learning_rate)
         minimise(
             fit,
-            lambda logits: embedding_loss(binarise(logits), sources, decision),
+            lambda logits: embedding_loss(binarise(logits), stack, decision),
             schedule,
             compute,
             "decision",

@@ -8,7 +8,8 @@ the nearest, every layer blurred by the point spread function PSF(l, k) of its d
 
 so a blurred foreground spreads over the background behind it, as in a real photograph. The truth is
 the same composition with no blur at all. Sensor effects come last, in the order of a camera: motion
-and breathing of the lens, down-sampling D, exposure, noise, JPEG.
+and breathing of the lens, down-sampling D, exposure, noise, JPEG. Motion, breathing and exposure
+are relative to the reference, source (N - 1) // 2, which has none.
 
 The same images, specification and seed give the same scene.
 """
@@ -67,9 +68,9 @@ class SceneSpec:
             hard and this.
         strokes: Thin structures, 1.5 to 5 px wide, on every layer but the farthest.
         scale: The truth is this many times larger than the sources.
-        shift_px: Largest motion between the first and another frame, in x and in y.
+        shift_px: Largest motion between the reference and another frame, in x and in y.
         breathing: Magnification from one frame to the next, 0.004 = 0.4 %.
-        exposure: Largest gain or loss of a frame against the first, 0.05 = 5 %.
+        exposure: Largest gain or loss of a frame against the reference, 0.05 = 5 %.
         noise: Standard deviation of the sensor noise at mid-grey; most of it is shot noise.
         jpeg_quality: 1 to 100; 0 is no JPEG.
 
@@ -98,10 +99,15 @@ class SceneSpec:
             raise ConfigError(f"psf must be disc or gaussian, got {self.psf!r}")
         check_scale(self.scale)
 
+    @property
+    def reference(self) -> int:
+        """Index of the source that truth and labels are aligned with, (N - 1) // 2."""
+        return (self.frames - 1) // 2
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Sources and their exact truth; truth and labels are aligned with the first source.
+    """Sources and their exact truth; truth and labels are aligned with source (N - 1) // 2.
 
     Attributes:
         sources: (N, C, h, w), float32, in [0, 1], 8-bit levels.
@@ -109,12 +115,15 @@ class Scene:
         labels: (h, w), the source in which each pixel is in focus.
         full_sources: (N, C, scale * h, scale * w), float32, in [0, 1]: the frames before D, with
             motion and breathing, without exposure, noise, levels and JPEG.
+        warps: (N, 3, 3): ``warps[k]`` maps (x, y, 1) in the reference to (x, y, 1) in source k, in
+            pixels of the sources, whose centres are integers; the identity for the reference.
     """
 
     sources: Image
     truth: Image
     labels: NDArray[np.int64]
     full_sources: Image
+    warps: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,14 +149,13 @@ def make_scene(images: Sequence[Image], spec: SceneSpec, seed: int | tuple[int, 
     layers = _layers(_cropped(images, spec.scale), spec, random)
     blurless = _compose(layers, lambda plane, _: plane)
     frames = [_compose(layers, _defocus(spec, focus)) for focus in range(spec.frames)]
-    moved = [_moved(frame, k, spec, random) for k, frame in enumerate(frames)]
+    motions = _motions(frames[0].shape[:2], spec, random)
+    moved = [_moved(frame, motion) for frame, motion in zip(frames, motions, strict=True)]
     full_sources = np.stack([_channels_first(frame) for frame in moved]).clip(0, 1)
-    recorded = [
-        _recorded(source, k, spec, random)
-        for k, source in enumerate(_sampled(full_sources, spec.scale))
-    ]
-    truth = _levels(_channels_first(blurless))
-    return Scene(np.stack(recorded), truth, _labels(layers, spec), full_sources)
+    sampled = _sampled(full_sources, spec.scale)
+    truth, labels = _levels(_channels_first(blurless)), _labels(layers, spec)
+    warps = _at_source_size(motions, spec.scale)
+    return Scene(_recorded(sampled, spec, random), truth, labels, full_sources, warps)
 
 
 def check_scale(scale: int) -> None:
@@ -287,31 +295,61 @@ _SHAPES = (_blob, _ellipse, _polygon)
 # The camera.
 
 
-def _moved(frame: Image, index: int, spec: SceneSpec, random: np.random.Generator) -> Image:
-    """The frame magnified and shifted about its centre; the first one stays."""
-    shift = random.uniform(-1, 1, 2) * spec.shift_px * spec.scale
-    if index == 0 or (spec.shift_px == 0 and spec.breathing == 0):
+def _motions(
+    size: tuple[int, ...], spec: SceneSpec, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Warps (N, 3, 3) from the reference to every frame, in pixels of the truth (H, W).
+
+    Every frame is magnified about its centre and shifted; the reference stays.
+    """
+    motions = np.tile(np.eye(3), (spec.frames, 1, 1))
+    centre = (np.array(size[::-1]) - 1) / 2
+    for index, motion in enumerate(motions):
+        shift = random.uniform(-1, 1, 2) * spec.shift_px * spec.scale
+        if index != spec.reference:
+            magnification = 1 + spec.breathing * (index - spec.reference)
+            motion[:2, :2] *= magnification
+            motion[:2, 2] = centre - magnification * centre + shift
+    return motions
+
+
+def _moved(frame: Image, motion: NDArray[np.float64]) -> Image:
+    if np.array_equal(motion, np.eye(3)):
         return frame
     h, w = frame.shape[:2]
-    centre, magnification = np.array([w - 1, h - 1]) / 2, 1 + spec.breathing * index
-    offset = centre - magnification * centre + shift
-    warp = np.column_stack([magnification * np.eye(2), offset])
     warped = cv2.warpAffine(
-        frame, warp, (w, h), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101
+        frame, motion[:2], (w, h), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101
     )
     return np.asarray(warped, np.float32).reshape(frame.shape)
+
+
+def _at_source_size(motions: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """The same warps in pixels of the sources: their centres are at ``(i + 0.5) * scale - 0.5``."""
+    enlarge = np.diag([scale, scale, 1.0])
+    enlarge[:2, 2] = (scale - 1) / 2
+    return np.asarray(np.linalg.inv(enlarge) @ motions @ enlarge)
 
 
 def _sampled(frames: Image, scale: int) -> Image:
     return Lanczos2(scale)(torch.from_numpy(frames)).clamp(0, 1).numpy()
 
 
-def _recorded(source: Image, index: int, spec: SceneSpec, random: np.random.Generator) -> Image:
-    """Exposure, sensor noise, 8-bit levels and JPEG."""
-    gain = 1 + (spec.exposure * random.uniform(-1, 1) if index else 0)
+def _recorded(sources: Image, spec: SceneSpec, random: np.random.Generator) -> Image:
+    """Exposure, sensor noise, 8-bit levels and JPEG of all sources (N, C, h, w)."""
+    gains, grains = [1.0], []
+    for index, source in enumerate(sources):
+        if index:
+            gains.append(1 + spec.exposure * random.uniform(-1, 1))
+        grains.append(random.standard_normal(source.shape, np.float32))
+    # One gain is drawn for every source but the first; the reference hands its own to the first.
+    gains[0], gains[spec.reference] = gains[spec.reference], gains[0]
+    frames = zip(sources, gains, grains, strict=True)
+    return np.stack([_recorded_frame(*frame, spec) for frame in frames])
+
+
+def _recorded_frame(source: Image, gain: float, grain: Image, spec: SceneSpec) -> Image:
     exposed = np.float32(gain) * source
     variance = spec.noise**2 * (1 - _SHOT_NOISE + 2 * _SHOT_NOISE * exposed)
-    grain: Image = random.standard_normal(source.shape, np.float32)
     levels = _levels(exposed + np.sqrt(variance) * grain)
     if spec.jpeg_quality == 0:
         return levels

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from dfp_batch import codec, storage
 from dfp_batch.errors import ConfigError, ImageError, ObjectMissingError
-from dfp_batch.manifest import Pair, id_problems, image_names, read_manifest, write_manifest
+from dfp_batch.manifest import Pair, id_problems, read_manifest, write_manifest
+from dfp_batch.pairing import image_names
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import SMALLEST_PX, Scene, SceneSpec, check_scale, make_scene
 

@@ -8,35 +8,28 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from conftest import texture, write_image
 from dfp_batch import codec, storage
-from dfp_batch.engine import stages
+from dfp_batch.codec.index_map import decode_indices
+from dfp_batch.config import RunConfig
+from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.stages import Stage, run_stage
+from dfp_batch.errors import ImageError
 from dfp_batch.ledger import METRICS, SCHEMA
 from dfp_batch.manifest import Pair
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.focus import SumModifiedLaplacian
+from dfp_batch.method.merge import Blend
 from dfp_batch.method.optimise import DeepFusionPrior
 from dfp_batch.method.pipeline import FusionConfig
 from dfp_batch.method.refine import DecisionEmbedding
+from stage_parts import CLASSICAL, folder_of, fused_of, halves, make_pair, run_pair
 
-CLASSICAL = FusionConfig.preset("classical", scale=2)
 SHORT_PAPER = FusionConfig(
     refinement=DecisionEmbedding(2), reconstruction=DeepFusionPrior(3), scale=2, precision="fp32"
 )
-
-
-def make_pair(folder, near, far, extension="png", **more):
-    urls = (f"{folder}/x_A.{extension}", f"{folder}/x_B.{extension}")
-    return Pair("x", tuple(map(write_image, urls, (near, far), (extension,) * 2)), **more)
-
-
-def run_pair(pair, config, run_url):
-    prepared, first = stages.prepare(pair, config)
-    optimised, second = stages.optimise(prepared, config)
-    _, third = stages.publish(pair, prepared, optimised, config, run_url)
-    return first | second | third
 
 
 @pytest.mark.parametrize("config", [CLASSICAL, SHORT_PAPER], ids=["classical", "paper"])
@@ -51,7 +44,7 @@ def test_output_is_exactly_scale_times_the_input_at_its_depth(
     )
     config = dataclasses.replace(config, scale=scale)
     facts = run_pair(make_pair(str(tmp_path), near, far), config, f"{tmp_path}/run")
-    fused = codec.decode(storage.read_bytes(facts["output_url"]), "fused")
+    fused = fused_of(facts)
     assert fused.pixels.shape == (17 * scale, 23 * scale, channels)
     assert fused.pixels.dtype == dtype
     assert (facts["width_px"], facts["height_px"]) == (23 * scale, 17 * scale)
@@ -62,7 +55,7 @@ def test_float_sources_come_out_as_float(tmp_path):
     near, far = (texture(20, 20, 3, seed).astype(np.float32) / 255 for seed in (0, 1))
     facts = run_pair(make_pair(str(tmp_path), near, far, "tiff"), CLASSICAL, f"{tmp_path}/run")
     assert facts["output_url"].endswith("fused.tiff")
-    fused = codec.decode(storage.read_bytes(facts["output_url"]), "fused")
+    fused = fused_of(facts)
     assert fused.pixels.dtype == np.float32
 
 
@@ -99,24 +92,23 @@ def test_the_truth_changes_the_metrics_and_nothing_else(tmp_path):
     assert "psnr_db" not in blind
 
 
-def test_source_map_is_black_for_the_first_and_white_for_the_last_source(tmp_path):
-    sharp = texture(48, 48)
-    half = sharp.copy()
-    half[:, 24:] = 128
-    other = sharp.copy()
-    other[:, :24] = 128
-    facts = run_pair(make_pair(str(tmp_path), half, other), CLASSICAL, f"{tmp_path}/run")
-    folder = facts["output_url"].rpartition("/")[0]
-    source_map = codec.decode(storage.read_bytes(f"{folder}/decision.png"), "map").pixels
-    assert source_map[:, :8].max() == 0
-    assert source_map[:, -8:].min() == 255
+def test_source_map_holds_the_index_of_the_source_and_is_grey_for_people(tmp_path):
+    facts = run_pair(make_pair(str(tmp_path), *halves()), CLASSICAL, f"{tmp_path}/run")
+    data = storage.read_bytes(f"{folder_of(facts)}/decision.png")
+    labels = decode_indices(data)
+    assert (labels[:, :20] == 0).all()
+    assert (labels[:, -20:] == 1).all()
+    seen = codec.decode(data, "map").pixels
+    assert seen[:, :20].max() == 0
+    assert seen[:, -20:].min() == 255
 
 
-def test_outputs_are_the_three_promised_files(tmp_path):
+def test_outputs_are_the_promised_files(tmp_path):
     pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1))
     run_pair(pair, CLASSICAL, f"{tmp_path}/run")
     names = sorted(path.name for path in (tmp_path / "run" / "outputs" / "x").iterdir())
-    assert names == ["decision.png", "fused.png", "preview.jpg"]
+    expected = ["confidence.png", "decision.png", "fused.png", "preview.jpg", "registration.json"]
+    assert names == expected
 
 
 def _nan_tiff():
@@ -145,7 +137,10 @@ BAD = {
     ),
     "zero.png": (b"", r"zero\.png.*empty \(0 bytes\)"),
     "text.png": (b"these are not pixels", r"text\.png.*does not start like a JPEG"),
-    "alpha.png": (_alpha_png(), r"alpha\.png.*4 channels.*expected 1 \(grey\) or 3"),
+    "alpha.png": (
+        _alpha_png(),
+        r"sources differ.*good\.png is 20x20 px, 3 channels, 8 bit, .*alpha\.png.* with alpha",
+    ),
     "two.tiff": (_two_channel_tiff(), r"two\.tiff.*2 .*expected 1"),
     "nan.tiff": (_nan_tiff(), r"nan\.tiff.*(NaN|finite)"),
     "small.png": (
@@ -171,7 +166,8 @@ def test_bad_input_is_one_clear_failure(tmp_path, name):
     if data is not None:
         (tmp_path / name).write_bytes(data)
     pair = Pair("bad", (good, f"{tmp_path}/{name}"))
-    report, value = run_stage(Stage.PREPARE, "bad", lambda: stages.prepare(pair, CLASSICAL))
+    run = RunConfig("test", CLASSICAL)
+    report, value = run_stage(Stage.PREPARE, "bad", lambda: prepare(pair, run))
     assert value is None
     assert report.failure.category == "input"
     assert re.search(text, report.failure.message)
@@ -180,14 +176,14 @@ def test_bad_input_is_one_clear_failure(tmp_path, name):
 
 def test_too_small_sources_are_named(tmp_path):
     pair = make_pair(str(tmp_path), texture(15, 40), texture(15, 40, seed=1))
-    report, _ = run_stage(Stage.PREPARE, "x", lambda: stages.prepare(pair, CLASSICAL))
+    report, _ = run_stage(Stage.PREPARE, "x", lambda: prepare(pair, RunConfig("test", CLASSICAL)))
     assert "x_A.png is 40x15 px, each side must be at least 16 px" in report.failure.message
 
 
 def test_a_reference_of_the_wrong_size_fails_before_the_costly_part(tmp_path):
     reference = write_image(f"{tmp_path}/truth.png", texture(40, 44))
     pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1), reference=reference)
-    report, _ = run_stage(Stage.PREPARE, "x", lambda: stages.prepare(pair, CLASSICAL))
+    report, _ = run_stage(Stage.PREPARE, "x", lambda: prepare(pair, RunConfig("test", CLASSICAL)))
     assert "truth.png is 44x40 px, expected 48x40" in report.failure.message
     assert report.failure.category == "input"
 
@@ -197,8 +193,8 @@ def test_a_reference_of_the_wrong_size_fails_before_the_costly_part(tmp_path):
     [
         (ZeroDivisionError("a bug"), "crash", "ZeroDivisionError"),
         (MemoryError(), "resource", "MemoryError"),
-        (stages.torch.OutOfMemoryError("1 TiB"), "resource", "DeviceMemoryError"),
-        (stages.ImageError("bad"), "input", "ImageError"),
+        (torch.OutOfMemoryError("1 TiB"), "resource", "DeviceMemoryError"),
+        (ImageError("bad"), "input", "ImageError"),
     ],
 )
 def test_whatever_a_stage_raises_becomes_a_report(error, category, kind):
@@ -213,7 +209,7 @@ def test_whatever_a_stage_raises_becomes_a_report(error, category, kind):
 
 def test_replaced_parts_run_through_the_same_stages(tmp_path):
     config = FusionConfig(
-        SumModifiedLaplacian(2.0), DecisionEmbedding(2), BackProjection(1), scale=1
+        SumModifiedLaplacian(2.0), DecisionEmbedding(2), Blend(), BackProjection(1), scale=1
     )
     pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1))
     assert run_pair(pair, config, f"{tmp_path}/run")["iterations"] == 1

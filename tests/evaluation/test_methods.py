@@ -51,13 +51,15 @@ def test_settings_follow_the_name():
     ("fusion", "merge"), [("average", Blend()), ("laplacian-pyramid", LaplacianPyramid())]
 )
 def test_baselines_without_a_decision(fusion, merge, name, enlargement):
-    reconstruction = replace(enlargement, merge=merge)
-    assert method(f"{fusion}+{name}") == FusionConfig(Undecided(), Unrefined(), reconstruction)
+    parts = {"merge": merge, "reconstruction": enlargement}
+    assert method(f"{fusion}+{name}") == replace(
+        CLASSICAL, focus=Undecided(), refinement=Unrefined(), **parts
+    )
 
 
 def test_mask_is_the_focus_and_refinement_of_classical():
     assert method("mask+lanczos") == replace(
-        CLASSICAL, reconstruction=BackProjection(steps=0, kernel="lanczos")
+        CLASSICAL, merge=Blend(), reconstruction=BackProjection(steps=0, kernel="lanczos")
     )
 
 
@@ -68,8 +70,8 @@ def test_fusion_alone_is_bicubic():
 
 def test_baselines_take_settings():
     assert method("average+dip reconstruction.iterations=5").reconstruction.iterations == 5
-    found = method("laplacian-pyramid+lanczos reconstruction.merge.window_px=5")
-    assert found.reconstruction.merge == LaplacianPyramid(5)
+    found = method("laplacian-pyramid+lanczos merge.window_px=5")
+    assert found.merge == LaplacianPyramid(5)
 
 
 @pytest.mark.parametrize(

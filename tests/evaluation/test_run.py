@@ -17,10 +17,11 @@ from dfp_batch import codec, storage
 from dfp_batch.errors import ConfigError, RunStoppedError, StorageAccessError
 from dfp_batch.evaluation import External, Options, evaluate, item_set, named_methods
 from dfp_batch.evaluation.work import SCHEMA
-from dfp_batch.manifest import build_manifest, read_manifest, write_manifest
+from dfp_batch.manifest import read_manifest, write_manifest
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.image import enlarge
 from dfp_batch.method.pipeline import FusionConfig
+from dfp_batch.pairing import build_manifest
 from evaluation_parts import DIE, RAISE, average, faulty, multi_focus, write_archive
 
 HERE = Options(workers=1)
@@ -174,7 +175,7 @@ def test_a_pair_with_a_larger_reference_has_one_scale(tmp_path):
 
 
 def test_a_result_that_is_not_finite_is_an_error(tmp_path):
-    method = replace(average(), reconstruction=BackProjection(steps=0, merge=NotFinite()))
+    method = replace(average(), merge=NotFinite())
     found = evaluate(
         item_set(write_archive(tmp_path, 1)), {"a": method}, f"{tmp_path}/out", [1], HERE
     )
@@ -184,7 +185,7 @@ def test_a_result_that_is_not_finite_is_an_error(tmp_path):
 @dataclass(frozen=True)
 class NotFinite:
     def __call__(self, sources, decision):
-        return sources[:1] * torch.nan
+        return sources[0][None] * torch.nan
 
 
 NOTHING = {"a": average()}

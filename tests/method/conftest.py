@@ -58,3 +58,16 @@ def scene():
     left[..., :32] = 1
     sources = torch.cat([left * truth + (1 - left) * blurred, left * blurred + (1 - left) * truth])
     return SimpleNamespace(truth=truth, sources=sources, decision=torch.cat([left, 1 - left]))
+
+
+@pytest.fixture(scope="session")
+def stack():
+    """Sources, each sharp in its own vertical band: ``stack(count, channels, h, w)``."""
+
+    def make(count, channels, h, w):
+        truth = _texture(h, w, channels)
+        bands = torch.arange(w) * count // w
+        in_focus = (bands == torch.arange(count)[:, None]).view(count, 1, 1, w)
+        return torch.where(in_focus, truth, _blur(truth, 1.5))
+
+    return make

@@ -1,19 +1,21 @@
-import cv2
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.merge import (
     Blend,
     LaplacianPyramid,
     SeamPyramid,
+    Strongest,
+    Unmerged,
     collapse,
-    expand,
+    distance_px,
     laplacian_pyramid,
-    reduce,
-    seam_distance_px,
+    seam_steps,
 )
+from dfp_batch.method.stack import channels_last
 
 MERGES = [
     pytest.param(Blend(), id="blend"),
@@ -67,24 +69,34 @@ def test_blend_is_the_weighted_sum():
     torch.testing.assert_close(Blend()(sources, decision), torch.full((1, 3, 4, 4), 0.65))
 
 
+def test_unmerged_keeps_every_source(texture):
+    sources = torch.cat([texture(16, 16, seed=seed) for seed in range(2)])
+    assert torch.equal(Unmerged()(sources, even(2, 16, 16)), sources)
+
+
 # Laplacian pyramid.
 
 
 @sizes
-def test_reduce_and_expand_are_those_of_opencv(size, texture):
-    plane = texture(*size, 1)
-    smaller = reduce(plane)
-    np.testing.assert_allclose(smaller[0, 0], cv2.pyrDown(plane[0, 0].numpy()), atol=1e-6)
-    larger = cv2.pyrUp(smaller[0, 0].numpy(), dstsize=size[::-1])
-    np.testing.assert_allclose(expand(smaller, plane.shape[-2:])[0, 0], larger, atol=1e-6)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_collapse_is_the_inverse_of_the_pyramid(channels, size, texture):
+    image = channels_last(texture(*size, channels)[0])
+    bands = laplacian_pyramid(image)
+    assert all(min(band.shape[:2]) >= 8 for band in bands)
+    assert all(band.shape[2] == channels for band in bands)
+    np.testing.assert_allclose(collapse(bands), image, atol=1e-6)
 
 
-@sizes
-def test_collapse_is_the_inverse_of_the_pyramid(size, texture):
-    images = torch.cat([texture(*size, seed=seed) for seed in range(2)])
-    bands = laplacian_pyramid(images)
-    assert all(min(band.shape[-2:]) >= 8 for band in bands)
-    torch.testing.assert_close(collapse(bands), images)
+def test_coarsest_band_is_weighted_by_the_decision(texture):
+    """Else a blurred frame tints what another one shows sharp."""
+    image = texture(64, 64)
+    brighter = image + 0.02
+    decision = torch.zeros(2, 1, 64, 64)
+    decision[0] = 1
+    merged = LaplacianPyramid()(torch.cat([image, brighter]), decision)
+    torch.testing.assert_close(merged, image, atol=1e-5, rtol=0)
+    mean = LaplacianPyramid()(torch.cat([image, brighter]), even(2, 64, 64))
+    torch.testing.assert_close(mean, image + 0.01, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("window_px", [1, 5])
@@ -96,15 +108,15 @@ def test_pyramid_takes_the_sharp_source(window_px, scene, psnr_db):
 
 def test_pyramid_takes_all_channels_from_one_source(texture):
     """Else edges get coloured fringes."""
-    red, green = texture(32, 32), texture(32, 32, seed=1)
-    sources = torch.cat([red, green])
-    band = laplacian_pyramid(sources)[0]
-    merged = LaplacianPyramid()._strongest(band)
-    from_first = (merged == band[:1]).all(1)
-    from_second = (merged == band[1:]).all(1)
-    assert (from_first | from_second).all()
-    assert from_first.any()
-    assert from_second.any()
+    images = [channels_last(texture(32, 32, seed=seed)[0]) for seed in range(2)]
+    strongest = Strongest(1)
+    for image in images:
+        strongest.add(image, np.full((32, 32), 0.5, np.float32))
+    finest = strongest._bands[0]
+    taken = [(finest == laplacian_pyramid(image)[0]).all(2) for image in images]
+    assert (taken[0] | taken[1]).all()
+    assert taken[0].any()
+    assert taken[1].any()
 
 
 @pytest.mark.parametrize("window_px", [0, 2, -1])
@@ -117,12 +129,34 @@ def test_window_out_of_range_is_refused(window_px):
 # Seam pyramid.
 
 
-def test_distance_to_the_seam_is_counted_from_the_pixels_that_touch_it():
+def test_steps_of_a_seam_are_the_labels_between_its_two_sides():
     labels = np.zeros((4, 8), np.int64)
-    labels[:, 5:] = 1
-    expected = [4, 3, 2, 1, 0, 0, 1, 2]
-    np.testing.assert_allclose(seam_distance_px(labels), np.tile(expected, (4, 1)))
-    assert np.isinf(seam_distance_px(np.zeros((4, 8), np.int64))).all()
+    labels[:, 5:] = 3
+    np.testing.assert_array_equal(seam_steps(labels), np.tile([0, 0, 0, 0, 3, 3, 0, 0], (4, 1)))
+    assert not seam_steps(np.full((4, 8), 2)).any()
+
+
+def test_distance_to_the_seam_is_counted_from_the_pixels_that_touch_it():
+    seam = np.zeros((4, 8), bool)
+    seam[:, 4:6] = True
+    np.testing.assert_allclose(distance_px(seam), np.tile([4, 3, 2, 1, 0, 0, 1, 2], (4, 1)))
+
+
+def test_distance_in_a_large_image_is_nearly_the_same():
+    seam = np.zeros((1025, 1030), bool)
+    seam[500:502, 100:700] = True
+    exact = ndimage.distance_transform_edt(~seam)
+    assert abs(distance_px(seam) - exact).max() < 4
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_band_is_wider_the_more_steps_of_focus_meet(steps):
+    labels = np.zeros((16, 200), np.int64)
+    labels[:, 100:] = steps
+    share = SeamPyramid(band_px=10).share(labels)
+    assert (share > 0.5).sum() == 16 * 2 * 10 * steps
+    free = SeamPyramid(band_px=10, free_steps=1).share(labels)
+    assert (free > 0.5).sum() == 16 * 2 * 10 * (steps - 1)
 
 
 def test_seam_pyramid_is_the_selection_far_from_the_seam_and_the_pyramid_on_it(scene):
@@ -147,6 +181,7 @@ def test_seam_pyramid_without_a_seam_is_the_one_source(texture):
     [
         ({"band_px": 0}, "merge.band_px must be > 0, got 0"),
         ({"feather_px": -1}, "merge.feather_px must be > 0, got -1"),
+        ({"free_steps": -1}, "merge.free_steps must be >= 0, got -1"),
         ({"window_px": 2}, "merge.window_px must be odd and positive, got 2"),
     ],
 )

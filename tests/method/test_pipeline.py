@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from dfp_batch.errors import ConfigError, ImageError
+from dfp_batch.errors import AlignmentError, ConfigError, ImageError
+from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.degrade import SCALES
-from dfp_batch.method.focus import SumModifiedLaplacian
+from dfp_batch.method.exposure import ExposureMatch
+from dfp_batch.method.focus import SumModifiedLaplacian, confidence
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.pipeline import (
     PRESETS,
@@ -16,11 +18,14 @@ from dfp_batch.method.pipeline import (
     as_stack,
     compute_dtype,
     fuse,
+    is_light,
     measure_focus,
+    merge,
     reconstruct,
 )
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
+AS_IT_IS = {"align": Registration("none"), "exposure": ExposureMatch("none")}
 
 
 def short(preset, **changes):
@@ -57,9 +62,9 @@ def arrays(*shapes, dtype=np.uint8):
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("kind", [(2, 3), (3, 1)], ids=["two-colour", "three-grey"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_output_is_exactly_scale_times_the_input(preset, kind, scale, size, texture):
+def test_output_is_exactly_scale_times_the_input(preset, kind, scale, size, stack):
     count, channels = kind
-    sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
+    sources = stack(count, channels, *size)
     result = fuse(sources, short(preset, scale=scale), "cpu")
     assert result.fused.shape == (channels, scale * size[0], scale * size[1])
     assert result.fused.dtype == torch.float32
@@ -74,8 +79,8 @@ def test_output_is_exactly_scale_times_the_input(preset, kind, scale, size, text
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_any_number_of_grey_and_colour_sources(preset, count, channels, texture):
-    sources = torch.cat([texture(17, 23, channels, seed=seed) for seed in range(count)])
+def test_any_number_of_grey_and_colour_sources(preset, count, channels, stack):
+    sources = stack(count, channels, 17, 23)
     assert fuse(sources, small(preset), "cpu").fused.shape == (channels, 34, 46)
 
 
@@ -120,12 +125,49 @@ def test_paper_approaches_the_truth(scene, psnr_db):
     assert psnr_db(after, truth[0]) > psnr_db(before, truth[0]) + 6
 
 
-def test_fuse_is_focus_then_reconstruction(scene):
-    config = small("paper")
-    stack = as_stack(scene.sources)
-    whole = fuse(stack, config, "cpu")
-    parts = reconstruct(stack, measure_focus(stack, config), config, "cpu")
-    assert torch.equal(whole.fused, parts.fused)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_fuse_is_focus_then_merge_then_reconstruction(preset, scene):
+    config, device = small(preset, **AS_IT_IS), torch.device("cpu")
+    whole = fuse(scene.sources, config, device)
+    decision = measure_focus(scene.sources, config)
+    merged = merge(scene.sources, decision, config, device)
+    assert torch.equal(whole.decision, merged.decision)
+    assert torch.equal(whole.fused, reconstruct(merged, config, device).fused)
+
+
+def test_sources_are_merged_to_one_but_for_the_paper(scene):
+    for preset, count in {"paper": 2, "classical": 1, "fast": 1}.items():
+        config, device = small(preset), torch.device("cpu")
+        merged = merge(scene.sources, measure_focus(scene.sources, config), config, device)
+        assert len(merged.sources) == len(merged.weights) == count
+        torch.testing.assert_close(merged.weights.sum(0), torch.ones(1, 64, 64))
+        assert is_light(config) == (preset != "paper")
+
+
+def test_confidence_is_of_the_measured_decision(scene):
+    config = FusionConfig.preset("classical", scale=1, **AS_IT_IS)
+    found = fuse(scene.sources, config, "cpu").confidence
+    measured = measure_focus(scene.sources, FusionConfig.preset("classical"))
+    assert torch.equal(found, confidence(measured))
+
+
+def test_frames_are_registered_and_exposed(scene):
+    moved = scene.sources.roll(2, -1)[1] * 0.9
+    sources = torch.stack([scene.sources[0], moved])
+    config = FusionConfig.preset("classical", scale=1)
+    result = fuse(sources, config, "cpu")
+    np.testing.assert_allclose(result.still.registered.warps[1][:2, 2], (2, 0), atol=0.3)
+    np.testing.assert_allclose(result.still.gains[1], 1 / 0.9, rtol=0.02)
+
+
+def test_frames_that_cannot_be_registered_are_left_out_or_fail_the_pair(scene):
+    other = torch.full((1, 3, 64, 64), 0.5)
+    config = FusionConfig.preset("classical", scale=1)
+    result = fuse(torch.cat([scene.sources, other]), config, "cpu")
+    assert result.still.kept == (0, 1)
+    assert len(result.decision) == 2
+    with pytest.raises(AlignmentError, match="the frames could not be registered: score "):
+        fuse(torch.cat([scene.sources[:1], other]), config, "cpu")
 
 
 def test_progress_is_told(scene):
@@ -249,7 +291,8 @@ def test_sources_that_do_not_fit_are_refused(sources, message):
 
 def result(values, channels=3):
     fused = torch.tensor(values).view(1, 1, -1).expand(channels, 2, -1)
-    return FusionResult(fused, torch.ones(2, 1, 2, 2) / 2, torch.empty(0), "iterations", 0)
+    half = torch.ones(2, 1, 2, 2) / 2
+    return FusionResult(fused, half, half[:1], None, torch.empty(0), "iterations", 0)
 
 
 def test_to_array_rounds_to_the_depth_asked_for():

@@ -1,0 +1,79 @@
+"""The second stage, for an accelerator: reconstruct, and before that what only it can do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dfp_batch.engine.prepare import Prepared
+from dfp_batch.method.focus import winners
+from dfp_batch.method.optimise import OnIteration, ignore_progress
+from dfp_batch.method.pipeline import (
+    FusionConfig,
+    Merged,
+    choose_device,
+    compute_dtype,
+    merge,
+    reconstruct,
+)
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """The fused image and where it comes from.
+
+    Attributes:
+        fused: (C, H, W), float32, in [0, 1].
+        labels: Index among all frames of the source of every pixel, (h, w).
+    """
+
+    fused: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of both."""
+        return self.fused.nbytes + self.labels.nbytes
+
+
+def optimise(
+    prepared: Prepared, config: FusionConfig, on_iteration: OnIteration = ignore_progress
+) -> tuple[Optimised, dict[str, Any]]:
+    """Make the image, after a refinement that fits a network.
+
+    Raises:
+        DivergedError: if the optimisation left the finite numbers.
+        DeviceMemoryError: as ``run_stage`` translates it.
+    """
+    where = choose_device(None)
+    merged, labels = _merged(prepared, config, where, on_iteration)
+    solution = reconstruct(merged, config, where, on_iteration)
+    loss = solution.loss.double().cpu()
+    facts = {
+        "iterations": len(loss),
+        "stop_reason": solution.stop_reason,
+        "loss_first": float(loss[0]) if len(loss) else None,
+        "loss_last": float(loss[-1]) if len(loss) else None,
+        "peak_gpu_bytes": solution.peak_bytes,
+        "precision": str(compute_dtype(config.precision, where)).removeprefix("torch."),
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
+    }
+    return Optimised(solution.fused.cpu().numpy(), labels), facts
+
+
+def _merged(
+    prepared: Prepared, config: FusionConfig, where: torch.device, on_iteration: OnIteration
+) -> tuple[Merged, NDArray[np.uint8]]:
+    # Copies, since what comes out of the object store cannot be written to.
+    sources = torch.from_numpy(prepared.sources.copy())
+    if prepared.decision is None:
+        decision = torch.ones_like(sources[:, :1])
+    else:
+        decision = torch.from_numpy(prepared.decision.copy())
+    if prepared.labels is not None:
+        return Merged(sources, decision, decision), prepared.labels
+    merged = merge(sources.to(where), decision, config, where, on_iteration)
+    index = winners(merged.decision).cpu().numpy()
+    return merged, np.take(np.array(prepared.kept, np.uint8), index)

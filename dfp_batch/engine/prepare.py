@@ -1,0 +1,207 @@
+"""The first stage, for CPUs: read, check, register, expose, measure focus, merge."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dfp_batch import codec
+from dfp_batch.codec import Frame
+from dfp_batch.config import Output, RunConfig
+from dfp_batch.engine import registration_file
+from dfp_batch.engine.frames import Alphas, Colours, Frames, open_frames, read_frame
+from dfp_batch.errors import ConfigError, ImageError
+from dfp_batch.manifest import Pair
+from dfp_batch.method.focus import confidence, winners
+from dfp_batch.method.merge import Blend
+from dfp_batch.method.pipeline import (
+    SMALLEST_PX,
+    FusionConfig,
+    Merged,
+    is_light,
+    measure_focus,
+    merge,
+)
+from dfp_batch.method.stack import Stack, Still, hold_still, whole
+
+LOW_CONFIDENCE = 0.1
+_CPU = torch.device("cpu")
+_MOST_FRAMES = 200
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Registered sources, merged to one unless the refinement is work for an accelerator.
+
+    Attributes:
+        sources: (M, C, h, w), float32, in [0, 1]; M = 1 if they are merged, else N.
+        decision: (N, 1, h, w), float32, sums to 1 over N; None if the sources are merged.
+        labels: Index among all frames of the source of every pixel, (h, w); None as long as the
+            decision is not refined.
+        kept: Indices among all frames of the N that were registered.
+        floor: Sources as merged by the preset ``classical``, (1, C, h, w), float32, in [0, 1].
+        confidence: Of the measured focus, (h, w), in 255ths.
+        valid: Pixels that every frame covers, (h, w).
+        alpha: (1, 1, h, w), float32, in [0, 1], or None.
+        blank: The reference frame without its pixels: type, white and metadata.
+        registration: Content of registration.json.
+    """
+
+    sources: NDArray[np.float32]
+    decision: NDArray[np.float32] | None
+    labels: NDArray[np.uint8] | None
+    kept: tuple[int, ...]
+    floor: NDArray[np.float32]
+    confidence: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+    alpha: NDArray[np.float32] | None
+    blank: Frame
+    registration: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all arrays."""
+        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        return sum(array.nbytes for array in arrays)
+
+
+def prepare(pair: Pair, run: RunConfig) -> tuple[Prepared, dict[str, Any]]:
+    """Read, check, register and expose the frames, measure their focus, and merge them.
+
+    At most six full frames (h * w * C in float32) and the decision are in memory at once, however
+    many frames there are; only a refinement that fits a network needs all of them.
+
+    Raises:
+        ImageError: if a frame or a reference is not what it must be.
+        AlignmentError: if the frames could not be registered.
+        StorageError: if something cannot be read.
+    """
+    config = _for_pair(pair, run.fusion)
+    with open_frames(pair.sources) as frames:
+        reference = _reference(frames, config)
+        _check_truth(pair, reference, config.scale)
+        check_output(reference, run.output)
+        white = frames.white()
+        still = _still(pair, frames, white, run, config)
+        prepared = _prepared(frames, replace(reference, white=white), still, config)
+    return prepared, _facts(prepared, still)
+
+
+def _for_pair(pair: Pair, config: FusionConfig) -> FusionConfig:
+    if pair.reference_frame is None:
+        return config
+    return replace(config, align=replace(config.align, reference=pair.reference_frame))
+
+
+def _reference(frames: Frames, config: FusionConfig) -> Frame:
+    if len(frames) > _MOST_FRAMES:
+        raise ImageError(f"{len(frames)} frames, at most {_MOST_FRAMES} can be fused")
+    try:
+        index = config.align.reference_of(len(frames))
+    except ConfigError as error:  # a stack with fewer frames than the others
+        raise ImageError(str(error)) from error
+    frame = frames[index]
+    if min(frame.pixels.shape[:2]) < SMALLEST_PX:
+        name = frames.names[index]
+        raise ImageError(f"{name} is {frame.size}, each side must be at least {SMALLEST_PX} px")
+    return frame
+
+
+def _check_truth(pair: Pair, source: Frame, scale: int) -> None:
+    """A reference of the wrong size would be found out only after the costly part."""
+    h, w, _ = source.pixels.shape
+    for url in (*filter(None, [pair.reference]), *(pair.reference_sources or ())):
+        truth = read_frame(url).pixels.shape
+        if truth[:2] != (scale * h, scale * w):
+            raise ImageError(
+                f"reference {url} is {truth[1]}x{truth[0]} px, expected {scale * w}x{scale * h}: "
+                f"scale {scale} times the sources"
+            )
+
+
+def check_output(frame: Frame, output: Output) -> str:
+    """Extension of the file that will hold frames like this one.
+
+    Raises:
+        ImageError: if the format that was asked for cannot hold them.
+    """
+    if output.format == "auto":
+        return codec.extension_for(frame)
+    extension = codec.extension_of(f".{output.format}")
+    try:
+        codec.check_depth(extension, frame)
+    except ConfigError as error:
+        raise ImageError(f"--format {output.format}: {error}") from error
+    return extension
+
+
+def _still(pair: Pair, frames: Frames, white: float, run: RunConfig, config: FusionConfig) -> Still:
+    if run.align_from is None:
+        return hold_still(Colours(frames), white, config.align, config.exposure)
+    h, w, _ = frames[0].pixels.shape
+    return registration_file.read(run.align_from, pair.pair_id, len(frames), (h, w))
+
+
+def _prepared(frames: Frames, reference: Frame, still: Still, config: FusionConfig) -> Prepared:
+    assert reference.white is not None
+    stack = Stack(Colours(frames), reference.white, still)
+    measured = measure_focus(stack, config)
+    sure = (confidence(measured)[0, 0] * 255).round().to(torch.uint8).numpy()
+    if is_light(config):
+        merged = merge(stack, measured, config, _CPU)
+        labels = np.take(np.array(still.kept, np.uint8), winners(merged.decision).numpy())
+    else:
+        merged, labels = Merged(whole(stack), measured, measured), None
+    single = len(merged.sources) == 1
+    alpha = None
+    if reference.alpha is not None:
+        alphas = Stack(Alphas(frames), reference.white, still.unexposed())
+        alpha = Blend()(alphas, merged.decision).numpy()
+    return Prepared(
+        merged.sources.numpy(),
+        None if single else merged.weights.numpy(),
+        labels,
+        still.kept,
+        _floor(stack, merged, config),
+        sure,
+        stack.valid,
+        alpha,
+        replace(reference, pixels=reference.pixels[:0].copy(), alpha=None),
+        registration_file.to_bytes(still, frames.names, sure.shape),
+    )
+
+
+def _floor(stack: Stack, merged: Merged, config: FusionConfig) -> NDArray[np.float32]:
+    """Sources as the preset ``classical`` merges them."""
+    floor = floor_config(config)
+    if all(
+        getattr(config, part) == getattr(floor, part) for part in ("focus", "refinement", "merge")
+    ):
+        return merged.sources.numpy()
+    return merge(stack, measure_focus(stack, floor), floor, _CPU).sources.numpy()
+
+
+def floor_config(config: FusionConfig) -> FusionConfig:
+    """The preset ``classical``, with the scale and the registration of another composition."""
+    kept = ("align", "exposure", "scale", "seed", "precision")
+    return FusionConfig.preset("classical", **{name: getattr(config, name) for name in kept})
+
+
+def _facts(prepared: Prepared, still: Still) -> dict[str, Any]:
+    found = still.registered
+    others = [k for k in range(len(found.flags)) if k != found.reference]
+    return {
+        "n_sources": len(found.flags),
+        "bit_depth": prepared.blank.bit_depth,
+        "significant_bits": prepared.blank.significant_bits,
+        "reference_frame": found.reference,
+        "align_flags": list(found.flags),
+        "align_score_before": min(found.before[k] for k in others),
+        "align_score_after": min(found.after[k] for k in others),
+        "gain_min": float(still.gains.min()),
+        "gain_max": float(still.gains.max()),
+        "valid_share": float(prepared.valid.mean()),
+        "low_confidence_share": float((prepared.confidence < 255 * LOW_CONFIDENCE).mean()),
+    }

@@ -1,0 +1,142 @@
+"""The third stage, for CPUs: measure, encode, write."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dfp_batch import codec, metrics, storage
+from dfp_batch.codec import Frame
+from dfp_batch.codec.index_map import encode_indices
+from dfp_batch.config import RunConfig
+from dfp_batch.engine import registration_file
+from dfp_batch.engine.frames import read_frame
+from dfp_batch.engine.optimise import Optimised
+from dfp_batch.engine.prepare import Prepared, check_output, floor_config
+from dfp_batch.ledger import METRICS
+from dfp_batch.manifest import Pair, folder_name
+from dfp_batch.method.align import valid_rectangle
+from dfp_batch.method.image import enlarge, luma
+from dfp_batch.method.pipeline import FusionConfig, Merged, reconstruct
+
+_CPU = torch.device("cpu")
+
+
+def publish(
+    pair: Pair, prepared: Prepared, optimised: Optimised, run: RunConfig, run_url: str
+) -> tuple[None, dict[str, Any]]:
+    """Measure, encode and write; the files are whole before the row exists.
+
+    Raises:
+        StorageError: if something cannot be written.
+    """
+    measured = _measure_all(pair, prepared, optimised, run.fusion)
+    frame = finished_frame(prepared, optimised, run)
+    extension = check_output(frame, run.output)
+    data = codec.encode(frame, extension, run.output.quality)
+    folder = storage.join(run_url, "outputs", folder_name(pair.pair_id))
+    for name, content in _side_files(prepared, optimised, frame).items():
+        storage.write_bytes(storage.join(folder, name), content)
+    storage.write_bytes(storage.join(folder, f"fused.{extension}"), data)
+    height, width, _ = frame.pixels.shape
+    return None, {
+        "output_url": storage.join(folder, f"fused.{extension}"),
+        "output_sha256": hashlib.sha256(data).hexdigest(),
+        "width_px": width,
+        "height_px": height,
+        **measured,
+    }
+
+
+def finished_frame(prepared: Prepared, optimised: Optimised, run: RunConfig) -> Frame:
+    """The image at the depth of the sources, with their alpha and metadata, cropped if asked."""
+    blank, scale = prepared.blank, run.fusion.scale
+    frame = _as_stored(optimised.fused, blank)
+    alpha = None
+    if prepared.alpha is not None:
+        larger = enlarge(torch.from_numpy(prepared.alpha.copy()), scale)[0].numpy()
+        alpha = _as_stored(larger, blank).pixels[..., 0]
+    size_um = blank.metadata.pixel_size_um
+    smaller_um = size_um and (size_um[0] / scale, size_um[1] / scale)
+    metadata = replace(blank.metadata, pixel_size_um=smaller_um)
+    frame = replace(frame, alpha=alpha, metadata=metadata)
+    return cropped(frame, prepared.valid, scale) if run.output.crop == "valid" else frame
+
+
+def _as_stored(image: NDArray[np.float32], blank: Frame) -> Frame:
+    """An image (C, H, W) in [0, 1] at the depth of the sources."""
+    return codec.from_unit(image, blank.pixels.dtype, blank.white)
+
+
+def cropped(frame: Frame, valid: NDArray[np.bool_], scale: int) -> Frame:
+    """The largest rectangle of a frame (scale * h, scale * w) that is ``valid`` (h, w)."""
+    top, left, height, width = (scale * side for side in valid_rectangle(valid))
+    window = (slice(top, top + height), slice(left, left + width))
+    alpha = None if frame.alpha is None else frame.alpha[window]
+    return replace(frame, pixels=np.ascontiguousarray(frame.pixels[window]), alpha=alpha)
+
+
+def _side_files(prepared: Prepared, optimised: Optimised, frame: Frame) -> dict[str, bytes]:
+    files = {
+        "decision.png": encode_indices(optimised.labels),
+        "confidence.png": codec.encode(Frame(prepared.confidence[..., None]), "png"),
+        "preview.jpg": codec.encode(codec.thumbnail(frame), "jpg"),
+        registration_file.NAME: prepared.registration,
+    }
+    if not prepared.valid.all():
+        mask = prepared.valid[..., None].astype(np.uint8) * np.uint8(255)
+        files["valid.png"] = codec.encode(Frame(mask), "png")
+    return files
+
+
+def _measure_all(
+    pair: Pair, prepared: Prepared, optimised: Optimised, config: FusionConfig
+) -> dict[str, float]:
+    """Metrics of the result, and with the prefix ``floor_`` of the classical floor."""
+    truth = _Truth.read(pair)
+    measured = truth.measure(_as_stored(optimised.fused, prepared.blank))
+    floor = measured if config == floor_config(config) else truth.measure(_floor(prepared, config))
+    return measured | {f"floor_{name}": value for name, value in floor.items()}
+
+
+def _floor(prepared: Prepared, config: FusionConfig) -> Frame:
+    sources = torch.from_numpy(prepared.floor.copy())
+    ones = torch.ones_like(sources[:, :1])
+    solution = reconstruct(Merged(sources, ones, ones), floor_config(config), _CPU)
+    return _as_stored(solution.fused.numpy(), prepared.blank)
+
+
+def _luma(frame: Frame) -> NDArray[np.float32]:
+    """(H, W), in [0, 1]."""
+    return luma(torch.from_numpy(codec.to_unit(frame))[None])[0, 0].numpy()
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """What only the metrics see: luma (H, W) in [0, 1] of the references a pair has."""
+
+    reference: NDArray[np.float32] | None
+    sources: tuple[NDArray[np.float32], ...]
+
+    @classmethod
+    def read(cls, pair: Pair) -> "_Truth":
+        reference = _luma(read_frame(pair.reference)) if pair.reference else None
+        return cls(reference, tuple(_luma(read_frame(url)) for url in pair.reference_sources or ()))
+
+    def measure(self, frame: Frame) -> dict[str, float]:
+        image = _luma(frame)
+        measured = metrics.paper_metrics(image * 255)
+        if self.reference is not None:
+            measured["psnr_db"] = metrics.psnr_db(image, self.reference)
+            measured["ssim"] = metrics.ssim(image, self.reference)
+        if self.sources:
+            first, second = (metrics.paper_metrics(source * 255) for source in self.sources)
+            relative = metrics.relative_metrics(measured, (first, second))
+            measured = measured | relative
+        unknown = set(measured) - set(METRICS)
+        if unknown:
+            raise KeyError(f"metrics without a column: {sorted(unknown)}")
+        return measured

@@ -1,0 +1,59 @@
+"""One item without Ray: the three stages in a row."""
+
+from dataclasses import dataclass
+
+from dfp_batch import codec
+from dfp_batch.codec import Frame
+from dfp_batch.codec.index_map import encode_indices
+from dfp_batch.config import RunConfig
+from dfp_batch.engine.optimise import optimise
+from dfp_batch.engine.prepare import prepare
+from dfp_batch.engine.publish import finished_frame
+from dfp_batch.errors import ConfigError
+from dfp_batch.manifest import Pair, source_problems
+from dfp_batch.method.optimise import OnIteration, ignore_progress
+
+
+@dataclass(frozen=True)
+class Files:
+    """Whole files: the image in its format, two PNG maps at source size, and the registration."""
+
+    image: bytes
+    decision: bytes
+    confidence: bytes
+    registration: bytes
+
+
+def format_of(url: str) -> str:
+    """Format of ``Output`` that a file name asks for.
+
+    Raises:
+        ConfigError: if the name ends in none of them.
+    """
+    extension = codec.extension_of(url)
+    return "jpeg" if extension == "jpg" else extension
+
+
+def fuse_files(
+    sources: tuple[str, ...], run: RunConfig, on_iteration: OnIteration = ignore_progress
+) -> Files:
+    """Fuse the images of these URLs.
+
+    Raises:
+        ConfigError: if they are too few.
+        PairError: if they cannot be fused.
+        StorageError: if they cannot be read.
+    """
+    problems = source_problems(sources)
+    if problems:
+        raise ConfigError(f"fuse: {'; '.join(problems)}")
+    prepared, _ = prepare(Pair("command line", sources), run)
+    optimised, _ = optimise(prepared, run.fusion, on_iteration)
+    frame = finished_frame(prepared, optimised, run)
+    extension = codec.extension_of(f".{run.output.format}")
+    return Files(
+        codec.encode(frame, extension, run.output.quality),
+        encode_indices(optimised.labels),
+        codec.encode(Frame(prepared.confidence[..., None]), "png"),
+        prepared.registration,
+    )

@@ -1,0 +1,215 @@
+"""Small image files of every kind, made without the code that is tested."""
+
+import struct
+import zlib
+from io import BytesIO
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image, ImageCms
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def ramp(height=11, width=17, channels=3, dtype="uint8", seed=7):
+    """Random samples (h, w, C) over the whole range of the dtype."""
+    values = np.random.default_rng(seed).random((height, width, channels))
+    if dtype == "float32":
+        return values.astype(np.float32)
+    return np.rint(values * np.iinfo(dtype).max).astype(dtype)
+
+
+def exif(orientation=1, order="<", **texts):
+    """An EXIF block: orientation, make, 72 dpi, exposure time, size, GPS, maker note, thumbnail."""
+    block = Image.Exif()
+    block.endian = order
+    block[0x0112] = orientation
+    block[0x010F] = texts.get("make", "Makers")
+    block[0x0110] = "Model 1"
+    block[0x011A], block[0x011B], block[0x0128] = 72.0, 72.0, 2
+    inner = block.get_ifd(0x8769)
+    inner[0x829A] = 0.004
+    inner[0xA002], inner[0xA003] = 17, 11
+    inner[0x927C] = b"opaque maker note"
+    block.get_ifd(0x8825)[1] = "N"
+    return block.tobytes().removeprefix(b"Exif\0\0")
+
+
+def pillow(pixels, kind, **options):
+    """A file that Pillow writes; ``pixels`` (h, w, 1, 3 or 4), or an image."""
+    image = pixels
+    if not isinstance(pixels, Image.Image):
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if kind == "JPEG" and "exif" in options:
+        options["exif"] = b"Exif\0\0" + options["exif"]
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def seen(data):
+    """What Pillow makes of a file."""
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
+
+
+def tiff(pixels, **options):
+    buffer = BytesIO()
+    options = {"photometric": "minisblack", "metadata": None, **options}
+    tifffile.imwrite(buffer, pixels, **options)
+    return buffer.getvalue()
+
+
+def chunk(name, content):
+    check = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+
+
+def png(pixels, depth=8, colour=2, before=(), interlace=0):
+    """A PNG with these rows of bytes, and chunks between header and pixels."""
+    rows = b"".join(b"\0" + bytes(row) for row in pixels)
+    width = len(bytes(pixels[0])) * 8 // depth // {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    head = struct.pack(">IIBBBBB", width, len(pixels), depth, colour, 0, 0, interlace)
+    chunks = [(b"IHDR", head), *before, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+def with_chunk(data, name, content):
+    """A PNG with one chunk more after its header."""
+    return data[:33] + chunk(name, content) + data[33:]
+
+
+def lzw_tiff(pixels, predictor=1, order="<", **tags):
+    """A TIFF of one LZW strip, which OpenCV (predictor 2) or this (1) has packed."""
+    pixels = np.atleast_3d(pixels)
+    height, width, samples = pixels.shape
+    bits = 8 * pixels.dtype.itemsize
+    values = pixels.copy()
+    if predictor == 2:
+        values[:, 1:] = pixels[:, 1:] - pixels[:, :-1]
+    raw = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    packed = lzw(raw)
+    return plain_tiff(
+        [packed], width, height, bits, samples, order, {259: 5, 317: predictor, **tags}
+    )
+
+
+def lzw(raw):
+    """LZW as TIFF has it, with a new table every 200 codes and so 9 bits a code."""
+    bits = []
+    for at in range(0, len(raw), 200):
+        bits += [256, *raw[at : at + 200]]
+    bits.append(257)
+    text = "".join(f"{code:09b}" for code in bits)
+    text += "0" * (-len(text) % 8)
+    return int(text, 2).to_bytes(len(text) // 8, "big")
+
+
+def plain_tiff(strips, width, height, bits, samples, order="<", tags=None):
+    """A TIFF with these strips; ``tags`` (short values) replace or extend the usual ones."""
+    mark = {"<": b"II", ">": b"MM"}[order]
+    file = bytearray(mark + struct.pack(order + "HI", 42, 0))
+    offsets = []
+    for strip in strips:
+        offsets.append(len(file))
+        file += strip + bytes(len(strip) % 2)
+    fields = {256: width, 257: height, 259: 1, 262: 2 if samples >= 3 else 1, 277: samples}
+    fields |= {278: height, **(tags or {})}
+    entries = {tag: struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in fields.items()}
+    for tag, code, values in (
+        (258, "H", [bits] * samples),
+        (273, "I", offsets),
+        (279, "I", [len(strip) for strip in strips]),
+    ):
+        entries[tag] = _array_entry(file, order, tag, code, values)
+    at = len(file)
+    file += struct.pack(order + "H", len(entries)) + b"".join(v for _, v in sorted(entries.items()))
+    struct.pack_into(order + "I", file, 4, at)
+    return bytes(file + bytes(4))
+
+
+def _array_entry(file, order, tag, code, values):
+    content = struct.pack(f"{order}{len(values)}{code}", *values)
+    kind = {"H": 3, "I": 4}[code]
+    if len(content) <= 4:
+        return struct.pack(order + "HHI4s", tag, kind, len(values), content)
+    at = len(file)
+    file += content + bytes(len(content) % 2)
+    return struct.pack(order + "HHII", tag, kind, len(values), at)
+
+
+def packed_tiff(values, bits):
+    """A grey TIFF of 10, 12 or 14 bits without gaps, rows padded to bytes."""
+    rows = b""
+    for row in values:
+        text = "".join(f"{value:0{bits}b}" for value in row)
+        text += "0" * (-len(text) % 8)
+        rows += int(text, 2).to_bytes(len(text) // 8, "big")
+    return plain_tiff([rows], values.shape[1], values.shape[0], bits, 1)
+
+
+def small_files():
+    """One small valid file of every kind that is read, by name."""
+    grey, colour = ramp(9, 12, 1), ramp(9, 12)
+    wide, floats = ramp(9, 12, dtype="uint16"), ramp(9, 12, dtype="float32")
+    rgba, block = ramp(9, 12, 4), exif(6)
+    palette = Image.fromarray(colour).quantize(16)
+    adam7 = cv2.imencode(".png", colour)[1].tobytes()
+    rgb = {"photometric": "rgb"}
+    return {
+        "png 8": pillow(colour, "PNG", exif=block, icc_profile=ICC, dpi=(300, 300)),
+        "png 16": cv2.imencode(".png", wide)[1].tobytes(),
+        "png grey": pillow(grey, "PNG"),
+        "png palette": pillow(palette, "PNG", transparency=3),
+        "png alpha": pillow(rgba, "PNG"),
+        "png sBIT": with_chunk(cv2.imencode(".png", wide)[1].tobytes(), b"sBIT", b"\x0c" * 3),
+        "png interlaced": interlaced(adam7),
+        "png animated": pillow(
+            Image.fromarray(colour),
+            "PNG",
+            save_all=True,
+            append_images=[Image.fromarray(255 - colour)],
+        ),
+        "jpeg baseline": pillow(colour, "JPEG", exif=block, icc_profile=ICC),
+        "jpeg progressive": pillow(colour, "JPEG", progressive=True, dpi=(300, 300)),
+        "jpeg grey": pillow(grey, "JPEG"),
+        "tiff strips": tiff(colour, rowsperstrip=4, iccprofile=ICC, **rgb),
+        "tiff tiles": tiff(colour, tile=(16, 16), **rgb),
+        "tiff deflate": tiff(wide, compression="zlib", predictor=True, **rgb),
+        "tiff lzw": lzw_tiff(colour, 2),
+        "tiff packbits": pillow(colour, "TIFF", compression="packbits"),
+        "tiff exif": pillow(colour, "TIFF", exif=block, icc_profile=ICC, dpi=(300, 300)),
+        "tiff jpeg": pillow(colour, "TIFF", compression="jpeg"),
+        "tiff float": tiff(floats, **rgb),
+        "tiff big-endian": tiff(wide, byteorder=">", **rgb),
+        "tiff big": tiff(wide, bigtiff=True, **rgb),
+        "tiff planes": tiff(np.moveaxis(wide, 2, 0), planarconfig="separate", **rgb),
+        "tiff palette": pillow(palette, "TIFF"),
+        "tiff 12 bit": packed_tiff(ramp(9, 12, 1, "uint16")[..., 0] >> 4, 12),
+        "tiff alpha": tiff(rgba, extrasamples=("assocalpha",), **rgb),
+        "webp lossy": pillow(colour, "WEBP", exif=block, icc_profile=ICC),
+        "webp lossless": pillow(colour, "WEBP", lossless=True),
+        "webp alpha": pillow(rgba, "WEBP"),
+        "webp animated": pillow(
+            Image.fromarray(colour),
+            "WEBP",
+            save_all=True,
+            append_images=[Image.fromarray(255 - colour)],
+        ),
+    }
+
+
+def interlaced(data):
+    """The same colour PNG (8 bits) with its rows in the seven passes of Adam7."""
+    pixels = np.asarray(seen(data).convert("RGB"))
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+    rows = b""
+    for top, left, down, across in [*passes, (1, 0, 2, 1)]:
+        part = pixels[top::down, left::across]
+        rows += b"".join(b"\0" + row.tobytes() for row in part if row.size)
+    height, width, _ = pixels.shape
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
