@@ -422,11 +422,12 @@ def _resolve(
     if file is not None and not file.is_file():
         raise errors.ConfigError(f"--config {file}: no such file")
     text = file.read_text() if file is not None else None
-    if flags.get("align.model") == "file":
-        flags = flags | {"align.model": None}
-        if flags["align_from"] is None:
+    given = {name: value for name, value in flags.items() if value is not None}
+    if given.get("align.model") == "file":
+        del given["align.model"]
+        if "align_from" not in given:
             raise errors.ConfigError("--align file needs --align-from RUN")
-    return run_config(preset, text, {**dict(map(parse_setting, settings or [])), **flags})
+    return run_config(preset, text, {**dict(map(parse_setting, settings or [])), **given})
 
 
 def main() -> NoReturn:

@@ -104,6 +104,8 @@ def refinements() -> dict[str, Method]:
         "clean-up": {"refinement": "area-clean-up"},
         "guided filter": {"refinement": "guided-filter"},
         "clean-up, guided filter": {"refinement": "then"},
+        "votes": {"refinement": "votes"},
+        "votes, guided filter": {"refinement": "then", "refinement.first": "votes"},
         "embedding": {"refinement": "decision-embedding"},
         "potts": {"refinement": "potts"},
         "potts, guided filter": {"refinement": "then", "refinement.first": "potts"},
@@ -113,6 +115,16 @@ def refinements() -> dict[str, Method]:
         f"{short}: {chain}": composition("classical", {**UNENLARGED, **settings, "focus": measure})
         for short, measure in measures.items()
         for chain, settings in chains.items()
+    }
+
+
+def held_still() -> dict[str, Method]:
+    """The presets with and without registration and exposure matching."""
+    as_they_are = {"align.model": "none", "exposure.model": "none"}
+    return {
+        f"{preset}{suffix}": composition(preset, settings)
+        for suffix, settings in (("", {}), (", as they are", as_they_are))
+        for preset in ("fast", "classical")
     }
 
 
@@ -200,6 +212,35 @@ RECORDS: dict[str, Record] = {
         "12 scenes of 5 frames, 5 layers.",
         fusion_only,
         bundled(frames=5, layers=5, defocus_px=3.0),
+    ),
+    "moved": Record(
+        "Stacks that moved",
+        "12 scenes of 2 frames with shifts of up to 2 px of the sources, breathing of 0.4 % and "
+        "exposure drift of up to 5 %.",
+        held_still,
+        bundled(shift_px=2.0, breathing=0.004, exposure=0.05),
+        (1, 2),
+    ),
+    "moved-stacks": Record(
+        "Stacks of 5 that moved",
+        "12 scenes of 5 frames, 5 layers, with the same motion and drift.",
+        held_still,
+        bundled(frames=5, layers=5, defocus_px=3.0, shift_px=2.0, breathing=0.004, exposure=0.05),
+        (1, 2),
+    ),
+    "unmoved": Record(
+        "The same stacks unmoved",
+        "The scenes of record `moved` without motion and drift.",
+        held_still,
+        bundled(layers=3),
+        (1, 2),
+    ),
+    "unmoved-stacks": Record(
+        "The same stacks of 5 unmoved",
+        "The scenes of record `moved-stacks` without motion and drift.",
+        held_still,
+        bundled(frames=5, layers=5, defocus_px=3.0),
+        (1, 2),
     ),
     "focus-x1": Record(
         "Focus measures, scale 1",

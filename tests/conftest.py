@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: an S3 server, a Ray of our own, tiny archives."""
 
 import os
+import threading
 import weakref
 from pathlib import Path
 
@@ -95,12 +96,15 @@ class Alive:
     def __init__(self):
         self.now = 0
         self.most = 0
+        self._lock = threading.RLock()  # frames are loaded in a thread of their own
 
     def __call__(self, array):
-        self.now += 1
-        self.most = max(self.most, self.now)
         weakref.finalize(array, self._gone)
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
         return array
 
     def _gone(self):
-        self.now -= 1
+        with self._lock:
+            self.now -= 1

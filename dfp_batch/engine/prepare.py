@@ -85,7 +85,11 @@ def prepare(pair: Pair, run: RunConfig) -> tuple[Prepared, dict[str, Any]]:
         check_output(reference, run.output)
         white = frames.white()
         still = _still(pair, frames, white, run, config)
+        if run.align_from is not None:  # another run may have had another reference
+            reference = frames[still.registered.reference]
         prepared = _prepared(frames, replace(reference, white=white), still, config)
+    if run.output.crop == "valid" and not prepared.valid.any():
+        raise ImageError("no pixel is seen by all frames; use --crop none")
     return prepared, _facts(prepared, still)
 
 
@@ -140,13 +144,13 @@ def check_output(frame: Frame, output: Output) -> str:
 def _still(pair: Pair, frames: Frames, white: float, run: RunConfig, config: FusionConfig) -> Still:
     if run.align_from is None:
         return hold_still(Colours(frames), white, config.align, config.exposure)
-    h, w, _ = frames[0].pixels.shape
-    return registration_file.read(run.align_from, pair.pair_id, len(frames), (h, w))
+    shape = frames[0].pixels.shape
+    return registration_file.read(run.align_from, pair.pair_id, len(frames), shape)
 
 
 def _prepared(frames: Frames, reference: Frame, still: Still, config: FusionConfig) -> Prepared:
-    assert reference.white is not None
-    stack = Stack(Colours(frames), reference.white, still)
+    stack = Stack(Colours(frames), codec.white(reference), still)
+    floor = _floor(stack, config)  # first, so that there is never more than one decision
     measured = measure_focus(stack, config)
     sure = (confidence(measured)[0, 0] * 255).round().to(torch.uint8).numpy()
     if is_light(config):
@@ -154,32 +158,29 @@ def _prepared(frames: Frames, reference: Frame, still: Still, config: FusionConf
         labels = np.take(np.array(still.kept, np.uint8), winners(merged.decision).numpy())
     else:
         merged, labels = Merged(whole(stack), measured, measured), None
-    single = len(merged.sources) == 1
     alpha = None
     if reference.alpha is not None:
-        alphas = Stack(Alphas(frames), reference.white, still.unexposed())
+        alphas = Stack(Alphas(frames), codec.white(reference), still.unexposed())
         alpha = Blend()(alphas, merged.decision).numpy()
     return Prepared(
-        merged.sources.numpy(),
-        None if single else merged.weights.numpy(),
-        labels,
-        still.kept,
-        _floor(stack, merged, config),
-        sure,
-        stack.valid,
-        alpha,
-        replace(reference, pixels=reference.pixels[:0].copy(), alpha=None),
-        registration_file.to_bytes(still, frames.names, sure.shape),
+        sources=merged.sources.numpy(),
+        decision=None if len(merged.sources) == 1 else merged.weights.numpy(),
+        labels=labels,
+        kept=still.kept,
+        floor=merged.sources.numpy() if floor is None else floor,
+        confidence=sure,
+        valid=stack.valid,
+        alpha=alpha,
+        blank=replace(reference, pixels=reference.pixels[:0].copy(), alpha=None),
+        registration=registration_file.to_bytes(still, frames.names, sure.shape),
     )
 
 
-def _floor(stack: Stack, merged: Merged, config: FusionConfig) -> NDArray[np.float32]:
-    """Sources as the preset ``classical`` merges them."""
-    floor = floor_config(config)
-    if all(
-        getattr(config, part) == getattr(floor, part) for part in ("focus", "refinement", "merge")
-    ):
-        return merged.sources.numpy()
+def _floor(stack: Stack, config: FusionConfig) -> NDArray[np.float32] | None:
+    """Sources as the preset ``classical`` merges them; None if that is what ``config`` does."""
+    floor, parts = floor_config(config), ("focus", "refinement", "merge")
+    if all(getattr(config, part) == getattr(floor, part) for part in parts):
+        return None
     return merge(stack, measure_focus(stack, floor), floor, _CPU).sources.numpy()
 
 

@@ -1,14 +1,14 @@
 """registration.json: how the frames of a pair were registered, to be looked at and used again."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from dfp_batch import storage
 from dfp_batch.errors import AlignmentError, ObjectMissingError
-from dfp_batch.manifest import folder_name
-from dfp_batch.method.align import Registered
+from dfp_batch.manifest import MIN_SOURCES, folder_name
+from dfp_batch.method.align import Flag, Registered
 from dfp_batch.method.stack import Still
 
 NAME = "registration.json"
@@ -39,14 +39,14 @@ def to_bytes(still: Still, names: tuple[str, ...], size: tuple[int, int]) -> byt
     return json.dumps({**header, "meaning": meaning, "frames": frames}, indent=1).encode()
 
 
-def read(url: str, pair_id: str, count: int, size: tuple[int, int]) -> Still:
+def read(url: str, pair_id: str, count: int, shape: tuple[int, ...]) -> Still:
     """What another run wrote for the same pair.
 
     Args:
         url: Of a run directory, or of one such file.
         pair_id: Of the pair.
         count: Number of its frames.
-        size: (h, w) of its frames.
+        shape: (h, w, C) of its frames.
 
     Raises:
         AlignmentError: if there is none, or it is of another stack.
@@ -57,26 +57,49 @@ def read(url: str, pair_id: str, count: int, size: tuple[int, int]) -> Still:
         target = storage.join(url, "outputs", folder_name(pair_id), NAME)
     try:
         content = json.loads(storage.read_bytes(target))
-        found = (len(content["frames"]), content["height_px"], content["width_px"])
-        if found != (count, *size):
-            raise AlignmentError(
-                f"{target} registers {found[0]} frames of {found[2]}x{found[1]} px, "
-                f"expected {count} of {size[1]}x{size[0]} px"
-            )
-        return _still(content)
+        size, still = (content["height_px"], content["width_px"]), _still(content)
     except ObjectMissingError as error:
         raise AlignmentError(f"{target}: nothing is there, expected a registration") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise AlignmentError(f"{target} is not a registration: {error!r}") from error
+    frames, channels = still.gains.shape
+    if (frames, *size) != (count, *shape[:2]):
+        raise AlignmentError(
+            f"{target} registers {frames} frames of {size[1]}x{size[0]} px, "
+            f"expected {count} of {shape[1]}x{shape[0]} px"
+        )
+    if channels != shape[2]:
+        raise AlignmentError(f"{target} has gains for {channels} channels, expected {shape[2]}")
+    return still
 
 
 def _still(content: dict[str, Any]) -> Still:
     frames = content["frames"]
     registered = Registered(
         int(content["reference"]),
-        np.array([frame["warp"] for frame in frames], np.float64).reshape(-1, 3, 3),
+        np.array([frame["warp"] for frame in frames], np.float64),
         tuple(float(frame["score_before"]) for frame in frames),
         tuple(float(frame["score_after"]) for frame in frames),
         tuple(frame["flag"] for frame in frames),
     )
-    return Still(registered, np.array([frame["gains"] for frame in frames], np.float64))
+    still = Still(registered, np.array([frame["gains"] for frame in frames], np.float64))
+    _check(still)
+    return still
+
+
+def _check(still: Still) -> None:
+    """Refuse what no run has written, but an editor may have."""
+    found, gains = still.registered, still.gains
+    count = len(found.flags)
+    if not set(found.flags) <= set(get_args(Flag)):
+        raise ValueError(f"a flag must be one of {', '.join(get_args(Flag))}, got {found.flags}")
+    if not 0 <= found.reference < count or sum(found.kept) < MIN_SOURCES:
+        raise ValueError(
+            f"frame {found.reference} of {count} is the reference, flags {found.flags}"
+        )
+    if found.warps.shape != (count, 3, 3) or not np.isfinite(found.warps).all():
+        raise ValueError("a warp must be 3 rows of 3 numbers")
+    if not (np.linalg.det(found.warps) > 0).all():
+        raise ValueError("a warp must be a motion")
+    if gains.ndim != 2 or not ((gains > 0) & (gains < np.inf)).all():  # noqa: PLR2004
+        raise ValueError("gains must be one number > 0 for every channel")

@@ -40,10 +40,11 @@ class BackProjection:
         low = (decision * sources).sum(0, keepdim=True)
         degrade = Lanczos2(scale)
         fused = enlarge(low, scale, self.kernel)
-        residuals = torch.empty(self.steps, device=sources.device)
-        for step in range(self.steps):
+        steps = self.steps if scale > 1 else 0  # else D and up are the identity
+        residuals = torch.empty(steps, device=sources.device)
+        for step in range(steps):
             residual = low - degrade(fused)
             residuals[step] = residual.abs().mean()
             fused = fused + enlarge(residual, scale, self.kernel)
-            compute.on_iteration("back projection", step + 1, self.steps)
+            compute.on_iteration("back projection", step + 1, steps)
         return fused.clamp(0, 1), residuals

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.image import luma
-from dfp_batch.method.stack import Plane, Sources, luma_plane, whole
+from dfp_batch.method.stack import Plane, Sources, in_turn, luma_plane, whole
 
 _LARGEST_PSF_PX = 15  # it must lie within the smallest image that the method takes
 
@@ -37,6 +37,11 @@ def one_hot(labels: Tensor, count: int) -> Tensor:
     return (labels == indices).float()
 
 
+def select_(decision: Tensor, labels: Tensor) -> Tensor:
+    """``one_hot`` in the memory of a decision (N, 1, h, w): N is large, and two would not fit."""
+    return decision.zero_().scatter_(0, labels[None, None].to(decision.device), 1)
+
+
 def decided(labels: Tensor, confidence: Tensor, count: int) -> Tensor:
     """Decision for one source, as sure as is said; ``confidence`` below is the inverse.
 
@@ -48,8 +53,9 @@ def decided(labels: Tensor, confidence: Tensor, count: int) -> Tensor:
     Returns:
         (N, 1, h, w), sums to 1 over N.
     """
-    decision = ((1 - confidence) / count).repeat(count, 1, 1)
-    decision.scatter_add_(0, labels[None], confidence[None])
+    largest = 1 / (1 + (count - 1) * (1 - confidence))
+    decision = (largest * (1 - confidence)).repeat(count, 1, 1)
+    decision.scatter_(0, labels[None], largest[None])
     return decision.unsqueeze(1)
 
 
@@ -66,7 +72,7 @@ def winners(decision: Tensor) -> Tensor:
 
 
 def confidence(decision: Tensor) -> Tensor:
-    """How far the largest weight stands above the mean of the others.
+    """How far the largest weight stands above the mean of the others: ``1 - mean / largest``.
 
     Args:
         decision: (N, 1, h, w), >= 0, sums to 1 over N.
@@ -78,7 +84,7 @@ def confidence(decision: Tensor) -> Tensor:
     if count == 1:
         return torch.ones_like(decision)
     largest = functools.reduce(torch.maximum, decision).unsqueeze(0)
-    sure: Tensor = ((count * largest - 1) / (count - 1)).clamp(0, 1)
+    sure: Tensor = (1 - (1 - largest) / ((count - 1) * largest)).clamp(0, 1)
     return sure
 
 
@@ -115,11 +121,12 @@ class SumModifiedLaplacian:
     def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w) of N sources (C, h, w), which it looks at one by one."""
         count = len(sources)
-        largest = sum_modified_laplacian(luma_plane(sources[0]), self.sigma_px)
-        total, least = largest.copy(), largest.copy()
-        labels = np.zeros(largest.shape, np.int64)
-        for index in range(1, count):
-            sharpness = sum_modified_laplacian(luma_plane(sources[index]), self.sigma_px)
+        for index, source in enumerate(in_turn(sources)):
+            sharpness = sum_modified_laplacian(luma_plane(source), self.sigma_px)
+            if index == 0:
+                largest, total, least = sharpness, sharpness.copy(), sharpness.copy()
+                labels = np.zeros(largest.shape, np.int64)
+                continue
             labels[sharpness > largest] = index
             np.maximum(largest, sharpness, out=largest)
             np.minimum(least, sharpness, out=least)
@@ -128,7 +135,7 @@ class SumModifiedLaplacian:
         noise = np.float32(np.median(least))
         sure = above / np.maximum(largest + 2 * noise, np.finfo(np.float32).tiny)
         sure = torch.from_numpy(sure.clip(0, 1))
-        return decided(torch.from_numpy(labels), sure, count).to(sources[0].device)
+        return decided(torch.from_numpy(labels), sure, count).to(source.device)
 
 
 def sum_modified_laplacian(plane: Plane, sigma_px: float) -> Plane:
@@ -189,13 +196,13 @@ class MultiScaleLaplacian:
                 larger = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
                 np.add(finest, np.float32(trust / 2**scale) * larger, out=finest)
         decision = torch.from_numpy(evidence)
-        return softmax_(decision).unsqueeze(1).to(sources[0].device)
+        return softmax_(decision).unsqueeze(1)
 
     def _sharpness(self, sources: Sources) -> list[NDArray[np.float32]]:
         """SML_k of all sources at every scale, (N, h, w), (N, h / 2, w / 2), ..."""
         scales: list[NDArray[np.float32]] = []
-        for index in range(len(sources)):
-            plane = luma_plane(sources[index])
+        for index, source in enumerate(in_turn(sources)):
+            plane = luma_plane(source)
             for scale in range(self.scales):
                 plane = np.asarray(cv2.pyrDown(plane), np.float32) if scale else plane
                 if index == 0:

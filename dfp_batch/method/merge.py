@@ -12,9 +12,10 @@ from torch import Tensor
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.focus import winners
-from dfp_batch.method.stack import Image, Plane, Sources, channels_last, whole
+from dfp_batch.method.stack import Image, Plane, Sources, channels_last, in_turn, whole
 
 _COARSEST_PX = 8
+_BLOCK_ROWS = 256
 _EXACT_PX = 1 << 20  # images of more pixels have their distances measured reduced
 
 
@@ -41,9 +42,9 @@ class Blend:
 
     def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
         """Merged (1, C, h, w), within the range of the sources."""
-        merged = decision[0] * sources[0]
-        for index in range(1, len(sources)):
-            merged += decision[index] * sources[index]
+        merged = torch.zeros((), device=decision.device)
+        for weight, source in zip(decision, in_turn(sources), strict=True):
+            merged = merged + weight * source
         return merged.unsqueeze(0)
 
 
@@ -71,8 +72,8 @@ class LaplacianPyramid:
     def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
         """Merged (1, C, h, w), clipped to [0, 1]."""
         strongest = Strongest(self.window_px)
-        for index in range(len(sources)):
-            strongest.add(channels_last(sources[index]), decision[index, 0].cpu().numpy())
+        for weight, source in zip(decision, in_turn(sources), strict=True):
+            strongest.add(channels_last(source), weight[0].cpu().numpy())
         merged = torch.from_numpy(strongest.image()).movedim(-1, 0)
         return merged.unsqueeze(0).clamp(0, 1).to(decision.device)
 
@@ -108,9 +109,8 @@ class Strongest:
         for band, strength, best, most in zip(
             bands, strengths, self._bands[:-1], self._strengths, strict=True
         ):
-            stronger = strength > most
-            np.copyto(best, band, where=stronger[..., None])
-            np.copyto(most, strength, where=stronger)
+            cv2.copyTo(band, (strength > most).astype(np.uint8), best)
+            np.maximum(most, strength, out=most)
 
     def image(self) -> Image:
         """What all the strongest details make together, (h, w, C)."""
@@ -160,14 +160,15 @@ class SeamPyramid:
         share = self.share(winners(decision).cpu().numpy())
         if not share.any():
             return Blend()(sources, decision)
-        selected: Image | float = 0.0
-        strongest = Strongest(self.window_px)
-        for index in range(len(sources)):
-            image, weight = channels_last(sources[index]), decision[index, 0].cpu().numpy()
-            selected = selected + weight[..., None] * image
-            strongest.add(image, weight)
-        merged = np.asarray(selected)
-        merged += share[..., None] * (strongest.image().clip(0, 1) - merged)
+        strongest, merged = Strongest(self.window_px), np.zeros(0, np.float32)
+        for plane, source in zip(decision[:, 0].cpu().numpy(), in_turn(sources), strict=True):
+            image = channels_last(source)
+            merged = merged if merged.size else np.zeros_like(image)
+            _add_product(image, plane, merged)
+            strongest.add(image, plane)
+        mended = strongest.image()
+        np.subtract(mended.clip(0, 1, out=mended), merged, out=mended)
+        _add_product(mended, share, merged)
         return torch.from_numpy(merged).movedim(-1, 0).unsqueeze(0).to(decision.device)
 
     def share(self, labels: NDArray[np.int64]) -> Plane:
@@ -181,6 +182,14 @@ class SeamPyramid:
             ramp = (reach_px - distance_px(steps == step)) / self.feather_px + 0.5
             np.maximum(share, ramp.clip(0, 1), out=share)
         return share
+
+
+def _add_product(image: Image, weight: Plane, total: Image) -> None:
+    """Add an image (h, w, C), weighted by (h, w), to another one, row block by row block."""
+    for top in range(0, len(image), _BLOCK_ROWS):
+        rows = slice(top, top + _BLOCK_ROWS)
+        weights = _with_channels(cv2.merge([weight[rows]] * image.shape[2]))
+        cv2.accumulateProduct(image[rows], weights, total[rows])
 
 
 def seam_steps(labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -220,7 +229,8 @@ def laplacian_pyramid(image: Image) -> list[Image]:
     bands = []
     while min(image.shape[:2]) >= 2 * _COARSEST_PX:
         smaller = _with_channels(cv2.pyrDown(image))
-        bands.append(image - _expand(smaller, image))
+        larger = _expand(smaller, image)
+        bands.append(np.subtract(image, larger, out=larger))
         image = smaller
     return [*bands, image.copy()]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.focus import one_hot, winners
+from dfp_batch.method.focus import select_
 from dfp_batch.method.merge import LaplacianPyramid
 from dfp_batch.method.optimise import Compute
 from dfp_batch.method.stack import Sources, luma_plane
@@ -67,15 +67,24 @@ class Potts:
         merged = LaplacianPyramid(_WINDOW_PX)(sources, decision)
         guide = torch.from_numpy(luma_plane(merged[0]))[None].to(decision.device)
         evidence = decision[:, 0].clamp_min_(_LEAST).log_().mul_(self.evidence)
-        weights = self._minimise(evidence, guide, 0)
-        return one_hot(winners(weights.unsqueeze(1)), len(decision))
+        weights = self._reduced(evidence, guide)
+        size = (guide.shape[-2], guide.shape[-1])
+        labels, most = torch.zeros(size, dtype=torch.int64), torch.full(size, -torch.inf)
+        for index, plane in enumerate(weights):  # in turn, since all at full size would not fit
+            larger = functional.interpolate(plane[None, None], size=size, mode="bilinear")[0, 0]
+            labels[larger.cpu() > most] = index
+            torch.maximum(most, larger.cpu(), out=most)
+        return select_(decision, labels)
+
+    def _reduced(self, evidence: Tensor, guide: Tensor) -> Tensor:
+        """Weights v at the size at which N * h * w is at most ``largest_px``."""
+        if evidence.numel() <= self.largest_px or min(guide.shape[-2:]) == 1:
+            return self._minimise(evidence, guide, 0)
+        return self._reduced(2 * _halve(evidence), _halve(guide))
 
     def _minimise(self, evidence: Tensor, guide: Tensor, level: int) -> Tensor:
         """Weights v (N, h, w) for evidence (N, h, w) and guide (1, h, w)."""
         size = (guide.shape[-2], guide.shape[-1])
-        if evidence.numel() > self.largest_px and min(size) > 1:
-            coarse = self._minimise(2 * _halve(evidence), _halve(guide), level)
-            return functional.interpolate(coarse[None], size=size, mode="bilinear")[0]
         if level == self.levels - 1 or min(size) == 1:
             start = evidence.softmax(0)
         else:  # half as many pixels along a boundary, a quarter of them in an area

@@ -11,11 +11,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.focus import confidence, one_hot, winners
+from dfp_batch.method.focus import confidence, one_hot, select_, winners
 from dfp_batch.method.losses import embedding_loss
 from dfp_batch.method.network import NetworkSpec, SkipNet
 from dfp_batch.method.optimise import Compute, Fit, Schedule, minimise
-from dfp_batch.method.stack import Plane, Sources, luma_plane, whole
+from dfp_batch.method.stack import Plane, Sources, in_turn, luma_plane, whole
+
+_EXACT_PX = 1 << 20  # the guided filter of images of more pixels is fitted at half their size
 
 
 class Refinement(Protocol):
@@ -67,7 +69,7 @@ class AreaCleanUp:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
         labels = winners(decision).cpu().numpy()
         kept = torch.from_numpy(drop_small_regions(labels, self.smallest_region))
-        return one_hot(kept.to(decision.device), len(decision))
+        return select_(decision, kept)
 
 
 def drop_small_regions(labels: NDArray[np.int64], share: float) -> NDArray[np.int64]:
@@ -139,7 +141,7 @@ class Votes:
             elected[votes > most] = label
             np.maximum(most, votes, out=most)
         elected = np.where(most > 0, elected, labels)
-        return one_hot(torch.from_numpy(elected).to(decision.device), len(decision))
+        return select_(decision, torch.from_numpy(elected))
 
     def _spread(self, votes: Plane) -> Plane:
         levels = []
@@ -178,9 +180,9 @@ class GuidedFilter:
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
-        guide = luma_plane(sources[0]).copy()
-        for index in range(1, len(sources)):
-            guide += luma_plane(sources[index])
+        guide = np.zeros(decision.shape[2:], np.float32)
+        for source in in_turn(sources):
+            guide += luma_plane(source)
         guide /= len(sources)
         maps = decision[:, 0].cpu().numpy()  # on the CPU the memory of the decision itself
         total = np.zeros_like(guide)
@@ -190,19 +192,34 @@ class GuidedFilter:
         maps /= np.maximum(total, np.finfo(np.float32).tiny)
         return torch.from_numpy(maps)[:, None].to(decision)
 
-    def _filter(
-        self, guide: NDArray[np.float32], weight: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        mean_guide, mean_weight = self._mean(guide), self._mean(weight)
-        variance = self._mean(guide * guide) - mean_guide**2
-        covariance = self._mean(guide * weight) - mean_guide * mean_weight
+    def _filter(self, guide: Plane, weight: Plane) -> Plane:
+        """Slope and offset of large images are fitted at half their size (He and Sun, 2015)."""
+        h, w = guide.shape
+        if h * w < _EXACT_PX:
+            slope, offset = self._fit(guide, weight, self.radius_px)
+            return slope * guide + offset
+        size = ((w + 1) // 2, (h + 1) // 2)
+        small_guide, small_weight = (
+            np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+            for plane in (guide, weight)
+        )
+        slope, offset = self._fit(small_guide, small_weight, max(1, self.radius_px // 2))
+        filtered = cv2.resize(slope, (w, h)) * guide + cv2.resize(offset, (w, h))
+        return np.asarray(filtered, np.float32)
+
+    def _fit(self, guide: Plane, weight: Plane, radius_px: int) -> tuple[Plane, Plane]:
+        """Slope and offset of the weight over the guide, in windows and averaged over them."""
+        mean_guide, mean_weight = _mean(guide, radius_px), _mean(weight, radius_px)
+        variance = _mean(guide * guide, radius_px) - mean_guide**2
+        covariance = _mean(guide * weight, radius_px) - mean_guide * mean_weight
         slope = covariance / (variance + self.epsilon)
         offset = mean_weight - slope * mean_guide
-        return np.asarray(self._mean(slope) * guide + self._mean(offset))
+        return _mean(slope, radius_px), _mean(offset, radius_px)
 
-    def _mean(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
-        size = (2 * self.radius_px + 1,) * 2
-        return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT))
+
+def _mean(plane: Plane, radius_px: int) -> Plane:
+    size = (2 * radius_px + 1,) * 2
+    return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ frames takes the memory of a few; a *full frame* below is one frame in float32, 
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -57,6 +58,11 @@ def whole(sources: Sources) -> Tensor:
     if isinstance(sources, Tensor):
         return sources
     return torch.stack([sources[index] for index in range(len(sources))])
+
+
+def in_turn(sources: Sources) -> Iterator[Tensor]:
+    """The sources (C, h, w), one after the other."""
+    return (sources[index] for index in range(len(sources)))
 
 
 def channels_last(source: Tensor) -> NDArray[np.float32]:
@@ -186,7 +192,7 @@ class Stack:
         self._images = images
         self._white = white
         self._still = still
-        self._cache: OrderedDict[int, Image] = OrderedDict()
+        self._cache: OrderedDict[int, _Registered] = OrderedDict()
         self._covered: dict[int, NDArray[np.bool_] | None] = {}
 
     def __len__(self) -> int:
@@ -195,25 +201,14 @@ class Stack:
     def __getitem__(self, index: int, /) -> Tensor:
         """Frame (C, h, w), float32, in [0, 1]."""
         frame = self._still.kept[index]
-        image = self._registered(frame).astype(np.float32)
-        self._expose(image, frame)
-        self._stand_in(image, frame)
-        return torch.from_numpy(image).movedim(-1, 0)
-
-    def _stand_in(self, image: NDArray[np.float32], frame: int) -> None:
-        """Put the reference where a frame does not cover the view, with a soft rim.
-
-        A hard one would be detail of its own for the focus measure.
-        """
-        covered = self._inside(frame)
-        if covered is None:
-            return
-        near = cv2.blur(covered.astype(np.float32), (2 * _RIM_PX + 1,) * 2)
-        share = (2 * near - 1).clip(0, 1)[..., None]
-        bare = share[..., 0] < 1
-        reference = self._registered(self.reference)[bare].astype(np.float32)
-        self._expose(reference, self.reference)
-        image[bare] = share[bare] * image[bare] + (1 - share[bare]) * reference
+        image, rim = self._registered(frame)
+        exposed = self._exposed(image, frame)
+        if rim is not None:
+            places = rim.rows, rim.columns
+            reference = self._registered(self.reference).image[places][:, None]
+            stand_in = self._exposed(reference, self.reference)[:, 0]
+            exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
+        return torch.from_numpy(exposed).movedim(-1, 0)
 
     @property
     def reference(self) -> int:
@@ -223,7 +218,7 @@ class Stack:
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
         """Pixels (h, w) of the reference that every frame covers."""
-        valid = np.ones(self._registered(self.reference).shape[:2], bool)
+        valid = np.ones(self._registered(self.reference).image.shape[:2], bool)
         for frame in self._still.kept:
             covered = self._inside(frame)
             if covered is not None:
@@ -235,27 +230,63 @@ class Stack:
         if frame not in self._covered:
             warp = self._still.registered.warps[frame]
             still = np.array_equal(warp, np.eye(3))
-            h, w = self._registered(self.reference).shape[:2]
-            self._covered[frame] = None if still else inside(warp, (h, w))
+            h, w = self._registered(self.reference).image.shape[:2]
+            covered = None if still else inside(warp, (h, w))
+            self._covered[frame] = None if covered is None or covered.all() else covered
         return self._covered[frame]
 
-    def _expose(self, pixels: NDArray[np.float32], frame: int) -> NDArray[np.float32]:
-        """Pixels (..., C) of a frame, in place, from its file's range to [0, 1] with its gain."""
-        gain = self._still.gains[frame]
-        if self._white != 1 or (gain != 1).any():
-            pixels *= np.asarray(gain / self._white, np.float32)
-        return pixels if (gain <= 1).all() else np.minimum(pixels, 1, out=pixels)
+    def _exposed(self, pixels: Image, frame: int) -> NDArray[np.float32]:
+        """Pixels (h, w, C) of a frame from its file's range to [0, 1], with its gain."""
+        factor = np.asarray(self._still.gains[frame] / self._white, np.float32)
+        if pixels.dtype == np.uint8:  # one pass in place of three
+            table = np.minimum(np.arange(256, dtype=np.float32)[:, None] * factor, 1)
+            exposed = cv2.LUT(pixels, table[None])
+            return np.asarray(exposed, np.float32).reshape(pixels.shape)
+        exposed = pixels.astype(np.float32)
+        if (factor != 1).any():
+            np.multiply(exposed, factor, out=exposed)
+        return np.clip(exposed, 0, 1)  # the resampling overshoots
 
-    def _registered(self, frame: int) -> Image:
-        """Registered frame (h, w, C) at the depth of its file; the last few are kept."""
+    def _registered(self, frame: int) -> "_Registered":
+        """Registered frame at the depth of its file; the last few are kept."""
         if frame in self._cache:
             self._cache.move_to_end(frame)
             return self._cache[frame]
-        image = self._images[frame]
-        size = image.shape[:2] if not self._cache else next(iter(self._cache.values())).shape[:2]
-        image = warp_image(image, self._still.registered.warps[frame], size)
-        self._cache[frame] = image
+        image, rim = self._images[frame], None
+        if frame != self.reference:
+            size = self._registered(self.reference).image.shape[:2]
+            image = warp_image(image, self._still.registered.warps[frame], size)
+            covered = self._inside(frame)
+            rim = None if covered is None else _Rim.of(covered)
+        self._cache[frame] = _Registered(image, rim)
         if len(self._cache) > max(1, _CACHED_FRAMES * 4 // image.itemsize):
-            oldest = next(index for index in self._cache if index != self.reference)
-            del self._cache[oldest]
-        return image
+            del self._cache[next(index for index in self._cache if index != self.reference)]
+        return self._cache[frame]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rim:
+    """Where the reference stands in for a frame that does not cover the view.
+
+    Attributes:
+        rows: Of the n pixels, (n,).
+        columns: Of the same.
+        share: Of the frame there, (n, 1): 0 where it does not cover the view, and from there slowly
+            to 1, since a hard rim would be detail of its own for the focus measure.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    share: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, covered: NDArray[np.bool_]) -> "_Rim":
+        inwards_px = cv2.distanceTransform(covered.astype(np.uint8), cv2.DIST_C, 3)
+        rows, columns = np.nonzero(inwards_px <= _RIM_PX)
+        share = inwards_px[rows, columns, None] / np.float32(_RIM_PX + 1)
+        return cls(rows, columns, np.asarray(share, np.float32))
+
+
+class _Registered(NamedTuple):
+    image: Image  # (h, w, C), at the depth of its file
+    rim: _Rim | None

@@ -209,7 +209,7 @@ def test_whatever_a_stage_raises_becomes_a_report(error, category, kind):
 
 def test_replaced_parts_run_through_the_same_stages(tmp_path):
     config = FusionConfig(
-        SumModifiedLaplacian(2.0), DecisionEmbedding(2), Blend(), BackProjection(1), scale=1
+        SumModifiedLaplacian(2.0), DecisionEmbedding(2), Blend(), BackProjection(1), scale=2
     )
     pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1))
     assert run_pair(pair, config, f"{tmp_path}/run")["iterations"] == 1

@@ -113,6 +113,35 @@ def test_more_evidence_makes_a_longer_boundary(texture):
     assert lengths[0] < lengths[-1]
 
 
+@pytest.mark.parametrize("size", [(64, 64), (47, 61)])
+@pytest.mark.parametrize("count", [2, 3])
+def test_labelled_at_a_fraction_of_its_size_it_is_nearly_the_same(count, size, texture):
+    """Only along the boundary, which is where the weights are interpolated."""
+    h, w = size
+    rows, columns = torch.arange(h)[:, None], torch.arange(w)
+    regions = (((rows - h / 2).square() + (columns - w / 2).square()) < (h / 3) ** 2).long()
+    noise = torch.randn(count, 1, *size, generator=torch.Generator().manual_seed(0))
+    truth = torch.nn.functional.one_hot(regions, count).movedim(-1, 0)[:, None]
+    decision = (2 * truth + 0.5 * noise).softmax(0)
+    sources = texture(*size).expand(count, -1, -1, -1)
+    whole = labels_of(Potts(), sources, decision.clone())
+    assert (whole == regions).float().mean() > 0.98
+    for part in (2, 4, 16):
+        limited = Potts(largest_px=-(-decision.numel() // part) + h + w)
+        reduced = labels_of(limited, sources, decision.clone())
+        assert reduced.shape == whole.shape
+        assert (reduced == whole).float().mean() > 0.95
+        assert not torch.equal(reduced, whole)
+    assert torch.equal(labels_of(Potts(largest_px=decision.numel()), sources, decision), whole)
+
+
+def test_every_limit_gives_a_decision():
+    decision = torch.rand(3, 1, 17, 23, generator=torch.Generator().manual_seed(0)).softmax(0)
+    labelled = Potts(largest_px=1)(torch.full((3, 3, 17, 23), 0.5), decision, COMPUTE)
+    assert labelled.shape == (3, 1, 17, 23)
+    torch.testing.assert_close(labelled.sum(0), torch.ones(1, 17, 23))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -121,6 +150,7 @@ def test_more_evidence_makes_a_longer_boundary(texture):
         ({"contrast": -1.0}, "refinement.contrast must be >= 0, got -1.0"),
         ({"levels": 0}, "refinement.levels must be >= 1, got 0"),
         ({"fine_iterations": 0}, "refinement.fine_iterations must be >= 1, got 0"),
+        ({"largest_px": 0}, "refinement.largest_px must be >= 1, got 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(fields, message):

@@ -19,6 +19,7 @@ from dfp_batch.method.refine import (
     GuidedFilter,
     Then,
     Unrefined,
+    Votes,
     binarise,
     drop_small_regions,
 )
@@ -28,9 +29,9 @@ REFINEMENTS = [
     pytest.param(Unrefined(), id="unrefined"),
     pytest.param(AreaCleanUp(), id="area-clean-up"),
     pytest.param(Then(AreaCleanUp(), GuidedFilter()), id="clean-up-then-guided-filter"),
-    pytest.param(Unrefined(), id="unrefined"),
-    pytest.param(AreaCleanUp(), id="area-clean-up"),
-    pytest.param(Then(AreaCleanUp(), GuidedFilter()), id="clean-up-then-guided-filter"),
+    pytest.param(Votes(), id="votes"),
+    pytest.param(Votes(levels=1), id="votes-of-one-level"),
+    pytest.param(Then(Votes(), GuidedFilter()), id="votes-then-guided-filter"),
     pytest.param(Potts(), id="potts"),
     pytest.param(GuidedFilter(), id="guided-filter"),
     pytest.param(GuidedFilter(radius_px=40, epsilon=1e-6), id="guided-filter-wide"),
@@ -180,6 +181,96 @@ def test_area_clean_up_refuses_settings_out_of_range(share):
     message = f"refinement.smallest_region must be in [0, 1), got {share}"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         AreaCleanUp(share)
+
+
+# Votes.
+
+
+def decided(label_map, weight):
+    """Decision whose largest weight is ``weight``; the others share the rest."""
+    others = (1 - weight) / (int(label_map.max()) or 1)
+    chosen = torch.nn.functional.one_hot(label_map, int(label_map.max()) + 1).bool()
+    return torch.where(chosen, weight[..., None], others[..., None]).movedim(-1, 0)[:, None]
+
+
+def voted(decision, **settings):
+    """Labels (h, w); the sources do not matter."""
+    count, _, h, w = decision.shape
+    elected = Votes(**settings)(torch.zeros(count, 3, h, w), decision.clone(), compute())
+    assert set(elected.unique().tolist()) <= {0.0, 1.0}
+    return elected.argmax(0)[0]
+
+
+def bands_of(count, h=48, w=48):
+    return (torch.arange(w) * count // w).expand(h, w)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("weight", [1.0, 0.8])
+def test_votes_keep_what_is_sure_everywhere(count, weight):
+    labels_before = bands_of(count)
+    decision = decided(labels_before, torch.full((48, 48), weight))
+    assert torch.equal(voted(decision), labels_before)
+
+
+@pytest.mark.parametrize("size", [(48, 48), (37, 51)])
+def test_votes_keep_a_sure_island_that_is_larger_than_the_gaussian(size):
+    label_map = torch.zeros(size, dtype=torch.long)
+    label_map[10:24, 12:26] = 1
+    elected = voted(decided(label_map, torch.ones(size)))
+    assert (elected == label_map).float().mean() > 0.96
+    assert (elected[12:22, 14:24] == 1).all()
+    assert (elected[label_map == 0] == 0).all()
+
+
+def test_votes_give_unsure_pixels_to_the_sure_ones_around_them():
+    """Also in the middle of a hole that is many times as wide as the Gaussian."""
+    label_map = bands_of(2)
+    weight = torch.ones(48, 48)
+    holes = torch.zeros(48, 48, dtype=torch.bool)
+    holes[12:36, 3:21] = holes[12:36, 27:45] = True
+    noise = torch.rand(48, 48, generator=torch.Generator().manual_seed(0)) < 0.5
+    elected = voted(decided(torch.where(holes & noise, 1 - label_map, label_map),
+                            torch.where(holes, 0.55, weight)))  # fmt: skip
+    assert torch.equal(elected, label_map)
+
+
+def test_votes_of_one_sure_pixel_count_everywhere():
+    decision = decided(torch.ones(32, 32, dtype=torch.long), torch.full((32, 32), 0.55))
+    decision[:, 0, 5, 7] = torch.tensor([1.0, 0.0])
+    assert (voted(decision) == 0).all()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_votes_leave_the_labels_alone_where_nothing_is_sure(count):
+    noise = torch.randn(count, 1, 20, 24, generator=torch.Generator().manual_seed(0))
+    decision = (0.01 * noise).softmax(0)
+    assert torch.equal(voted(decision), decision.argmax(0)[0])
+
+
+def test_the_threshold_says_what_is_noise():
+    label_map = torch.zeros(20, 20, dtype=torch.long)
+    label_map[:, 10:] = 1
+    weight = torch.where(label_map == 0, 1.0, 0.65)  # confidence 0.46
+    decision = decided(label_map, weight)
+    assert (voted(decision, threshold=0.2)[:, 15:] == 1).all()
+    assert (voted(decision, threshold=0.5) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"threshold": 1.0}, "refinement.threshold must be in [0, 1), got 1.0"),
+        ({"threshold": -0.1}, "refinement.threshold must be in [0, 1), got -0.1"),
+        ({"threshold": float("nan")}, "refinement.threshold must be in [0, 1), got nan"),
+        ({"sigma_px": 0.0}, "refinement.sigma_px must be > 0, got 0.0"),
+        ({"falloff": float("nan")}, "refinement.falloff must be > 0, got nan"),
+        ({"levels": 0}, "refinement.levels must be >= 1, got 0"),
+    ],
+)
+def test_votes_refuse_settings_out_of_range(fields, message):
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        Votes(**fields)
 
 
 # One after the other.
