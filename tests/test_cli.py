@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 
 import dfp_batch as dfp_batch_package
 from conftest import texture, write_image
@@ -83,6 +85,8 @@ def test_fuse_takes_three_sources_and_every_format(two_images, tmp_path):
         (["--precision", "fp16"], 2, "fp32"),
         (["--config", "/nowhere.toml"], 2, "--config /nowhere.toml: no such file"),
         (["--output", "/tmp/out.xcf"], 2, "the name must end in .png"),
+        (["--align", "file"], 2, "--align file needs --align-from RUN"),
+        (["--align-from", "/nowhere/r.json"], 3, "/nowhere/r.json: nothing is there, expected a"),
         (["/nowhere/c.png"], 2, "/nowhere/c.png: cannot read: nothing is there"),
     ],
 )
@@ -92,6 +96,39 @@ def test_errors_are_one_line_without_a_traceback(two_images, tmp_path, arguments
     assert text in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out.png").exists()
+
+
+def test_fuse_takes_the_pages_of_one_tiff(two_images, tmp_path):
+    pages = [codec.decode(Path(url).read_bytes(), url).pixels for url in two_images]
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack(pages), photometric="rgb", metadata=None)
+    apart, together = tmp_path / "apart.webp", tmp_path / "together.webp"
+    options = ("--preset", "classical", "--scale", "1", "--quality", "70")
+    for sources, output in ((two_images, apart), ([f"{tmp_path}/stack.tif"], together)):
+        done = run("fuse", *sources, "--output", str(output), *options)
+        assert (done.returncode, done.stderr) == (0, "")
+    images = [codec.decode(path.read_bytes(), "out").pixels for path in (apart, together)]
+    assert images[0].shape == (24, 30, 3)
+    np.testing.assert_array_equal(*images)
+
+
+def test_a_registration_that_fuse_wrote_is_used_again(two_images, tmp_path):
+    """Changed by hand, so that it is seen to be used."""
+    first, again, registration = (tmp_path / name for name in ("1.png", "2.png", "r.json"))
+    options = ("--preset", "classical", "--scale", "1", "--confidence", f"{tmp_path}/sure.png")
+    done = run("fuse", *two_images, "--output", str(first), *options,
+               "--registration", str(registration), "--reference", "1")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert codec.decode((tmp_path / "sure.png").read_bytes(), "sure").pixels.shape == (24, 30, 1)
+    content = json.loads(registration.read_bytes())
+    assert [frame["source"] for frame in content["frames"]] == two_images
+    assert [frame["flag"] for frame in content["frames"]] == ["identity", "reference"]
+
+    content["frames"][0]["warp"][0][2] = 5
+    registration.write_text(json.dumps(content))
+    options += ("--align", "file", "--align-from", str(registration), "--set", "output.crop=valid")
+    done = run("fuse", *two_images, "--output", str(again), *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert codec.decode(again.read_bytes(), "again").pixels.shape == (24, 25, 3)
 
 
 def test_debug_shows_the_traceback(two_images, tmp_path):
@@ -292,6 +329,23 @@ def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path):
     assert table.returncode == 0
     assert pq.read_table(tmp_path / "table.parquet").num_rows == 3
     assert "p01" in run("results", f"{tmp_path}/run").stdout
+
+
+def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_path):
+    output = ("--format", "jpeg", "--quality", "80", "--crop", "valid")
+    align = ("--align", "translation", "--reference", "0")
+    code, shown, errors = finish(start(make_archive(1), *output, *align))
+    assert (code, errors) == (0, "")
+    run_dir = tmp_path / "manifest-x2"
+    config = json.loads((run_dir / "run.json").read_bytes())["config"]
+    assert config["output.format"] == "jpeg"
+    assert config["output.quality"] == 80
+    assert config["output.crop"] == "valid"
+    assert config["align.model"] == "translation"
+    assert config["align.reference"] == 0
+    assert config["align_from"] is None
+    assert (run_dir / "outputs" / "p00" / "fused.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert f"images   {run_dir}/outputs/<pair>/fused.*" in shown
 
 
 def test_a_changed_setting_on_the_same_run_is_refused_naming_it(make_archive, tmp_path):

@@ -281,7 +281,11 @@ class _Rim:
 
     @classmethod
     def of(cls, covered: NDArray[np.bool_]) -> "_Rim":
-        inwards_px = cv2.distanceTransform(covered.astype(np.uint8), cv2.DIST_C, 3)
+        core = covered.astype(np.uint8)
+        inwards_px = core.copy()  # several times faster than a distance transform
+        for _ in range(_RIM_PX):
+            core = np.asarray(cv2.erode(core, np.ones((3, 3), np.uint8)), np.uint8)
+            inwards_px += core
         rows, columns = np.nonzero(inwards_px <= _RIM_PX)
         share = inwards_px[rows, columns, None] / np.float32(_RIM_PX + 1)
         return cls(rows, columns, np.asarray(share, np.float32))
