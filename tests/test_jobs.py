@@ -28,3 +28,11 @@ def test_the_benchmark_times_both_precisions_and_counts_no_synchronisation():
         assert result["ms_per_iteration"]["median"] > 0
         assert len(result["samples_ms"]) == 2
         assert result["host_syncs_per_iteration"] == 0
+
+
+def test_the_stack_benchmark_measures_time_and_memory():
+    report = json.loads(run("benchmark_stack.py", "--frames", "3", "--side", "64", "--rounds", "2"))
+    (result,) = report["results"]
+    assert (result["frames"], result["width_px"], result["height_px"]) == (3, 64, 64)
+    assert len(result["seconds"]) == 2
+    assert "failed" not in result["align_flags"]
