@@ -39,7 +39,8 @@ def one_hot(labels: Tensor, count: int) -> Tensor:
 
 def select_(decision: Tensor, labels: Tensor) -> Tensor:
     """``one_hot`` in the memory of a decision (N, 1, h, w): N is large, and two would not fit."""
-    return decision.zero_().scatter_(0, labels[None, None].to(decision.device), 1)
+    index = labels.to(decision.device, torch.int64)
+    return decision.zero_().scatter_(0, index[None, None], 1)
 
 
 def decided(labels: Tensor, confidence: Tensor, count: int) -> Tensor:
@@ -55,14 +56,14 @@ def decided(labels: Tensor, confidence: Tensor, count: int) -> Tensor:
     """
     largest = 1 / (1 + (count - 1) * (1 - confidence))
     decision = (largest * (1 - confidence)).repeat(count, 1, 1)
-    decision.scatter_(0, labels[None], largest[None])
+    decision.scatter_(0, labels.long()[None], largest[None])
     return decision.unsqueeze(1)
 
 
 def winners(decision: Tensor) -> Tensor:
-    """Index (h, w) of the largest weight of a decision (N, 1, h, w), the first of equals."""
+    """Index (h, w), int16, of the largest of N weights (N, 1, h, w), the first of equals."""
     # Plane by plane: the argmax of PyTorch over its first dimension is 10 times slower.
-    labels = torch.zeros_like(decision[0, 0], dtype=torch.int64)
+    labels = torch.zeros_like(decision[0, 0], dtype=torch.int16)
     largest = decision[0, 0].clone()
     for index in range(1, len(decision)):
         plane = decision[index, 0]
@@ -125,7 +126,7 @@ class SumModifiedLaplacian:
             sharpness = sum_modified_laplacian(luma_plane(source), self.sigma_px)
             if index == 0:
                 largest, total, least = sharpness, sharpness.copy(), sharpness.copy()
-                labels = np.zeros(largest.shape, np.int64)
+                labels = np.zeros(largest.shape, np.int16)
                 continue
             labels[sharpness > largest] = index
             np.maximum(largest, sharpness, out=largest)

@@ -1,7 +1,8 @@
 """Merging: from sources and a decision to one sharp image at source size."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -97,20 +98,24 @@ class Strongest:
             image: float32.
             weight: (h, w), its share of the coarsest band.
         """
-        *bands, coarsest = laplacian_pyramid(image)
-        for _ in bands:
+        is_first = not self._bands
+        for level, band in enumerate(pyramid_bands(image)):
+            if min(band.shape[:2]) < 2 * _COARSEST_PX:
+                break
+            strength = self._strength(band)
             weight = np.asarray(cv2.pyrDown(weight), np.float32)
-        coarsest *= weight[..., None]
-        strengths = [self._strength(band) for band in bands]
-        if not self._bands:
-            self._bands, self._strengths = [*bands, coarsest], strengths
-            return
-        self._bands[-1] += coarsest
-        for band, strength, best, most in zip(
-            bands, strengths, self._bands[:-1], self._strengths, strict=True
-        ):
-            cv2.copyTo(band, (strength > most).astype(np.uint8), best)
+            if is_first:
+                self._bands.append(band)
+                self._strengths.append(strength)
+                continue
+            most = self._strengths[level]
+            cv2.copyTo(band, (strength > most).astype(np.uint8), self._bands[level])
             np.maximum(most, strength, out=most)
+        band *= weight[..., None]
+        if is_first:
+            self._bands.append(band)
+        else:
+            self._bands[-1] += band
 
     def image(self) -> Image:
         """What all the strongest details make together, (h, w, C)."""
@@ -118,7 +123,9 @@ class Strongest:
 
     def _strength(self, band: Image) -> Plane:
         """Sum over the channels, so that all of them come from one source, without fringes."""
-        total = cv2.transform(np.abs(band), np.ones((1, band.shape[2]), np.float32))
+        total = np.abs(band[..., 0])
+        for channel in range(1, band.shape[2]):
+            total += np.abs(band[..., channel])
         if self._window == (1, 1):
             return np.asarray(total, np.float32)
         return np.asarray(cv2.blur(total, self._window, borderType=cv2.BORDER_REPLICATE))
@@ -171,7 +178,7 @@ class SeamPyramid:
         _add_product(mended, share, merged)
         return torch.from_numpy(merged).movedim(-1, 0).unsqueeze(0).to(decision.device)
 
-    def share(self, labels: NDArray[np.int64]) -> Plane:
+    def share(self, labels: NDArray[Any]) -> Plane:
         """Share (h, w) of the pyramid, in [0, 1], between the sources ``labels`` (h, w)."""
         steps = seam_steps(labels)
         share = np.zeros(labels.shape, np.float32)
@@ -192,7 +199,7 @@ def _add_product(image: Image, weight: Plane, total: Image) -> None:
         cv2.accumulateProduct(image[rows], weights, total[rows])
 
 
-def seam_steps(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def seam_steps(labels: NDArray[Any]) -> NDArray[Any]:
     """Largest difference (h, w) to the label of a neighbour; 0 away from seams."""
     steps = np.zeros_like(labels)
     across, down = abs(labels[:, 1:] - labels[:, :-1]), abs(labels[1:] - labels[:-1])
@@ -226,13 +233,17 @@ def laplacian_pyramid(image: Image) -> list[Image]:
 
     Every band is half the size of the one before, rounded up; ``collapse`` is the inverse.
     """
-    bands = []
+    return list(pyramid_bands(image))
+
+
+def pyramid_bands(image: Image) -> Iterator[Image]:
+    """The bands of ``laplacian_pyramid``, one after the other; each is the caller's own."""
     while min(image.shape[:2]) >= 2 * _COARSEST_PX:
         smaller = _with_channels(cv2.pyrDown(image))
         larger = _expand(smaller, image)
-        bands.append(np.subtract(image, larger, out=larger))
+        yield np.subtract(image, larger, out=larger)
         image = smaller
-    return [*bands, image.copy()]
+    yield image.copy()
 
 
 def collapse(bands: list[Image]) -> Image:

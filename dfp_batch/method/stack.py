@@ -5,7 +5,6 @@ Everything that looks at sources takes ``Sources``: a tensor (N, C, h, w) is one
 frames takes the memory of a few; a *full frame* below is one frame in float32, 4 * h * w * C bytes.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +23,7 @@ from dfp_batch.method.exposure import ExposureMatch
 Plane = NDArray[np.float32]
 Image = NDArray[Any]
 
-_CACHED_FRAMES = 2  # full frames, that is 8 of 8 bit or 4 of 16 bit
+_CACHED_FRAMES = 1.5  # full frames, that is 6 of 8 bit or 3 of 16 bit
 _THUMBNAIL_PX = 128 * 128
 _RIM_PX = 8
 
@@ -192,7 +191,7 @@ class Stack:
         self._images = images
         self._white = white
         self._still = still
-        self._cache: OrderedDict[int, _Registered] = OrderedDict()
+        self._cache: dict[int, _Registered] = {}
         self._covered: dict[int, NDArray[np.bool_] | None] = {}
 
     def __len__(self) -> int:
@@ -248,9 +247,11 @@ class Stack:
         return np.clip(exposed, 0, 1)  # the resampling overshoots
 
     def _registered(self, frame: int) -> "_Registered":
-        """Registered frame at the depth of its file; the last few are kept."""
+        """Registered frame at the depth of its file; the first few are kept.
+
+        The frames are looked at in turn, again and again: the last few would never be asked for.
+        """
         if frame in self._cache:
-            self._cache.move_to_end(frame)
             return self._cache[frame]
         image, rim = self._images[frame], None
         if frame != self.reference:
@@ -258,10 +259,10 @@ class Stack:
             image = warp_image(image, self._still.registered.warps[frame], size)
             covered = self._inside(frame)
             rim = None if covered is None else _Rim.of(covered)
-        self._cache[frame] = _Registered(image, rim)
-        if len(self._cache) > max(1, _CACHED_FRAMES * 4 // image.itemsize):
-            del self._cache[next(index for index in self._cache if index != self.reference)]
-        return self._cache[frame]
+        registered = _Registered(image, rim)
+        if frame == self.reference or len(self._cache) < _CACHED_FRAMES * 4 // image.itemsize:
+            self._cache[frame] = registered
+        return registered
 
 
 @dataclass(frozen=True, eq=False)

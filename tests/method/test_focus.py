@@ -154,12 +154,12 @@ def test_decided_and_confidence_are_inverse(labels, sure):
         confidence(decision), torch.full((1, 1, 4, 5), sure), atol=1e-6, rtol=0
     )
     if sure > 1e-6:
-        assert torch.equal(winners(decision), torch.from_numpy(labels))
+        assert torch.equal(winners(decision).long(), torch.from_numpy(labels))
 
 
 def test_winners_are_the_first_of_the_largest():
     decision = torch.rand(5, 1, 7, 9, generator=torch.Generator().manual_seed(0)).round(decimals=1)
-    assert torch.equal(winners(decision), decision.argmax(0)[0])
+    assert torch.equal(winners(decision).long(), decision.argmax(0)[0])
 
 
 @pytest.mark.parametrize("measure", [SumModifiedLaplacian(), MultiScaleLaplacian()], ids=repr)
