@@ -20,7 +20,7 @@ from dfp_batch.codec import Frame
 from dfp_batch.engine.frames import read_frame, read_sources
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.manifest import Pair, manifest_sha256, read_manifest
-from dfp_batch.method.degrade import SCALES, Lanczos2
+from dfp_batch.method.degrade import SCALES, Degradation
 from dfp_batch.method.image import luma
 from dfp_batch.method.pipeline import SMALLEST_PX
 from dfp_batch.synthetic import SceneSet
@@ -310,7 +310,7 @@ def _reduced(
     window = (..., slice(h * scale), slice(w * scale))
     full = np.ascontiguousarray(_stack(frames)[window])
     dtype = frames[0].pixels.dtype
-    low = Lanczos2(scale)(torch.from_numpy(full)).numpy()
+    low = Degradation(scale)(torch.from_numpy(full)).numpy()
     return Case(
         np.stack([codec.to_unit(codec.from_unit(image, dtype)) for image in low]),
         dtype,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation
 from dfp_batch.method.image import KERNELS, Kernel, enlarge
 from dfp_batch.method.optimise import Compute
 
@@ -38,7 +38,7 @@ class BackProjection:
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
         low = (decision * sources).sum(0, keepdim=True)
-        degrade = Lanczos2(scale)
+        degrade = Degradation(scale)
         fused = enlarge(low, scale, self.kernel)
         steps = self.steps if scale > 1 else 0  # else D and up are the identity
         residuals = torch.empty(steps, device=sources.device)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dfp_batch.errors import ConfigError, DivergedError
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation
 from dfp_batch.method.image import enlarge, luma, pad_to, round_up
 from dfp_batch.method.losses import (
     content_loss,
@@ -224,7 +224,7 @@ class DeepFusionPrior:
         self, sources: Tensor, decision: Tensor, scale: int
     ) -> Callable[[Tensor], Tensor]:
         """Eq. (21) as a function of the logits (1, C, scale * h, scale * w)."""
-        degrade = Lanczos2(scale)
+        degrade = Degradation(scale)
         edges = strongest_laplacian(luma(sources))
 
         def loss(logits: Tensor) -> Tensor:
@@ -279,7 +279,7 @@ class DeepImagePrior:
         h, w = low.shape[-2:]
         inputs = uniform_noise((scale * h, scale * w), compute)
         fit = Fit.start(self.network, inputs, low.shape[1], compute)
-        degrade = Lanczos2(scale)
+        degrade = Degradation(scale)
         losses = minimise(
             fit,
             lambda logits: functional.mse_loss(degrade(logits.sigmoid()), low),

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from dfp_batch import codec
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import SCALES, Lanczos2
+from dfp_batch.method.degrade import SCALES, Degradation
 from dfp_batch.synthetic.procedural import draw_stroke
 
 Image = NDArray[np.float32]
@@ -331,7 +331,7 @@ def _at_source_size(motions: NDArray[np.float64], scale: int) -> NDArray[np.floa
 
 
 def _sampled(frames: Image, scale: int) -> Image:
-    return Lanczos2(scale)(torch.from_numpy(frames)).clamp(0, 1).numpy()
+    return Degradation(scale)(torch.from_numpy(frames)).clamp(0, 1).numpy()
 
 
 def _recorded(sources: Image, spec: SceneSpec, random: np.random.Generator) -> Image:

@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfp_batch.errors import ConfigError, DivergedError
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation
 from dfp_batch.method.image import enlarge, luma
 from dfp_batch.method.losses import (
     content_loss,
@@ -236,7 +236,7 @@ def test_deep_image_prior_fits_the_merged_sources(crop, scale):
     assert fused.shape == (1, 3, scale * h, scale * w)
     assert losses.shape == (150,)
     assert losses[-10:].mean() < 0.2 * losses[0]
-    error = torch.nn.functional.mse_loss(Lanczos2(scale)(fused), sources)
+    error = torch.nn.functional.mse_loss(Degradation(scale)(fused), sources)
     assert error < 2 * losses[-10:].mean()
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation
 from dfp_batch.synthetic import SceneSpec, disc, make_scene, procedural_image
 
 LEVEL = 1 / 255
@@ -397,7 +397,7 @@ def test_sources_are_the_full_sources_made_smaller(scale):
     spec = replace(SPEC, scale=scale, shift_px=1, breathing=0.01)
     scene = make_scene([photo(96)], spec, 0)
     assert scene.sources.shape[-1] == 96 // scale
-    small = Lanczos2(scale)(torch.from_numpy(scene.full_sources)).clamp(0, 1).numpy()
+    small = Degradation(scale)(torch.from_numpy(scene.full_sources)).clamp(0, 1).numpy()
     assert np.abs(scene.sources - small).max() <= 0.501 * LEVEL
 
 
