@@ -34,6 +34,7 @@ from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import DeepFusionPrior, DeepImagePrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
 from dfp_batch.method.potts import Potts
+from dfp_batch.method.prior import LearnedPrior
 from dfp_batch.method.refine import (
     AreaCleanUp,
     DecisionEmbedding,
@@ -69,6 +70,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "deep-fusion-prior": DeepFusionPrior,
         "deep-image-prior": DeepImagePrior,
         "back-projection": BackProjection,
+        "learned-prior": LearnedPrior,
     },
     "network": {"skipnet": SkipNet},
     "align": {"registration": Registration},
