@@ -64,7 +64,7 @@ class FittedPrior:
         if self.iterations < 0:
             raise ConfigError(f"reconstruction.iterations must be >= 0, got {self.iterations}")
         if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate must be > 0, got {self.learning_rate}")
+            raise ConfigError(f"reconstruction.learning_rate must be > 0, got {self.learning_rate}")
         for name in ("content_weight", "joint_gradient_weight", "anchor_weight"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"reconstruction.{name} must be >= 0, got {getattr(self, name)}")

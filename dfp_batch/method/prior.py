@@ -192,9 +192,8 @@ class LearnedPrior:
         """
         return load_prior(Path(self.weights) if self.weights else SHIPPED, device)
 
-    @torch.no_grad()
     def __call__(
-        self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each last step.
 
@@ -202,24 +201,34 @@ class LearnedPrior:
             ConfigError: if the file of the weights cannot be used.
         """
         low = (decision * sources).sum(0, keepdim=True)
-        if scale == 1:
+        return self.apply(self.build(low.device), low, degrade, compute)
+
+    @torch.no_grad()
+    def apply(
+        self, network: PriorNetwork, low: Tensor, degrade: Degradation, compute: Compute
+    ) -> tuple[Tensor, Tensor]:
+        """As a call, of the merged sources u (1, C, h, w) and with a network like the prior's."""
+        if degrade.scale == 1:
             return low.clamp(0, 1), low.new_empty(0)
-        degrade = Degradation(scale)
         fused = project_back(low, degrade)
-        fused = fused + self._detail(low, fused, degrade, compute)
+        fused = fused + self._detail(network, low, fused, degrade, compute)
         residuals = low.new_empty(self.final_steps)
         for step in range(self.final_steps):
             residual = low - degrade(fused)
             residuals[step] = residual.abs().mean()
-            fused = fused + enlarge(residual, scale)
+            fused = fused + enlarge(residual, degrade.scale)
             compute.on_iteration("prior", step + 1, self.final_steps)
         return fused.clamp(0, 1), residuals
 
     def _detail(
-        self, low: Tensor, projected: Tensor, degrade: Degradation, compute: Compute
+        self,
+        network: PriorNetwork,
+        low: Tensor,
+        projected: Tensor,
+        degrade: Degradation,
+        compute: Compute,
     ) -> Tensor:
         """What the network adds to the luma, (1, 1, scale * h, scale * w)."""
-        network = self.build(low.device)
         code = degrade.kernel.code(degrade.scale)[None].to(low.device)
         grey = luma(projected)
 
