@@ -11,7 +11,7 @@ from dfp_batch.method.degrade import Degradation
 from dfp_batch.method.image import luma
 from dfp_batch.method.losses import laplacian
 from dfp_batch.method.optimise import Compute
-from dfp_batch.method.prior import LearnedPrior, PriorNetwork, project_back
+from dfp_batch.method.prior import LearnedPrior, PriorNetwork, start_from
 
 _SMALLEST_PX = 16  # of the item once more degraded
 _PROBED = 10  # iterations
@@ -196,8 +196,8 @@ class _Item:
         lower = degrade(low)
         side = min(spec.patch_px, *lower.shape[-2:])
         return cls(
-            _Level(low, project_back(low, degrade), low, side),
-            _Level(lower, project_back(lower, degrade), low, side),
+            _Level(low, start_from(low, degrade), low, side),
+            _Level(lower, start_from(lower, degrade), low, side),
             degrade,
             spec.patches,
             compute,
