@@ -25,6 +25,7 @@ from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.degrade import AnisotropicGaussian, Bicubic, Gaussian, Kernel, Lanczos2
 from dfp_batch.method.exposure import ExposureMatch
+from dfp_batch.method.fitted import FittedPrior
 from dfp_batch.method.focus import (
     DoubleReblur,
     MultiScaleLaplacian,
@@ -72,8 +73,10 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "deep-fusion-prior": DeepFusionPrior,
         "deep-image-prior": DeepImagePrior,
         "back-projection": BackProjection,
+        "fitted-prior": FittedPrior,
         "learned-prior": LearnedPrior,
     },
+    "prior": {"learned-prior": LearnedPrior},
     "kernel": {
         "lanczos2": Lanczos2,
         "bicubic": Bicubic,

@@ -91,6 +91,8 @@ SCHEMA = pa.schema(
         ("stop_reason", pa.string()),
         ("loss_first", pa.float64()),
         ("loss_last", pa.float64()),
+        ("blind_gain_db", pa.float64()),
+        ("used_floor", pa.bool_()),
         *((name, pa.float64()) for name in METRIC_COLUMNS),
         ("t_prepare_s", pa.float64()),
         ("t_optimise_s", pa.float64()),

@@ -1,5 +1,6 @@
 """The second stage, for an accelerator: reconstruct, and before that what only it can do."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,8 @@ def optimise(
         "stop_reason": solution.stop_reason,
         "loss_first": float(loss[0]) if len(loss) else None,
         "loss_last": float(loss[-1]) if len(loss) else None,
+        "blind_gain_db": None if math.isnan(solution.blind_gain_db) else solution.blind_gain_db,
+        "used_floor": solution.blind_gain_db < 0,
         "peak_gpu_bytes": solution.peak_bytes,
         "precision": str(compute_dtype(config.precision, where)).removeprefix("torch."),
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",

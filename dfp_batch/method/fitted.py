@@ -74,6 +74,11 @@ class FittedPrior:
             if getattr(self, name) < 1:
                 raise ConfigError(f"reconstruction.{name} must be >= 1, got {getattr(self, name)}")
 
+    @property
+    def judged(self) -> LearnedPrior:
+        """What is compared with the floor: the fit has seen what it would be judged by."""
+        return self.prior
+
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,10 @@
 """The front door: ``fuse(sources, config) -> FusionResult``."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.degrade import Degradation, Kernel, Lanczos2
 from dfp_batch.method.exposure import ExposureMatch
+from dfp_batch.method.fitted import FittedPrior
 from dfp_batch.method.focus import (
     DoubleReblur,
     FocusMeasure,
@@ -22,6 +24,7 @@ from dfp_batch.method.focus import (
     SumModifiedLaplacian,
     confidence,
 )
+from dfp_batch.method.judge import cross_scale_gain_db
 from dfp_batch.method.losses import consistency
 from dfp_batch.method.merge import Merge, SeamPyramid, Unmerged
 from dfp_batch.method.optimise import (
@@ -33,11 +36,14 @@ from dfp_batch.method.optimise import (
     ignore_progress,
 )
 from dfp_batch.method.potts import Potts
+from dfp_batch.method.prior import LearnedPrior
 from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Refinement, Then, Votes
 from dfp_batch.method.stack import Sources, Stack, Still, channels_last, hold_still
 
 SMALLEST_PX = 16
 PRECISIONS = ("auto", "fp32", "bf16")
+POLICIES = ("always", "best-of")
+FLOOR = BackProjection()  # the enlargement that is always safe
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class FusionConfig:
         align: How the frames are registered before.
         exposure: How their exposure and white balance are matched before.
         kernel: Blur that made the sources from the image that is looked for; unused at scale 1.
+        policy: "best-of" replaces a result by back projection where that restores the item better
+            from itself, degraded once more; "always" takes what comes.
         scale: Enlargement, 1 (fusion only), 2, 3 or 4.
         seed: Of all randomness; same seed and same device give the same image.
         precision: Of convolutions: "fp32", "bf16", or "auto" = bf16 where the device has bf16
@@ -71,12 +79,15 @@ class FusionConfig:
     align: Registration = field(default_factory=lambda: Registration("none"))
     exposure: ExposureMatch = field(default_factory=lambda: ExposureMatch("none"))
     kernel: Kernel = field(default_factory=Lanczos2)
+    policy: Literal["always", "best-of"] = "always"
     scale: int = 2
     seed: int = 0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         Degradation(self.scale, self.kernel)
+        if self.policy not in POLICIES:
+            raise ConfigError(f"policy must be always or best-of, got {self.policy!r}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
         if not 0 <= self.seed < 2**63:
@@ -100,24 +111,26 @@ class FusionConfig:
 
 
 _STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
+_SHARP: dict[str, Any] = {
+    "focus": MultiScaleLaplacian(),
+    "refinement": Potts(),
+    "merge": SeamPyramid(),
+    "policy": "best-of",
+    **_STEADY,
+}
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
+    "balanced": {**_SHARP, "reconstruction": FittedPrior()},
+    "fast": {**_SHARP, "reconstruction": LearnedPrior()},
     "classical": {
         "focus": SumModifiedLaplacian(),
         "refinement": Then(Votes(), GuidedFilter()),
         "merge": SeamPyramid(free_steps=1),
-        "reconstruction": BackProjection(),
+        "reconstruction": FLOOR,
         **_STEADY,
     },
-    "fast": {
-        "focus": MultiScaleLaplacian(),
-        "refinement": Potts(),
-        "merge": SeamPyramid(),
-        "reconstruction": BackProjection(),
-        **_STEADY,
-    },
+    "paper": {},
 }
-DEFAULT_PRESET = "fast"
+DEFAULT_PRESET = "balanced"
 
 
 @dataclass(frozen=True)
@@ -133,6 +146,9 @@ class FusionResult:
         stop_reason: Why the iterations ended; "iterations" when all were done.
         peak_bytes: Most device memory in use at once; 0 on a CPU, where it is not measured.
         consistency: Mean |D(X) - u| against the merged sources u, in [0, 1].
+        blind_gain_db: What the reconstruction gains over back projection on the item itself,
+            degraded once more; nan where that was not asked for, or the image is too small. Below 0
+            the policy "best-of" takes back projection.
     """
 
     fused: Tensor
@@ -143,6 +159,7 @@ class FusionResult:
     stop_reason: str
     peak_bytes: int
     consistency: float
+    blind_gain_db: float
 
     def to_array(self, dtype: type[np.uint8 | np.uint16 | np.float32] = np.uint8) -> NDArray[Any]:
         """Image (H, W, 3) or (H, W): integers over the range of ``dtype``, float32 in [0, 1]."""
@@ -192,6 +209,7 @@ def fuse(
         solution.stop_reason,
         solution.peak_bytes,
         solution.consistency,
+        solution.blind_gain_db,
     )
 
 
@@ -265,6 +283,7 @@ class Solution:
     stop_reason: str
     peak_bytes: int
     consistency: float
+    blind_gain_db: float
 
 
 def measure_focus(stack: Sources, config: FusionConfig) -> Tensor:
@@ -317,10 +336,25 @@ def reconstruct(
     with _reproducible(device):
         sources, weights = merged.sources.to(device), merged.weights.to(device)
         fused, loss = config.reconstruction(sources, weights, config.degradation, compute)
+        gain_db = _blind_gain_db(sources, weights, config, compute)
+        if gain_db < 0:
+            fused, _ = FLOOR(sources, weights, config.degradation, compute)
         with torch.no_grad():
             residual = consistency(config.degradation(fused), sources, weights)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    return Solution(fused[0], loss, "iterations", peak, float(residual))
+    planned = getattr(config.reconstruction, "iterations", len(loss))
+    reason = "iterations" if len(loss) == planned else "plateau"
+    return Solution(fused[0], loss, reason, peak, float(residual), gain_db)
+
+
+def _blind_gain_db(
+    sources: Tensor, weights: Tensor, config: FusionConfig, compute: Compute
+) -> float:
+    if config.policy == "always":
+        return math.nan
+    low = (weights * sources).sum(0, keepdim=True)
+    candidate = getattr(config.reconstruction, "judged", config.reconstruction)
+    return cross_scale_gain_db(candidate, FLOOR, low, config.degradation, compute)
 
 
 def _compute(config: FusionConfig, device: torch.device, on_iteration: OnIteration) -> Compute:
