@@ -122,7 +122,7 @@ class Gaussian(Kernel):
         return torch.softmax(-(t**2) / 2, 0)  # exp over its sum, whatever the sigma
 
     def __str__(self) -> str:
-        return f"sigma={self.sigma_px:g}"
+        return f"sigma={_short(self.sigma_px)}"
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ class AnisotropicGaussian(Kernel):
         return torch.softmax(-(along**2 + across**2).flatten() / 2, 0).reshape(count, count)
 
     def __str__(self) -> str:
-        return f"sigma={self.sigma_px:g}x{self.sigma_across_px:g}@{self.angle_deg:g}"
+        numbers = (self.sigma_px, self.sigma_across_px, self.angle_deg)
+        return "sigma={}x{}@{}".format(*map(_short, numbers))
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class Degradation:
         kernel: The blur.
 
     Raises:
-        ConfigError: for any other scale, or taps that are not what ``Kernel`` says.
+        ConfigError: for any other scale, or a kernel that is not what ``Kernel`` says.
     """
 
     scale: int
@@ -184,6 +185,8 @@ class Degradation:
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise ConfigError(f"scale must be 1, 2, 3 or 4, got {self.scale}")
+        if not isinstance(self.kernel, Kernel):
+            raise ConfigError(f"kernel must be a {Kernel.__qualname__}, got {self.kernel!r}")
         weights_of(self.kernel, self.scale)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -205,7 +208,10 @@ class Degradation:
             rows = filter_and_sample(padded, taps, self.scale, -2)
             return filter_and_sample(rows, taps, self.scale, -1)
         window = _weights_on(self.kernel, self.scale, images.dtype, images.device)
-        sampled = functional.conv2d(padded.flatten(0, 1)[:, None], window, stride=self.scale)
+        planes = padded.flatten(0, 1)
+        # Depthwise: as fast on a CPU, and in full precision where cuDNN would take TF32.
+        windows = window.expand(len(planes), -1, -1, -1)
+        sampled = functional.conv2d(planes, windows, stride=self.scale, groups=len(planes))
         return sampled.reshape(*images.shape[:2], *sampled.shape[-2:])
 
     def adjoint(self, images: Tensor) -> Tensor:
@@ -288,6 +294,11 @@ def _gaussian_count(sigma_px: float, scale: int) -> int:
     """Taps that reach 4 sigma and cover a low-resolution pixel; even for an even scale."""
     missing_px = max(0.0, 2 * _REACH_SIGMAS * sigma_px - scale)
     return scale + 2 * math.ceil(missing_px / 2)
+
+
+def _short(number: float) -> str:
+    """All digits that tell it from other numbers."""
+    return repr(float(number)).removesuffix(".0")
 
 
 def _check_sigma(name: str, sigma_px: float) -> None:
