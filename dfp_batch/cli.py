@@ -34,6 +34,14 @@ _EXIT_CODES: tuple[tuple[type[errors.DfpError], int], ...] = (
 Scale = Annotated[
     int | None, typer.Option(help="Enlargement: 1 (fusion only), 2, 3 or 4; default 2.")
 ]
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|sigma=S",
+        help="Blur between the result and the sources: lanczos2 (default), bicubic, sigma=1.2 (a "
+        "Gaussian, in px of the result) or sigma=1.2x0.8@30 (along, across, degrees).",
+    ),
+]
 Preset = Annotated[
     str | None,
     typer.Option(help="fast (default), classical: the floor, or paper: as published, slow."),
@@ -95,6 +103,7 @@ def _common(
 def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
     scale: Scale = None,
+    kernel: Kernel = None,
     output: Annotated[
         str | None, typer.Option(help="Run directory; default <manifest>-x<scale>/ beside it.")
     ] = None,
@@ -138,6 +147,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
     flags = {
         "scale": scale,
+        "kernel": kernel,
         "precision": precision,
         "align.model": align,
         "align.reference": reference,
@@ -181,6 +191,7 @@ def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag
     ],
     output: Annotated[str, typer.Option(help="File to write: .png, .tiff, .jpg or .webp.")],
     scale: Scale = None,
+    kernel: Kernel = None,
     preset: Preset = None,
     settings: Settings = None,
     config: ConfigFile = None,
@@ -209,6 +220,7 @@ def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag
     target = storage.absolute_url(output)
     flags = {
         "scale": scale,
+        "kernel": kernel,
         "precision": precision,
         "align.model": align,
         "align.reference": reference,
@@ -280,6 +292,13 @@ def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
     ] = None,
     jpeg: Annotated[int | None, typer.Option(help="JPEG quality, 1 to 100; 0 is no JPEG.")] = None,
     scale: Annotated[int, typer.Option(help="Truth this many times larger than sources.")] = 1,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|sigma=S",
+            help="Blur before the sources are made smaller, as in submit; default lanczos2.",
+        ),
+    ] = None,
     side: Annotated[int, typer.Option(help="Side of the truth in px.")] = 512,
     count: Annotated[int, typer.Option(help="Scenes.")] = 12,
     seed: Annotated[int, typer.Option(help="Of all randomness, >= 0.")] = 0,
@@ -289,6 +308,7 @@ def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
     Without any of the options --frames to --jpeg, the scenes differ in depths, PSF and defocus.
     """
     from dfp_batch import storage
+    from dfp_batch.config import kernel_of
     from dfp_batch.synthetic import SceneSet, SceneSpec, write_scenes
 
     flags: dict[str, Any] = {
@@ -307,7 +327,8 @@ def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
     given = {name: value for name, value in flags.items() if value is not None}
     spec = SceneSpec(**given) if given else None
     url = storage.absolute_url(directory)
-    pairs, problems = write_scenes(url, SceneSet(origin, spec, scale, side, count, seed))
+    scenes = SceneSet(origin, spec, scale, side, count, seed, kernel_of(kernel))
+    pairs, problems = write_scenes(url, scenes)
     typer.echo(f"{len(pairs)} scenes -> {storage.join(url, 'manifest.parquet')}")
     for problem in problems:
         typer.echo(f"not made: {problem}", err=True)
@@ -390,6 +411,14 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
     ] = None,
     side: Annotated[int, typer.Option(help="Of the truth of a scene, in px.")] = 512,
     seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
+    degrade: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|sigma=S",
+            help="Blur before the sources are made smaller, as --kernel of submit; default "
+            "lanczos2. A method knows of it only by its own setting kernel=...",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; default one per CPU, or one with a GPU.")
     ] = None,
@@ -399,11 +428,12 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
     from dfp_batch import evaluation as evaluating
     from dfp_batch import telemetry
+    from dfp_batch.config import kernel_of
     from dfp_batch.evaluation import tables
 
     externals = evaluating.split_externals(external or [])
     named = evaluating.named_methods(evaluating.split_names(methods), externals)
-    found = evaluating.item_set(items, limit, side, seed)
+    found = evaluating.item_set(items, limit, side, seed, kernel_of(degrade))
     with telemetry.LiveProgress(Console(stderr=True)) as progress:
         options = evaluating.Options(versus, images, workers, progress.moved)
         numbers = evaluating.split_scales(scales)

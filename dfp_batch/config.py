@@ -11,6 +11,7 @@ Settings address them by dotted paths::
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -22,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.degrade import AnisotropicGaussian, Bicubic, Gaussian, Kernel, Lanczos2
 from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.focus import (
     DoubleReblur,
@@ -70,13 +72,20 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "deep-image-prior": DeepImagePrior,
         "back-projection": BackProjection,
     },
+    "kernel": {
+        "lanczos2": Lanczos2,
+        "bicubic": Bicubic,
+        "gaussian": Gaussian,
+        "anisotropic-gaussian": AnisotropicGaussian,
+    },
     "network": {"skipnet": SkipNet},
     "align": {"registration": Registration},
     "exposure": {"exposure-match": ExposureMatch},
 }
 _EVERY = {name: component for seam in COMPONENTS.values() for name, component in seam.items()}
 _NAMES = {component: name for name, component in _EVERY.items()}
-
+_ALSO = {"kernel": ("sigma=1.2", "sigma=1.2x0.8@30")}  # short for a component with its settings
+_SIGMA = re.compile(r"sigma=([^x@]+)(?:x([^x@]+)@([^x@]+))?")
 
 FORMATS = ("auto", "png", "tiff", "jpeg", "webp")
 
@@ -159,6 +168,16 @@ def run_config(preset: str | None, file_text: str | None, settings: Mapping[str,
     return run
 
 
+def kernel_of(text: str | None) -> Kernel:
+    """A kernel as the command line names it; None is the default one.
+
+    Raises:
+        ConfigError: for an unknown name or a value of the wrong type or range.
+    """
+    kernel: Kernel = rebuild(Lanczos2(), {} if text is None else {"use": text}, "kernel")
+    return kernel
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """``key=value`` of the command line; the value is JSON where it parses as such.
 
@@ -199,6 +218,7 @@ def rebuild(component: Any, changes: Mapping[str, Any], path: str) -> Any:  # no
     Raises:
         ConfigError: for an unknown field, class or value.
     """
+    changes = _spelled_out(changes, path)
     wanted = lookup(changes["use"], path) if path and "use" in changes else type(component)
     base: Any = component if wanted is type(component) else _default(wanted, path)
     hints = get_type_hints(wanted)
@@ -208,7 +228,7 @@ def rebuild(component: Any, changes: Mapping[str, Any], path: str) -> Any:  # no
         if path and key == "use":
             continue
         if key not in {field.name for field in fields(base)}:
-            known = ", ".join(field.name for field in fields(base))
+            known = ", ".join(field.name for field in fields(base)) or "none"
             raise ConfigError(f"unknown setting {where!r}; {_name(wanted)} has: {known}")
         current = getattr(base, key)
         if is_dataclass(current):
@@ -234,12 +254,26 @@ def lookup(name: str, path: str) -> type:
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"{path or 'use'}: no component {name!r}; known: {', '.join((*seam, 'module:Class'))}"
-        ) from error
+        known = ", ".join((*seam, *_ALSO.get(path.rpartition(".")[2], ()), "module:Class"))
+        raise ConfigError(f"{path or 'use'}: no component {name!r}; known: {known}") from error
     if not (isinstance(found, type) and is_dataclass(found)):
         raise ConfigError(f"{path}: {name} must be a dataclass, got {found!r}")
     return found
+
+
+def _spelled_out(changes: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """``sigma=1.2`` and ``sigma=1.2x0.8@30`` in place of a kernel's name say its settings, too."""
+    name = changes.get("use")
+    match = _SIGMA.fullmatch(name) if isinstance(name, str) else None
+    if match is None or path.rpartition(".")[2] != "kernel":
+        return changes
+    sigma, across, angle = match.groups()
+    if across is None:
+        said = {"use": "gaussian", "sigma_px": sigma}
+    else:
+        said = {"use": "anisotropic-gaussian", "sigma_px": sigma}
+        said |= {"sigma_across_px": across, "angle_deg": angle}
+    return {**said, **{key: value for key, value in changes.items() if key != "use"}}
 
 
 def _default(wanted: type, path: str) -> Any:  # noqa: ANN401

@@ -51,7 +51,8 @@ MESSAGE_BYTES = 2048
 
 Status = Literal["ok", "error", "quarantined"]
 
-METRICS = ("mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", "rmg", "rei", "rie", "rmga", "reco")
+_RELATIVE = ("rmg", "rei", "rie", "rmga", "reco")
+METRICS = ("consistency", "mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", *_RELATIVE)
 METRIC_COLUMNS = (*METRICS, *(f"floor_{name}" for name in METRICS))
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -73,6 +74,7 @@ SCHEMA = pa.schema(
         ("bit_depth", pa.int32()),
         ("significant_bits", pa.int32()),
         ("scale", pa.int32()),
+        ("kernel", pa.string()),
         ("n_sources", pa.int32()),
         ("reference_frame", pa.int32()),
         ("align_flags", pa.list_(pa.string())),

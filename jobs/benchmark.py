@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dfp_batch.method.degrade import Degradation
 from dfp_batch.method.image import enlarge
 from dfp_batch.method.optimise import Compute, DeepFusionPrior, Fit, Schedule, minimise
 from dfp_batch.method.pipeline import choose_device
@@ -73,7 +74,8 @@ class Problem:
         self.compute = Compute(generator, DTYPES[precision])
         average = enlarge(sources, scale).mean(0, keepdim=True)
         self.fit = Fit.start(prior.network, average, 3, self.compute)
-        self.objective = prior.objective(sources, torch.cat((decision, 1 - decision)), scale)
+        decisions = torch.cat((decision, 1 - decision))
+        self.objective = prior.objective(sources, decisions, Degradation(scale))
 
     def iterate(self, iterations: int) -> None:
         """Run the product's own loop."""

@@ -362,7 +362,7 @@ def keep(source: Path, target: Path) -> None:
 
 def read_items(path: Path) -> list[Row]:
     """The rows of an items.csv."""
-    text = {"set", "item", "method", "status", "error_type", "error_message"}
+    text = {"set", "item", "method", "status", "degrade", "error_type", "error_message"}
     whole = {"scale", "n_sources", "width_px", "height_px"}
     convert: dict[str, Callable[[str], Any]] = {
         column: str if column in text else int if column in whole else float

@@ -36,7 +36,7 @@ class FaultyReconstruction:
 
     folder: str = ""
 
-    def __call__(self, sources, decision, scale, compute):
+    def __call__(self, sources, decision, degrade, compute):
         code = round(float(sources[0, 0, 0, 0]) * 255)
         if code == RAISE:
             raise ZeroDivisionError("a bug")
@@ -52,4 +52,4 @@ class FaultyReconstruction:
             _hold(self.folder)
         if code == BUSY_ONCE:
             _busy_once(self.folder)
-        return BackProjection(1)(sources, decision, scale, compute)
+        return BackProjection(1)(sources, decision, degrade, compute)

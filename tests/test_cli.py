@@ -20,6 +20,7 @@ from dfp_batch import codec
 from dfp_batch.codec.index_map import decode_indices
 from dfp_batch.ledger import read_attempts
 from dfp_batch.manifest import read_manifest
+from dfp_batch.method.degrade import Gaussian
 from dfp_batch.synthetic import SceneSet, SceneSpec
 from dfp_batch.telemetry import results
 from fault_injection import HOLD
@@ -81,6 +82,8 @@ def test_fuse_takes_three_sources_and_every_format(two_images, tmp_path):
         (["--scale", "5"], 2, "scale must be 1, 2, 3 or 4, got 5"),
         (["--preset", "best"], 2, "preset must be one of paper, classical, fast, got 'best'"),
         (["--set", "focus.kernel=3"], 2, "unknown setting 'focus.kernel'"),
+        (["--kernel", "box"], 2, "sigma=1.2, sigma=1.2x0.8@30, module:Class"),
+        (["--kernel", "sigma=0"], 2, "kernel.sigma_px must be above 0 and at most 16 px, got 0"),
         (["--set", "focus"], 2, "--set takes key=value, got 'focus'"),
         (["--precision", "fp16"], 2, "fp32"),
         (["--config", "/nowhere.toml"], 2, "--config /nowhere.toml: no such file"),
@@ -96,6 +99,16 @@ def test_errors_are_one_line_without_a_traceback(two_images, tmp_path, arguments
     assert text in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out.png").exists()
+
+
+def test_fuse_takes_the_kernel(two_images, tmp_path):
+    options = ("--scale", "2", "--preset", "classical", "--kernel")
+    images = []
+    for kernel in ("lanczos2", "sigma=1.2", "sigma=1.2x0.8@30"):
+        done = run("fuse", *two_images, "--output", f"{tmp_path}/{kernel}.png", *options, kernel)
+        assert (done.returncode, done.stderr) == (0, "")
+        images.append((tmp_path / f"{kernel}.png").read_bytes())
+    assert len(set(images)) == 3
 
 
 def test_fuse_takes_the_pages_of_one_tiff(two_images, tmp_path):
@@ -177,10 +190,11 @@ def test_synth_writes_the_archive_of_the_demo(tmp_path):
 def test_synth_passes_every_flag_on(tmp_path):
     flags = "--frames 3 --layers 4 --psf gaussian --defocus 2 --edge 0.5 --strokes 1 --shift 1"
     flags += " --breathing 0.01 --exposure 0.1 --noise 0.02 --jpeg 70 --side 48 --count 2 --seed 7"
+    flags += " --scale 2 --kernel sigma=1.2"
     target = f"{tmp_path}/scenes"
     assert run("synth", target, "--from", "procedural", *flags.split()).returncode == 0
     spec = SceneSpec(3, 4, "gaussian", 2, 0.5, 1, 1, 1, 0.01, 0.1, 0.02, 70)
-    scenes = SceneSet("procedural", spec, side_px=48, count=2, seed=7)
+    scenes = SceneSet("procedural", spec, 2, 48, 2, 7, Gaussian(1.2))
     for index, pair in enumerate(read_manifest(f"{target}/manifest.parquet")):
         made = [codec.to_unit(codec.decode(Path(url).read_bytes(), url)) for url in pair.sources]
         assert (made == scenes.scene(index).sources).all()
@@ -205,6 +219,7 @@ def test_synth_names_the_images_it_cannot_use(tmp_path):
         (["--noise", "nan"], "noise must be 0 to 1, got nan"),
         (["--scale", "5"], "scale must be 1, 2, 3 or 4, got 5"),
         (["--side", "15"], "side_px must be >= 16, got 15"),
+        (["--kernel", "box"], "kernel: no component 'box'; known: lanczos2, bicubic"),
         (["--count", "0"], "count must be >= 1, got 0"),
         (["--from", "/nowhere"], "/nowhere: holds no image"),
     ],
@@ -333,7 +348,7 @@ def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path):
 
 def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_path):
     output = ("--format", "jpeg", "--quality", "80", "--crop", "valid")
-    align = ("--align", "translation", "--reference", "0")
+    align = ("--align", "translation", "--reference", "0", "--kernel", "sigma=1.2")
     code, shown, errors = finish(start(make_archive(1), *output, *align))
     assert (code, errors) == (0, "")
     run_dir = tmp_path / "manifest-x2"
@@ -344,6 +359,10 @@ def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_
     assert config["align.model"] == "translation"
     assert config["align.reference"] == 0
     assert config["align_from"] is None
+    assert config["kernel.sigma_px"] == 1.2
+    (row,) = results(str(run_dir)).to_pylist()
+    assert row["kernel"] == "sigma=1.2"
+    assert 0 < row["consistency"] < 0.1
     assert (run_dir / "outputs" / "p00" / "fused.jpg").read_bytes().startswith(b"\xff\xd8")
     assert f"images   {run_dir}/outputs/<pair>/fused.*" in shown
 

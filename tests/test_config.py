@@ -7,6 +7,7 @@ from dfp_batch.config import (
     COMPONENTS,
     RunConfig,
     describe,
+    kernel_of,
     lookup,
     parse_setting,
     rebuild,
@@ -14,6 +15,7 @@ from dfp_batch.config import (
 )
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.degrade import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.method.focus import SumModifiedLaplacian
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import DeepFusionPrior
@@ -22,6 +24,9 @@ from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter
 
 FOCUS_MEASURES = (
     "double-reblur, multi-scale-laplacian, sum-modified-laplacian, undecided, module:Class"
+)
+KERNELS = (
+    "lanczos2, bicubic, gaussian, anisotropic-gaussian, sigma=1.2, sigma=1.2x0.8@30, module:Class"
 )
 MINE = f"{__name__}:Average"
 
@@ -165,6 +170,40 @@ def test_every_short_name(seam, name, component):
     assert describe(component())["use"] == name
 
 
+# Kernels, which have a short way to say their settings.
+
+
+@pytest.mark.parametrize(
+    ("settings", "kernel"),
+    [
+        ({}, Lanczos2()),
+        ({"kernel": "bicubic"}, Bicubic()),
+        ({"kernel": "sigma=1.2"}, Gaussian(1.2)),
+        ({"kernel.use": "sigma=1.2"}, Gaussian(1.2)),
+        ({"kernel": "gaussian", "kernel.sigma_px": 1.2}, Gaussian(1.2)),
+        ({"kernel": "sigma=1.2", "kernel.sigma_px": 0.5}, Gaussian(0.5)),
+        ({"kernel": "sigma=1.2x0.8@30"}, AnisotropicGaussian(1.2, 0.8, 30.0)),
+        ({"kernel": "sigma=2x.5@-45"}, AnisotropicGaussian(2.0, 0.5, -45.0)),
+    ],
+)
+def test_kernel_by_name_or_by_its_sigma(settings, kernel):
+    assert fusion(settings) == FusionConfig(kernel=kernel)
+
+
+def test_kernel_of_a_file_and_changes_to_it():
+    file_text = 'kernel = "sigma=1.2x0.8@30"'
+    assert fusion({}, file_text=file_text).kernel == AnisotropicGaussian(1.2, 0.8, 30.0)
+    turned = fusion({"kernel.angle_deg": 60}, file_text=file_text).kernel
+    assert turned == AnisotropicGaussian(1.2, 0.8, 60.0)
+    assert fusion({"kernel": "lanczos2"}, file_text=file_text).kernel == Lanczos2()
+
+
+@pytest.mark.parametrize("kernel", [Lanczos2(), Gaussian(0.7), AnisotropicGaussian(3.0, 1.0, 5.5)])
+def test_kernel_of_is_the_opposite_of_its_text(kernel):
+    assert kernel_of(str(kernel)) == kernel
+    assert kernel_of(None) == Lanczos2()
+
+
 # The way to JSON and back.
 
 CONFIGS = [
@@ -175,6 +214,7 @@ CONFIGS = [
         reconstruction=DeepFusionPrior(
             7, 1e-4, 2.0, 0.0, 0.0, "noise", SkipNet(3, False, (4, 8), 2, 0.0)
         ),
+        kernel=AnisotropicGaussian(2.0, 0.5, 30.0),
         scale=1,
         seed=2**63 - 1,
         precision="bf16",
@@ -219,6 +259,7 @@ OTHER = {
     "align.model": "affine",
     "exposure.model": "gain",
     "align.reference": 1,
+    "kernel.use": "bicubic",
 }
 
 
@@ -283,7 +324,7 @@ def test_every_field_is_in_the_values():
         (
             {"scael": 2},
             "unknown setting 'scael'; the configuration has: focus, refinement, merge, "
-            "reconstruction, align, exposure, scale, seed, precision",
+            "reconstruction, align, exposure, kernel, scale, seed, precision",
         ),
         (
             {"refinement.radius_px": 3},
@@ -298,7 +339,7 @@ def test_every_field_is_in_the_values():
         (
             {"use": "skipnet"},
             "unknown setting 'use'; the configuration has: focus, refinement, merge, "
-            "reconstruction, align, exposure, scale, seed, precision",
+            "reconstruction, align, exposure, kernel, scale, seed, precision",
         ),
         (
             {"focus": "laplacian"},
@@ -352,6 +393,21 @@ def test_every_field_is_in_the_values():
             "setting 'reconstruction.network.widths': Input should be a valid integer, unable to "
             "parse string as an integer, got [8, 'x']",
         ),
+        (
+            {"kernel.sigma_px": 1.2},
+            "unknown setting 'kernel.sigma_px'; lanczos2 has: none",
+        ),
+        ({"kernel": "box"}, f"kernel: no component 'box'; known: {KERNELS}"),
+        ({"kernel": "sigma="}, f"kernel: no component 'sigma='; known: {KERNELS}"),
+        ({"kernel": "sigma=1x2"}, f"kernel: no component 'sigma=1x2'; known: {KERNELS}"),
+        (
+            {"kernel": "sigma=wide"},
+            "setting 'kernel.sigma_px': Input should be a valid number, unable to parse string as "
+            "a number, got 'wide'",
+        ),
+        ({"kernel": "sigma=0"}, "kernel.sigma_px must be above 0 and at most 16 px, got 0"),
+        ({"kernel": MINE}, "kernel must be a Kernel, got Average("),
+        ({"focus": "sigma=1.2"}, f"focus: no component 'sigma=1.2'; known: {FOCUS_MEASURES}"),
         ({"scale": 5}, "scale must be 1, 2, 3 or 4, got 5"),
         ({"focus.gaussian_px": 4}, "focus.gaussian_px must be odd and positive, got 4"),
         ({"reconstruction.iterations": 0}, "iterations must be >= 1, got 0"),

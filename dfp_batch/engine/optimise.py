@@ -27,14 +27,16 @@ class Optimised:
     Attributes:
         fused: (C, H, W), float32, in [0, 1].
         labels: Index among all frames of the source of every pixel, (h, w).
+        consistency: Mean |D(X) - u| of the fused image X, in [0, 1].
     """
 
     fused: NDArray[np.float32]
     labels: NDArray[np.uint8]
+    consistency: float
 
     @property
     def nbytes(self) -> int:
-        """Memory of both."""
+        """Memory of image and labels."""
         return self.fused.nbytes + self.labels.nbytes
 
 
@@ -52,6 +54,7 @@ def optimise(
     solution = reconstruct(merged, config, where, on_iteration)
     loss = solution.loss.double().cpu()
     facts = {
+        "kernel": str(config.kernel),
         "iterations": len(loss),
         "stop_reason": solution.stop_reason,
         "loss_first": float(loss[0]) if len(loss) else None,
@@ -60,7 +63,7 @@ def optimise(
         "precision": str(compute_dtype(config.precision, where)).removeprefix("torch."),
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
     }
-    return Optimised(solution.fused.cpu().numpy(), labels), facts
+    return Optimised(solution.fused.cpu().numpy(), labels, solution.consistency), facts
 
 
 def _merged(

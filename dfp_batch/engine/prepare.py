@@ -193,8 +193,8 @@ def _floor(stack: Stack, config: FusionConfig) -> NDArray[np.float32] | None:
 
 
 def floor_config(config: FusionConfig) -> FusionConfig:
-    """The preset ``classical``, with the scale and the registration of another composition."""
-    kept = ("align", "exposure", "scale", "seed", "precision")
+    """The preset ``classical`` with scale, kernel and registration of another composition."""
+    kept = ("align", "exposure", "kernel", "scale", "seed", "precision")
     return FusionConfig.preset("classical", **{name: getattr(config, name) for name in kept})
 
 

@@ -98,15 +98,18 @@ def _measure_all(
     """Metrics of the result, and with the prefix ``floor_`` of the classical floor."""
     truth = _Truth.read(pair)
     measured = truth.measure(_as_stored(optimised.fused, prepared.blank))
-    floor = measured if config == floor_config(config) else truth.measure(_floor(prepared, config))
+    measured["consistency"] = optimised.consistency
+    is_floor = config == floor_config(config)
+    floor = measured if is_floor else _measure_floor(truth, prepared, config)
     return measured | {f"floor_{name}": value for name, value in floor.items()}
 
 
-def _floor(prepared: Prepared, config: FusionConfig) -> Frame:
+def _measure_floor(truth: "_Truth", prepared: Prepared, config: FusionConfig) -> dict[str, float]:
     sources = torch.from_numpy(prepared.floor.copy())
     ones = torch.ones_like(sources[:, :1])
     solution = reconstruct(Merged(sources, ones, ones), floor_config(config), _CPU)
-    return _as_stored(solution.fused.numpy(), prepared.blank)
+    measured = truth.measure(_as_stored(solution.fused.numpy(), prepared.blank))
+    return measured | {"consistency": solution.consistency}
 
 
 def _luma(frame: Frame) -> NDArray[np.float32]:

@@ -3,12 +3,12 @@
 Two kinds of sets: scenes with exact truth, which are made at every scale, and the pairs of a
 manifest. A pair whose reference is k > 1 times larger than its sources has one scale, k. Every
 other pair is scored at any scale s by the paper's protocol: its sources, cropped to multiples of s,
-are the full-size images; Lanczos2 makes the small ones that a method gets, at the levels of the
-file.
+are the full-size images; D makes the small ones that a method gets, at the levels of the file. The
+kernel of D is Lanczos2, as in the paper, or any other, of which the methods are not told.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from dfp_batch.codec import Frame
 from dfp_batch.engine.frames import read_frame, read_sources
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.manifest import Pair, manifest_sha256, read_manifest
-from dfp_batch.method.degrade import SCALES, Lanczos2
+from dfp_batch.method.degrade import SCALES, Degradation, Kernel, Lanczos2
 from dfp_batch.method.image import luma
 from dfp_batch.method.pipeline import SMALLEST_PX
 from dfp_batch.synthetic import SceneSet
@@ -40,6 +40,7 @@ class Case:
         full_sources: (N, C, s * h, s * w), in [0, 1], or None.
         reference: All in focus, (1 or C, s * h, s * w), in [0, 1], or None.
         labels: Source in focus, (h, w), or None.
+        kernel: Of the D that made the sources; None where they are as they were found.
     """
 
     sources: Image
@@ -47,6 +48,7 @@ class Case:
     full_sources: Image | None = None
     reference: Image | None = None
     labels: Labels | None = None
+    kernel: Kernel | None = None
 
 
 class Item(Protocol):
@@ -89,7 +91,11 @@ class ItemSet(Protocol):
 
 
 def item_set(
-    origin: str, limit: int | None = None, side_px: int = 512, seed: int = 0
+    origin: str,
+    limit: int | None = None,
+    side_px: int = 512,
+    seed: int = 0,
+    kernel: Kernel | None = None,
 ) -> "Scenes | Archive":
     """The set that the command line names.
 
@@ -98,6 +104,7 @@ def item_set(
         limit: Number of scenes (default 12), or of the first pairs of the manifest (default all).
         side_px: Of the truth of a scene.
         seed: Of the scenes.
+        kernel: Of the D that makes the sources smaller; None is Lanczos2.
 
     Raises:
         ConfigError: if there is nothing to score.
@@ -105,10 +112,12 @@ def item_set(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be >= 1, got {limit}; there would be nothing to score")
+    kernel = kernel or Lanczos2()
     if origin.endswith(".parquet"):
-        return Archive.read(origin, limit)
+        return replace(Archive.read(origin, limit), kernel=kernel)
     named = origin in ("bundled", "procedural")
-    scenes = SceneSet(origin if named else storage.absolute_url(origin), side_px=side_px, seed=seed)
+    url = origin if named else storage.absolute_url(origin)
+    scenes = SceneSet(url, side_px=side_px, seed=seed, kernel=kernel)
     return Scenes(scenes if limit is None else replace(scenes, count=limit))
 
 
@@ -146,7 +155,8 @@ class Scenes:
             "side_px": self.scenes.side_px,
             "limit": self.scenes.count,
             "seed": self.scenes.seed,
-            "scene": None if spec is None else {**vars(spec), "scale": None},
+            "scene": None if spec is None else {**vars(spec), "scale": None, "kernel": None},
+            "degrade": str(self.scenes.kernel),
         }
 
 
@@ -174,7 +184,12 @@ class SceneItem:
         """Make the scene."""
         scene = self.scenes.scene(self.index)
         return Case(
-            scene.sources, np.dtype(np.uint8), scene.full_sources, scene.truth, scene.labels
+            scene.sources,
+            np.dtype(np.uint8),
+            scene.full_sources,
+            scene.truth,
+            scene.labels,
+            self.scenes.kernel if self.scale > 1 else None,
         )
 
 
@@ -188,10 +203,12 @@ class Archive:
     Attributes:
         url: Of the manifest.
         pairs: Those that are scored.
+        kernel: Of the D that makes their sources smaller.
     """
 
     url: str
     pairs: tuple[Pair, ...]
+    kernel: Kernel = field(default_factory=Lanczos2)
 
     @classmethod
     def read(cls, url: str, limit: int | None = None) -> "Archive":
@@ -211,11 +228,15 @@ class Archive:
 
     def items(self, scales: Sequence[int]) -> list[Item]:
         """All pairs at all scales."""
-        return [PairItem(pair, scale, tuple(scales)) for scale in scales for pair in self.pairs]
+        asked = tuple(scales)
+        return [
+            PairItem(pair, scale, asked, self.kernel) for scale in scales for pair in self.pairs
+        ]
 
     def describe(self) -> dict[str, Any]:
-        """The manifest and its content."""
-        return {"set": self.url, "manifest_sha256": manifest_sha256(self.pairs)}
+        """The manifest, its content and the kernel."""
+        sha256 = manifest_sha256(self.pairs)
+        return {"set": self.url, "manifest_sha256": sha256, "degrade": str(self.kernel)}
 
 
 @dataclass(frozen=True)
@@ -226,11 +247,13 @@ class PairItem:
         pair: With the URLs of its images.
         scale: At which it is scored.
         scales: All that were asked for.
+        kernel: Of the D that makes its sources smaller, unless its reference is larger than them.
     """
 
     pair: Pair
     scale: int
     scales: tuple[int, ...]
+    kernel: Kernel = field(default_factory=Lanczos2)
 
     @property
     def name(self) -> str:
@@ -250,7 +273,8 @@ class PairItem:
         own = 1 if reference is None else _own_scale(str(self.pair.reference), reference, size)
         labels = self._labels(size, own)
         if own == 1:
-            return _reduced(sources, reference, labels, self.scale, self.pair.sources[0])
+            degrade = Degradation(self.scale, self.kernel)
+            return _reduced(sources, reference, labels, degrade, self.pair.sources[0])
         if own == self.scale:
             full = self._full_sources((own * size[0], own * size[1]))
             truth = codec.to_unit(reference) if reference else None
@@ -298,9 +322,14 @@ def block_majority(labels: Labels, factor: int) -> Labels:
 
 
 def _reduced(
-    frames: list[Frame], reference: Frame | None, labels: Labels | None, scale: int, url: str
+    frames: list[Frame],
+    reference: Frame | None,
+    labels: Labels | None,
+    degrade: Degradation,
+    url: str,
 ) -> Case:
     """The paper's protocol: full-size sources, made ``scale`` times smaller for the method."""
+    scale = degrade.scale
     h, w = (side // scale for side in _size(frames[0]))
     if min(h, w) < SMALLEST_PX:
         least = SMALLEST_PX * scale
@@ -310,13 +339,14 @@ def _reduced(
     window = (..., slice(h * scale), slice(w * scale))
     full = np.ascontiguousarray(_stack(frames)[window])
     dtype = frames[0].pixels.dtype
-    low = Lanczos2(scale)(torch.from_numpy(full)).numpy()
+    low = degrade(torch.from_numpy(full)).numpy()
     return Case(
         np.stack([codec.to_unit(codec.from_unit(image, dtype)) for image in low]),
         dtype,
         full,
         None if reference is None else np.ascontiguousarray(codec.to_unit(reference)[window]),
         None if labels is None else block_majority(labels[window], scale),
+        degrade.kernel if scale > 1 else None,
     )
 
 

@@ -3,6 +3,7 @@
 A name is a preset or a baseline ``FUSION+ENLARGER``, followed by any settings::
 
     classical focus=double-reblur reconstruction.steps=20
+    fast kernel=sigma=1.2
     laplacian-pyramid+lanczos
     mask+dip reconstruction.iterations=500
 
@@ -22,6 +23,7 @@ from dfp_batch.config import describe, parse_setting, run_config
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.manifest import folder_name
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.degrade import Kernel, Lanczos2
 from dfp_batch.method.optimise import Reconstruction
 from dfp_batch.method.pipeline import PRESETS, FusionConfig
 from dfp_batch.pairing import image_names
@@ -53,10 +55,12 @@ class External:
     Attributes:
         url: Of the folder.
         enlargement: Of results that are as large as the sources.
+        kernel: Blur that the enlargement takes for granted.
     """
 
     url: str
     enlargement: Reconstruction = field(default_factory=lambda: BackProjection(steps=0))
+    kernel: Kernel = field(default_factory=Lanczos2)
 
     def read(self, item: str, scale: int) -> tuple[Frame, str]:
         """The result for one item, of whatever size it has, and its URL.
@@ -145,7 +149,9 @@ def split_externals(texts: Sequence[str]) -> dict[str, str]:
 def describe_method(method: Method) -> dict[str, Any]:
     """Nested JSON values that are equal exactly for equal methods; the scale is left out."""
     if isinstance(method, External):
-        return {"external": method.url, "enlargement": describe(method.enlargement)}
+        parts = {"enlargement": method.enlargement, "kernel": method.kernel}
+        described = {name: describe(part) for name, part in parts.items()}
+        return {"external": method.url, **described}
     return {name: value for name, value in describe(method).items() if name != "scale"}
 
 
@@ -169,7 +175,8 @@ def _method(name: str, externals: Mapping[str, str]) -> Method:
     parts = {**enlargement, **_FUSIONS.get(fusion, {}), **settings}
     composed = run_config("classical", None, parts).fusion
     if fusion in externals:
-        return External(storage.absolute_url(externals[fusion]), composed.reconstruction)
+        url = storage.absolute_url(externals[fusion])
+        return External(url, composed.reconstruction, composed.kernel)
     return composed
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from dfp_batch import metrics
 from dfp_batch.errors import ImageError
 from dfp_batch.evaluation.items import Case, Image
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation
 from dfp_batch.method.image import luma
 
 Scores = dict[str, float | None]
@@ -156,7 +156,8 @@ class Ruler:
             return {}
         low = None
         if self._reference is not None:
-            low = Lanczos2(self.scale)(torch.from_numpy(self._reference[None, None]))[0, 0].numpy()
+            full = torch.from_numpy(self._reference[None, None])
+            low = Degradation(self.scale)(full)[0, 0].numpy()
         return metrics.regions(self.case.labels, low)
 
 

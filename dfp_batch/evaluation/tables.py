@@ -16,6 +16,7 @@ from dfp_batch.evaluation.work import Row
 SHOWN_ERRORS = 5
 WIDTH = 160  # of a terminal on which no number is cut
 _NOTHING = "-"
+_USUAL = "lanczos2"  # kernel of which nothing is said
 
 READING_NOTE = (
     "± is the 95 % confidence interval of the mean, 'worst 5 %' the mean of the worst 5 % of the "
@@ -244,9 +245,12 @@ def _rich_table(grid: Grid) -> Table:
 
 def _origin(header: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in header["versions"].items())
+    kernel = str(header.get("degrade", _USUAL))
     return (
         f"{header['date']}, {header['seconds']:.0f} s, {header['cpu']} ({header['cpus']} CPUs), "
         f"{versions}. Whole configuration: evaluation.json."
+        + f" Sources made smaller with the kernel {kernel}."
+        * (kernel != _USUAL)
     )
 
 

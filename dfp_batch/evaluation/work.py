@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         pa.field("scale", pa.int32(), nullable=False),
         pa.field("method", pa.string(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
+        ("degrade", pa.string()),
         ("error_type", pa.string()),
         ("error_message", pa.string()),
         ("n_sources", pa.int32()),
@@ -111,9 +112,11 @@ def _scored(task: Task, ruler: Ruler, name: str, method: Method) -> Row:
         log.warning("%s with %s failed", task.what, name, exc_info=error)
         return task.failed(name, error)
     height, width = ruler.size
+    kernel = ruler.case.kernel
     return task.row(
         name,
         status="ok",
+        degrade=None if kernel is None else str(kernel),
         n_sources=len(ruler.case.sources),
         width_px=width,
         height_px=height,
@@ -162,7 +165,7 @@ def _external(item: Item, ruler: Ruler, method: External) -> Frame:
             f"or {w}x{h} px (the sources)"
         )
     single = torch.from_numpy(codec.to_unit(frame)[None])
-    config = FusionConfig(reconstruction=method.enlargement, scale=item.scale)
+    config = FusionConfig(reconstruction=method.enlargement, kernel=method.kernel, scale=item.scale)
     ones = torch.ones(1, 1, h, w)
     enlarged = reconstruct(Merged(single, ones, ones), config, choose_device(None)).fused
     return codec.from_unit(enlarged.cpu().numpy(), frame.pixels.dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation
 from dfp_batch.method.image import KERNELS, Kernel, enlarge
 from dfp_batch.method.optimise import Compute
 
@@ -34,11 +34,11 @@ class BackProjection:
             raise ConfigError(f"reconstruction.kernel must be {known}, got {self.kernel!r}")
 
     def __call__(
-        self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
         low = (decision * sources).sum(0, keepdim=True)
-        degrade = Lanczos2(scale)
+        scale = degrade.scale
         fused = enlarge(low, scale, self.kernel)
         steps = self.steps if scale > 1 else 0  # else D and up are the identity
         residuals = torch.empty(steps, device=sources.device)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dfp_batch.errors import ConfigError, DivergedError
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation
 from dfp_batch.method.image import enlarge, luma, pad_to, round_up
 from dfp_batch.method.losses import (
     content_loss,
@@ -58,14 +58,14 @@ class Reconstruction(Protocol):
     """Makes the fused, enlarged image from sources and decision."""
 
     def __call__(
-        self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) and the losses (iterations,), which may be empty.
 
         Args:
             sources: (N, C, h, w), in [0, 1]; where they were merged before, N is 1.
             decision: (N, 1, h, w), sums to 1 over N.
-            scale: Enlargement.
+            degrade: D, which made the sources from the image that is looked for, with its scale.
             compute: Randomness, precision, progress.
         """
         ...
@@ -210,21 +210,19 @@ class DeepFusionPrior:
                 raise ConfigError(f"reconstruction.{name} must be >= 0, got {getattr(self, name)}")
 
     def __call__(
-        self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1] and the loss of every iteration."""
-        fit = Fit.start(
-            self.network, self._inputs(sources, scale, compute), sources.shape[1], compute
-        )
-        objective = self.objective(sources, decision, scale)
+        inputs = self._inputs(sources, degrade.scale, compute)
+        fit = Fit.start(self.network, inputs, sources.shape[1], compute)
+        objective = self.objective(sources, decision, degrade)
         losses = minimise(fit, objective, self._schedule(), compute, "fusion")
         return fit.solution(compute, "fusion").sigmoid(), losses
 
     def objective(
-        self, sources: Tensor, decision: Tensor, scale: int
+        self, sources: Tensor, decision: Tensor, degrade: Degradation
     ) -> Callable[[Tensor], Tensor]:
         """Eq. (21) as a function of the logits (1, C, scale * h, scale * w)."""
-        degrade = Lanczos2(scale)
         edges = strongest_laplacian(luma(sources))
 
         def loss(logits: Tensor) -> Tensor:
@@ -272,14 +270,13 @@ class DeepImagePrior:
         Schedule(self.iterations, self.learning_rate)
 
     def __call__(
-        self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1] and the loss of every iteration."""
         low = (decision * sources).sum(0, keepdim=True)
-        h, w = low.shape[-2:]
-        inputs = uniform_noise((scale * h, scale * w), compute)
+        h, w = (degrade.scale * side for side in low.shape[-2:])
+        inputs = uniform_noise((h, w), compute)
         fit = Fit.start(self.network, inputs, low.shape[1], compute)
-        degrade = Lanczos2(scale)
         losses = minimise(
             fit,
             lambda logits: functional.mse_loss(degrade(logits.sigmoid()), low),

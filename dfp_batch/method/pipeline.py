@@ -13,7 +13,7 @@ from torch import Tensor
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.degrade import SCALES
+from dfp_batch.method.degrade import Degradation, Kernel, Lanczos2
 from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.focus import (
     DoubleReblur,
@@ -22,6 +22,7 @@ from dfp_batch.method.focus import (
     SumModifiedLaplacian,
     confidence,
 )
+from dfp_batch.method.losses import consistency
 from dfp_batch.method.merge import Merge, SeamPyramid, Unmerged
 from dfp_batch.method.optimise import (
     Compute,
@@ -53,6 +54,7 @@ class FusionConfig:
         reconstruction: That, decision -> fused image.
         align: How the frames are registered before.
         exposure: How their exposure and white balance are matched before.
+        kernel: Blur that made the sources from the image that is looked for; unused at scale 1.
         scale: Enlargement, 1 (fusion only), 2, 3 or 4.
         seed: Of all randomness; same seed and same device give the same image.
         precision: Of convolutions: "fp32", "bf16", or "auto" = bf16 where the device has bf16
@@ -68,17 +70,22 @@ class FusionConfig:
     reconstruction: Reconstruction = field(default_factory=DeepFusionPrior)
     align: Registration = field(default_factory=lambda: Registration("none"))
     exposure: ExposureMatch = field(default_factory=lambda: ExposureMatch("none"))
+    kernel: Kernel = field(default_factory=Lanczos2)
     scale: int = 2
     seed: int = 0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise ConfigError(f"scale must be 1, 2, 3 or 4, got {self.scale}")
+        Degradation(self.scale, self.kernel)
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision must be auto, fp32 or bf16, got {self.precision!r}")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be in [0, 2^63), got {self.seed}")
+
+    @property
+    def degradation(self) -> Degradation:
+        """D: how the sources were made from the image that is looked for."""
+        return Degradation(self.scale, self.kernel)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "FusionConfig":  # noqa: ANN401
@@ -125,6 +132,7 @@ class FusionResult:
         loss: Objective before each iteration, (iterations,), float32; empty if there were none.
         stop_reason: Why the iterations ended; "iterations" when all were done.
         peak_bytes: Most device memory in use at once; 0 on a CPU, where it is not measured.
+        consistency: Mean |D(X) - u| against the merged sources u, in [0, 1].
     """
 
     fused: Tensor
@@ -134,6 +142,7 @@ class FusionResult:
     loss: Tensor
     stop_reason: str
     peak_bytes: int
+    consistency: float
 
     def to_array(self, dtype: type[np.uint8 | np.uint16 | np.float32] = np.uint8) -> NDArray[Any]:
         """Image (H, W, 3) or (H, W): integers over the range of ``dtype``, float32 in [0, 1]."""
@@ -182,6 +191,7 @@ def fuse(
         solution.loss,
         solution.stop_reason,
         solution.peak_bytes,
+        solution.consistency,
     )
 
 
@@ -254,6 +264,7 @@ class Solution:
     loss: Tensor
     stop_reason: str
     peak_bytes: int
+    consistency: float
 
 
 def measure_focus(stack: Sources, config: FusionConfig) -> Tensor:
@@ -305,9 +316,11 @@ def reconstruct(
     compute = _compute(config, device, on_iteration)
     with _reproducible(device):
         sources, weights = merged.sources.to(device), merged.weights.to(device)
-        fused, loss = config.reconstruction(sources, weights, config.scale, compute)
+        fused, loss = config.reconstruction(sources, weights, config.degradation, compute)
+        with torch.no_grad():
+            residual = consistency(config.degradation(fused), sources, weights)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    return Solution(fused[0], loss, "iterations", peak)
+    return Solution(fused[0], loss, "iterations", peak, float(residual))
 
 
 def _compute(config: FusionConfig, device: torch.device, on_iteration: OnIteration) -> Compute:

@@ -15,7 +15,7 @@ The same images, specification and seed give the same scene.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import Literal
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from dfp_batch import codec
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import SCALES, Lanczos2
+from dfp_batch.method.degrade import Degradation, Kernel, Lanczos2
 from dfp_batch.synthetic.procedural import draw_stroke
 
 Image = NDArray[np.float32]
@@ -68,6 +68,7 @@ class SceneSpec:
             hard and this.
         strokes: Thin structures, 1.5 to 5 px wide, on every layer but the farthest.
         scale: The truth is this many times larger than the sources.
+        kernel: Blur of the down-sampling D; at scale 1 there is none.
         shift_px: Largest motion between the reference and another frame, in x and in y.
         breathing: Magnification from one frame to the next, 0.004 = 0.4 %.
         exposure: Largest gain or loss of a frame against the reference, 0.05 = 5 %.
@@ -90,6 +91,7 @@ class SceneSpec:
     exposure: float = 0.0
     noise: float = 0.0
     jpeg_quality: int = 0
+    kernel: Kernel = field(default_factory=Lanczos2)
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -97,7 +99,7 @@ class SceneSpec:
                 raise ConfigError(f"{name} must be {low} to {high}, got {getattr(self, name)}")
         if self.psf not in ("disc", "gaussian"):
             raise ConfigError(f"psf must be disc or gaussian, got {self.psf!r}")
-        check_scale(self.scale)
+        Degradation(self.scale, self.kernel)
 
     @property
     def reference(self) -> int:
@@ -152,16 +154,10 @@ def make_scene(images: Sequence[Image], spec: SceneSpec, seed: int | tuple[int, 
     motions = _motions(frames[0].shape[:2], spec, random)
     moved = [_moved(frame, motion) for frame, motion in zip(frames, motions, strict=True)]
     full_sources = np.stack([_channels_first(frame) for frame in moved]).clip(0, 1)
-    sampled = _sampled(full_sources, spec.scale)
+    sampled = _sampled(full_sources, Degradation(spec.scale, spec.kernel))
     truth, labels = _levels(_channels_first(blurless)), _labels(layers, spec)
     warps = _at_source_size(motions, spec.scale)
     return Scene(_recorded(sampled, spec, random), truth, labels, full_sources, warps)
-
-
-def check_scale(scale: int) -> None:
-    """Raise ConfigError for a scale that is not 1, 2, 3 or 4."""
-    if scale not in SCALES:
-        raise ConfigError(f"scale must be 1, 2, 3 or 4, got {scale}")
 
 
 def _cropped(images: Sequence[Image], scale: int) -> list[Image]:
@@ -330,8 +326,8 @@ def _at_source_size(motions: NDArray[np.float64], scale: int) -> NDArray[np.floa
     return np.asarray(np.linalg.inv(enlarge) @ motions @ enlarge)
 
 
-def _sampled(frames: Image, scale: int) -> Image:
-    return Lanczos2(scale)(torch.from_numpy(frames)).clamp(0, 1).numpy()
+def _sampled(frames: Image, degrade: Degradation) -> Image:
+    return degrade(torch.from_numpy(frames)).clamp(0, 1).numpy()
 
 
 def _recorded(sources: Image, spec: SceneSpec, random: np.random.Generator) -> Image:

@@ -2,7 +2,7 @@
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, count
 from string import ascii_uppercase
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from dfp_batch import codec, storage
 from dfp_batch.errors import ConfigError, ImageError, ObjectMissingError
 from dfp_batch.manifest import Pair, id_problems, read_manifest, write_manifest
+from dfp_batch.method.degrade import Degradation, Kernel, Lanczos2
 from dfp_batch.pairing import image_names
 from dfp_batch.synthetic.procedural import procedural_image
-from dfp_batch.synthetic.scene import SMALLEST_PX, Scene, SceneSpec, check_scale, make_scene
+from dfp_batch.synthetic.scene import SMALLEST_PX, Scene, SceneSpec, make_scene
 
 Image = NDArray[np.float32]
 
@@ -55,6 +56,7 @@ class SceneSet:
             images are resized to it by their shorter side, and cropped.
         count: Number of scenes.
         seed: Of all randomness, >= 0.
+        kernel: In place of that in ``spec``.
 
     Raises:
         ConfigError: for a field out of its range.
@@ -66,9 +68,10 @@ class SceneSet:
     side_px: int = 512
     count: int = 12
     seed: int = 0
+    kernel: Kernel = field(default_factory=Lanczos2)
 
     def __post_init__(self) -> None:
-        check_scale(self.scale)
+        Degradation(self.scale, self.kernel)
         for name, low in (("side_px", SMALLEST_PX * self.scale), ("count", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be >= {low}, got {getattr(self, name)}")
@@ -101,10 +104,11 @@ class SceneSet:
 
     def _spec_of(self, index: int) -> SceneSpec:
         if self.spec is not None:
-            return replace(self.spec, scale=self.scale)
+            return replace(self.spec, scale=self.scale, kernel=self.kernel)
         psf: Literal["disc", "gaussian"] = "gaussian" if index // 2 % 2 else "disc"
         kind = index % 4
-        return SceneSpec(layers=2 + kind, psf=psf, defocus_px=3 + kind, scale=self.scale)
+        spec = SceneSpec(layers=2 + kind, psf=psf, defocus_px=3 + kind)
+        return replace(spec, scale=self.scale, kernel=self.kernel)
 
     def _image(self, number: int) -> Image:
         """Image (C, side_px, side_px) of that number."""

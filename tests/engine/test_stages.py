@@ -20,6 +20,7 @@ from dfp_batch.errors import ImageError
 from dfp_batch.ledger import METRICS, SCHEMA
 from dfp_batch.manifest import Pair
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
 from dfp_batch.method.focus import SumModifiedLaplacian
 from dfp_batch.method.merge import Blend
 from dfp_batch.method.optimise import DeepFusionPrior
@@ -79,7 +80,31 @@ def test_every_fact_has_a_column(tmp_path):
 def test_the_floor_of_the_classical_preset_is_itself(tmp_path):
     pair = make_pair(str(tmp_path), texture(20, 24), texture(20, 24, seed=1))
     facts = run_pair(pair, CLASSICAL, f"{tmp_path}/run")
-    assert all(facts[name] == facts[f"floor_{name}"] for name in ("mg", "ei", "ie", "mga", "eco"))
+    names = ("mg", "ei", "ie", "mga", "eco", "consistency")
+    assert all(facts[name] == facts[f"floor_{name}"] for name in names)
+
+
+@pytest.mark.parametrize("kernel", [Lanczos2(), Gaussian(1.2)])
+def test_the_row_has_the_kernel_and_what_the_sources_are_missed_by(tmp_path, kernel):
+    """A constant image: D leaves it alone, whatever the kernel."""
+    flat = np.full((24, 24, 3), 100, np.uint8)
+    pair = make_pair(str(tmp_path), flat, flat)
+    config = dataclasses.replace(CLASSICAL, kernel=kernel)
+    facts = run_pair(pair, config, f"{tmp_path}/run")
+    assert facts["kernel"] == str(kernel)
+    assert facts["consistency"] < 1e-5
+
+
+def test_consistency_is_the_distance_of_the_degraded_image_to_the_sources(tmp_path):
+    """As stored, in 8 bits, up to their rounding; the same kernel for the floor."""
+    pair = make_pair(str(tmp_path), *halves(48, 40))
+    config = dataclasses.replace(CLASSICAL, reconstruction=BackProjection(2), kernel=Gaussian(1.5))
+    facts = run_pair(pair, config, f"{tmp_path}/run")
+    prepared, _ = prepare(pair, RunConfig("test", config))
+    fused = torch.from_numpy(codec.to_unit(fused_of(facts)))[None]
+    missed = np.abs(Degradation(2, Gaussian(1.5))(fused).numpy() - prepared.sources).mean()
+    assert facts["consistency"] == pytest.approx(missed, abs=1e-3)
+    assert 0 < facts["floor_consistency"] < facts["consistency"]
 
 
 def test_the_truth_changes_the_metrics_and_nothing_else(tmp_path):

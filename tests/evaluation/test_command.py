@@ -67,6 +67,18 @@ def test_scenes_take_their_flags(tmp_path):
     assert len(list(Path(tmp_path / "out/sources/x2").iterdir())) == 4
 
 
+def test_the_kernel_of_the_sources_is_asked_for_and_recorded(archive, tmp_path):
+    done = evaluate(
+        archive, "--methods", "average, average kernel=sigma=1.2", "--scales", "2",
+        "--degrade", "sigma=1.2", "--output", tmp_path / "out", *QUICK,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    header = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert header["degrade"] == "sigma=1.2"
+    assert header["methods"]["average kernel=sigma=1.2"]["kernel"]["sigma_px"] == 1.2
+    assert "sigma=1.2" in (tmp_path / "out/items.csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -77,6 +89,7 @@ def test_scenes_take_their_flags(tmp_path):
         (["--methods", "average", "--limit", "0"], "limit must be >= 1, got 0"),
         (["--methods", "average", "--workers", "0"], "workers must be >= 1, got 0"),
         (["--methods", "average", "--versus", "x"], "versus must be one of average, got 'x'"),
+        (["--methods", "average", "--degrade", "box"], "kernel: no component 'box'; known: lanc"),
         (["--external", "CNN"], "--external takes NAME=DIR, got 'CNN'"),
         (["--external", "CNN=/nowhere"], "CNN: /nowhere holds nothing"),
     ],

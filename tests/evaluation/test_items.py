@@ -12,7 +12,7 @@ from dfp_batch.errors import ConfigError, ImageError, ManifestError
 from dfp_batch.evaluation import Archive, item_set
 from dfp_batch.evaluation.items import PairItem, block_majority
 from dfp_batch.manifest import Pair, write_manifest
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Bicubic, Degradation, Gaussian, Lanczos2
 from evaluation_parts import multi_focus, write_archive
 
 
@@ -51,8 +51,39 @@ def test_protocol_crops_and_reduces(tmp_path, scale, low):
     assert case.sources.shape == (2, 3, *low)
     assert case.full_sources.shape == (2, 3, *full)
     assert case.reference.shape == (3, *full)
-    reduced = Lanczos2(scale)(torch.from_numpy(case.full_sources)).clamp(0, 1).numpy()
+    reduced = Degradation(scale)(torch.from_numpy(case.full_sources)).clamp(0, 1).numpy()
     np.testing.assert_allclose(case.sources, levels(reduced), atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [Bicubic(), Gaussian(1.2)])
+def test_any_kernel_reduces(tmp_path, kernel):
+    item = pair(tmp_path, reference=(49, 58))
+    case = PairItem(item, 2, (2,), kernel).load()
+    reduced = Degradation(2, kernel)(torch.from_numpy(case.full_sources)).clamp(0, 1).numpy()
+    np.testing.assert_allclose(case.sources, levels(reduced), atol=1e-6)
+    assert not np.array_equal(case.sources, load(item, 2).sources)
+    assert case.kernel == kernel
+    assert load(item, 2).kernel == Lanczos2()
+    assert load(item, 1).kernel is None
+
+
+def test_sources_smaller_than_their_reference_are_taken_as_they_are(tmp_path):
+    item = pair(tmp_path, size=(24, 29), reference=(48, 58))
+    case = PairItem(item, 2, (2,), Gaussian(1.2)).load()
+    np.testing.assert_array_equal(case.sources, load(item, 2).sources)
+    assert case.kernel is None
+
+
+@pytest.mark.parametrize("origin", ["procedural", "archive"])
+def test_sets_pass_the_kernel_on_and_describe_it(tmp_path, origin):
+    url = write_archive(tmp_path, 1) if origin == "archive" else origin
+    found = item_set(url, limit=1, side_px=48, kernel=Gaussian(1.2))
+    usual = item_set(url, limit=1, side_px=48)
+    (blurred,), (sharp,) = ([item.load() for item in items.items([2])] for items in (found, usual))
+    assert (blurred.kernel, sharp.kernel) == (Gaussian(1.2), Lanczos2())
+    assert not np.array_equal(blurred.sources, sharp.sources)
+    np.testing.assert_array_equal(blurred.reference, sharp.reference)
+    assert (found.describe()["degrade"], usual.describe()["degrade"]) == ("sigma=1.2", "lanczos2")
 
 
 def test_scale_one_gives_the_files(tmp_path):

@@ -11,6 +11,7 @@ from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.evaluation import External, named_methods, split_externals, split_names
 from dfp_batch.evaluation.methods import describe_method
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.degrade import Bicubic, Gaussian, Lanczos2
 from dfp_batch.method.focus import DoubleReblur, Undecided
 from dfp_batch.method.merge import Blend, LaplacianPyramid
 from dfp_batch.method.optimise import DeepImagePrior
@@ -110,6 +111,25 @@ def test_description_leaves_out_the_scale_only():
     described = describe_method(method("CNN+lanczos", CNN="/there"))
     assert described["external"] == "/there"
     assert described["enlargement"]["kernel"] == "lanczos"
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [
+        ("fast", Lanczos2()),
+        ("fast kernel=sigma=1.2", Gaussian(1.2)),
+        ("mask kernel=bicubic", Bicubic()),
+    ],
+)
+def test_the_kernel_is_a_setting_like_others(name, kernel):
+    assert method(name).kernel == kernel
+    assert describe_method(method(name))["kernel"]["use"] in {"lanczos2", "gaussian", "bicubic"}
+
+
+def test_results_of_others_take_the_kernel_too():
+    found = method("CNN+back-projection kernel=sigma=1.2", CNN="/there")
+    assert found.kernel == Gaussian(1.2)
+    assert describe_method(found)["kernel"] == {"use": "gaussian", "sigma_px": 1.2}
 
 
 # external results

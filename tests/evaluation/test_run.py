@@ -19,12 +19,14 @@ from dfp_batch.evaluation import External, Options, evaluate, item_set, named_me
 from dfp_batch.evaluation.work import SCHEMA
 from dfp_batch.manifest import read_manifest, write_manifest
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.degrade import Gaussian, Lanczos2
 from dfp_batch.method.image import enlarge
 from dfp_batch.method.pipeline import FusionConfig
 from dfp_batch.pairing import build_manifest
 from evaluation_parts import DIE, RAISE, average, faulty, multi_focus, write_archive
 
 HERE = Options(workers=1)
+KNOWS_AND_GUESSES = ("classical kernel=sigma=1.8", "classical kernel=lanczos2")
 CLASSICAL = FusionConfig.preset("classical", precision="fp32")
 
 
@@ -263,6 +265,20 @@ def test_what_is_finished_is_saved_at_once(tmp_path):
     assert len(evaluate(item_set(url), {"a": average()}, f"{tmp_path}/out", [1], HERE).rows) == 3
 
 
+def test_a_method_that_knows_the_kernel_is_better(tmp_path):
+    archive = item_set(write_archive(tmp_path, size=(96, 96)), kernel=Gaussian(1.8))
+    knows, guesses = (named_methods([name], {})[name] for name in KNOWS_AND_GUESSES)
+    methods = {"knows": knows, "guesses": guesses}
+    found = evaluate(archive, methods, f"{tmp_path}/out", [1, 2], HERE)
+    psnr_db = {(row["item"], row["scale"], row["method"]): row["psnr_db"] for row in found.rows}
+    for item in ("p0", "p1"):
+        assert psnr_db[item, 1, "knows"] == psnr_db[item, 1, "guesses"]
+        assert psnr_db[item, 2, "knows"] > psnr_db[item, 2, "guesses"] + 0.5
+    assert {(row["scale"], row["degrade"]) for row in found.rows} == {(1, None), (2, "sigma=1.8")}
+    report = storage.read_bytes(f"{tmp_path}/out/summary.md").decode()
+    assert "Sources made smaller with the kernel sigma=1.8." in report
+
+
 def test_another_evaluation_in_the_folder_is_refused(tmp_path):
     archive = item_set(write_archive(tmp_path))
     evaluate(archive, {"a": average()}, f"{tmp_path}/out", [1], HERE)
@@ -275,6 +291,9 @@ def test_another_evaluation_in_the_folder_is_refused(tmp_path):
     ]:
         with pytest.raises(ConfigError, match=re.escape(text)):
             evaluate(archive, methods, f"{tmp_path}/out", scales, options)
+    blurred = replace(archive, kernel=Gaussian(1.2))
+    with pytest.raises(ConfigError, match=re.escape('degrade: "lanczos2" -> "sigma=1.2"')):
+        evaluate(blurred, {"a": average()}, f"{tmp_path}/out", [1], HERE)
     smaller = item_set(f"{tmp_path}/manifest.parquet", limit=1)
     with pytest.raises(ConfigError, match="manifest_sha256"):
         evaluate(smaller, {"a": average()}, f"{tmp_path}/out", [1], HERE)
@@ -340,6 +359,16 @@ def test_small_result_is_enlarged(archive_with_results):
     assert bicubic["psnr_db"] == score(2, External(f"{folder}/CNN/large"))["psnr_db"]
     lanczos = BackProjection(steps=0, kernel="lanczos")
     assert score(2, External(f"{folder}/CNN", lanczos))["psnr_db"] != bicubic["psnr_db"]
+
+
+def test_small_results_of_others_are_enlarged_with_the_kernel(archive_with_results):
+    folder, result, score = archive_with_results
+    result("x2/", texture(24, 28))
+    psnr_db = {
+        score(2, External(f"{folder}/CNN", BackProjection(2), kernel))["psnr_db"]
+        for kernel in (Lanczos2(), Gaussian(1.2))
+    }
+    assert len(psnr_db) == 2
 
 
 def test_result_of_another_size_is_named(archive_with_results):

@@ -3,20 +3,22 @@ import torch
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import AnisotropicGaussian, Bicubic, Degradation, Gaussian, Lanczos2
 from dfp_batch.method.image import enlarge
 from dfp_batch.method.optimise import Compute
+
+LANCZOS2 = Lanczos2()
 
 
 def compute(on_iteration=lambda *_: None):
     return Compute(torch.Generator(), on_iteration=on_iteration)
 
 
-def restore(low, scale, steps=10):
+def restore(low, scale, steps=10, kernel=LANCZOS2):
     """Back projection of two equal sources, so that fused = low whatever the decision."""
     h, w = low.shape[-2:]
     sources, decision = low.expand(2, -1, -1, -1), torch.full((2, 1, h, w), 0.5)
-    return BackProjection(steps)(sources, decision, scale, compute())
+    return BackProjection(steps)(sources, decision, Degradation(scale, kernel), compute())
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -31,14 +33,14 @@ def test_image_has_the_exact_size_and_range(scale, steps, size, texture):
 
 
 def test_scale_1_returns_the_fused_sources(scene):
-    fused, residuals = BackProjection()(scene.sources, scene.decision, 1, compute())
+    fused, residuals = BackProjection()(scene.sources, scene.decision, Degradation(1), compute())
     assert torch.equal(fused, scene.truth)
     assert not len(residuals)
 
 
 @pytest.mark.parametrize("kernel", ["bicubic", "lanczos"])
 def test_kernel_is_used(kernel, scene):
-    fused, _ = BackProjection(0, kernel)(scene.sources, scene.decision, 2, compute())
+    fused, _ = BackProjection(0, kernel)(scene.sources, scene.decision, Degradation(2), compute())
     blended = (scene.decision * scene.sources).sum(0, keepdim=True)
     assert torch.equal(fused, enlarge(blended, 2, kernel).clamp(0, 1))
 
@@ -57,31 +59,56 @@ def test_no_steps_are_plain_bicubic(texture):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_every_step_brings_the_image_nearer_to_its_sources(scale, texture):
-    low = Lanczos2(scale)(texture(16 * scale, 18 * scale))
+    low = Degradation(scale)(texture(16 * scale, 18 * scale))
     fused, residuals = restore(low, scale, steps=8)
     assert (residuals.diff() < 0).all()
     assert residuals[-1] < 0.25 * residuals[0]
-    assert (Lanczos2(scale)(fused) - low).abs().mean() < residuals[0]
+    assert (Degradation(scale)(fused) - low).abs().mean() < residuals[0]
 
 
 def test_result_degrades_to_the_sources(texture, blur):
     low = blur(texture(24, 24), 1.0)
     fused, _ = restore(low, 2, steps=20)
-    assert (Lanczos2(2)(fused) - low).abs().max() < 2e-3
+    assert (Degradation(2)(fused) - low).abs().max() < 2e-3
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_beats_bicubic_on_a_degraded_texture(scale, texture, blur, psnr_db):
     truth = blur(texture(48, 48), 0.4 * scale)
-    low = Lanczos2(scale)(truth)
+    low = Degradation(scale)(truth)
     bicubic = psnr_db(restore(low, scale, steps=0)[0], truth)
     assert psnr_db(restore(low, scale)[0], truth) > bicubic + 0.5
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [Bicubic(), Gaussian(0.3), Gaussian(0.8), Gaussian(1.8), AnisotropicGaussian(1.8, 0.6, 30)],
+)
+def test_the_kernel_that_made_the_sources_is_undone(kernel, texture, blur, psnr_db):
+    truth = blur(texture(48, 48), 0.8)
+    low = Degradation(2, kernel)(truth)
+    bicubic, wrong = restore(low, 2, steps=0)[0], restore(low, 2)[0]
+    right, residuals = restore(low, 2, kernel=kernel)
+    assert (residuals.diff() < 0).all()
+    assert psnr_db(right, truth) > psnr_db(bicubic, truth) + 0.5
+    if kernel != Bicubic():  # which is nearly Lanczos2
+        assert psnr_db(right, truth) > psnr_db(wrong, truth) + 0.2
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("sigma_px", [1.8, 4.0, 16.0])
+def test_strong_blur_does_not_make_it_diverge(scale, sigma_px):
+    """White noise, which no blur can have left: the worst case."""
+    noise = torch.rand(1, 1, 16, 20, generator=torch.Generator().manual_seed(0))
+    _, residuals = restore(noise, scale, steps=50, kernel=Gaussian(sigma_px))
+    assert residuals.max() < 1.01 * residuals[0]
+    assert residuals[-1] < residuals[0]
 
 
 def test_progress_is_told_after_every_step(scene):
     told = []
     how = compute(lambda *event: told.append(event))
-    BackProjection(3)(scene.sources, scene.decision, 2, how)
+    BackProjection(3)(scene.sources, scene.decision, Degradation(2), how)
     assert told == [("back projection", k, 3) for k in (1, 2, 3)]
 
 

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfp_batch.method.losses import (
+    consistency,
     content_loss,
     embedding_loss,
     gradient_limit_loss,
@@ -53,6 +54,13 @@ def test_strongest_laplacian_keeps_the_sign(first, second, expected):
     sources = torch.cat([dot(first), dot(second)])
     assert strongest_laplacian(sources)[0, 0, 2, 2].item() == pytest.approx(expected)
     torch.testing.assert_close(strongest_laplacian(sources.flip(0)), strongest_laplacian(sources))
+
+
+def test_consistency_by_hand():
+    sources = torch.cat([image([[0.0, 1.0]]), image([[0.5, 0.5]])])
+    decision = torch.cat([image([[1.0, 0.25]]), image([[0.0, 0.75]])])
+    degraded = image([[0.1, 0.5]])  # the sources make 0, 0.625
+    assert consistency(degraded, sources, decision).item() == pytest.approx((0.1 + 0.125) / 2)
 
 
 def test_content_loss_by_hand():

@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfp_batch.errors import ConfigError, DivergedError
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
 from dfp_batch.method.image import enlarge, luma
 from dfp_batch.method.losses import (
     content_loss,
@@ -85,14 +85,14 @@ def operators_of(run):
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
 def test_loss_falls(crop, dtype):
-    _, losses = prior(40, learning_rate=1e-2)(*crop, 2, compute(dtype=dtype))
+    _, losses = prior(40, learning_rate=1e-2)(*crop, Degradation(2), compute(dtype=dtype))
     assert losses.shape == (40,)
     assert losses.dtype == torch.float32
     assert losses[-5:].mean() < 0.5 * losses[0]
 
 
 def test_same_seed_same_image_other_seed_other_image(crop):
-    first, same, other = (prior()(*crop, 2, compute(seed))[0] for seed in (1, 1, 2))
+    first, same, other = (prior()(*crop, Degradation(2), compute(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
@@ -102,7 +102,7 @@ def test_same_seed_same_image_other_seed_other_image(crop):
 @pytest.mark.parametrize("network_input", ["average", "noise"])
 def test_image_has_the_exact_size_and_range(crop, network_input, dtype, scale):
     reconstruction = prior(network_input=network_input)
-    fused, losses = reconstruction(*crop, scale, compute(dtype=dtype))
+    fused, losses = reconstruction(*crop, Degradation(scale), compute(dtype=dtype))
     assert fused.shape == (1, 3, 24 * scale, 20 * scale)
     assert fused.dtype == torch.float32
     assert ((fused >= 0) & (fused <= 1)).all()
@@ -111,7 +111,7 @@ def test_image_has_the_exact_size_and_range(crop, network_input, dtype, scale):
 
 
 def test_bf16_and_fp32_agree_roughly_but_not_exactly(crop):
-    fp32, bf16 = (prior(10)(*crop, 2, compute(dtype=dtype))[0] for dtype in PRECISIONS)
+    fp32, bf16 = (prior(10)(*crop, Degradation(2), compute(dtype=dtype))[0] for dtype in PRECISIONS)
     assert 0 < (fp32 - bf16).abs().mean() < 0.03
 
 
@@ -146,7 +146,7 @@ def test_weights_optimiser_statistics_and_losses_are_float32(crop, dtype, monkey
     "run",
     [
         pytest.param(
-            lambda crop, k, how: prior(k)(*crop, 2, how),
+            lambda crop, k, how: prior(k)(*crop, Degradation(2), how),
             id="deep-fusion-prior",
         ),
         pytest.param(
@@ -167,7 +167,8 @@ def test_a_callback_that_reads_the_device_would_be_seen(crop):
         torch.ones(1).item()
 
     few, many = (
-        operators_of(lambda k=k: prior(k)(*crop, 1, compute(on_iteration=reads))) for k in (1, 3)
+        operators_of(lambda k=k: prior(k)(*crop, Degradation(1), compute(on_iteration=reads)))
+        for k in (1, 3)
     )
     assert many.host_reads == few.host_reads + 2
 
@@ -176,7 +177,7 @@ def test_progress_is_told_after_every_iteration(crop):
     told = []
     how = compute(on_iteration=lambda *event: told.append(event))
     DecisionEmbedding(2, network=SMALL)(*crop, how)
-    prior(3)(*crop, 1, how)
+    prior(3)(*crop, Degradation(1), how)
     assert told == [
         *(("decision", k, 2) for k in (1, 2)),
         *(("fusion", k, 3) for k in (1, 2, 3)),
@@ -203,7 +204,7 @@ def test_loss_that_is_not_finite_is_reported_with_its_iteration(crop, bad):
 @pytest.mark.parametrize(
     ("stage", "run"),
     [
-        ("fusion", lambda crop: prior(1, learning_rate=1e38)(*crop, 1, compute())),
+        ("fusion", lambda crop: prior(1, learning_rate=1e38)(*crop, Degradation(1), compute())),
         ("decision", lambda crop: DecisionEmbedding(1, 1e38, SMALL)(*crop, compute())),
     ],
 )
@@ -231,21 +232,37 @@ def test_deep_image_prior_fits_the_merged_sources(crop, scale):
     sources = crop[0][:1]
     decision = torch.ones(1, 1, *sources.shape[-2:])
     generator = torch.Generator().manual_seed(0)
-    fused, losses = single(sources, decision, scale, Compute(generator))
+    fused, losses = single(sources, decision, Degradation(scale), Compute(generator))
     h, w = sources.shape[-2:]
     assert fused.shape == (1, 3, scale * h, scale * w)
     assert losses.shape == (150,)
     assert losses[-10:].mean() < 0.2 * losses[0]
-    error = torch.nn.functional.mse_loss(Lanczos2(scale)(fused), sources)
+    error = torch.nn.functional.mse_loss(Degradation(scale)(fused), sources)
     assert error < 2 * losses[-10:].mean()
+
+
+def test_the_kernel_is_part_of_the_objective(crop):
+    images = [
+        prior(10, learning_rate=1e-2)(*crop, Degradation(2, kernel), compute())[0]
+        for kernel in (Lanczos2(), Gaussian(1.5))
+    ]
+    assert not torch.equal(*images)
+    single = DeepImagePrior(iterations=150, learning_rate=5e-3, network=SMALL)
+    degrade = Degradation(2, Gaussian(1.5))
+    sources = crop[0][:1]
+    ones = torch.ones(1, 1, *sources.shape[-2:])
+    fused, losses = single(sources, ones, degrade, compute())
+    assert torch.nn.functional.mse_loss(degrade(fused), sources) < 2 * losses[-10:].mean()
 
 
 def test_noise_input_is_drawn_from_the_generator(crop):
     reconstruction = prior(1, network_input="noise")
-    first, same, other = (reconstruction(*crop, 1, compute(seed))[0] for seed in (1, 1, 2))
+    first, same, other = (
+        reconstruction(*crop, Degradation(1), compute(seed))[0] for seed in (1, 1, 2)
+    )
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
-    assert not torch.equal(first, prior(1)(*crop, 1, compute(1))[0])
+    assert not torch.equal(first, prior(1)(*crop, Degradation(1), compute(1))[0])
 
 
 def test_objective_is_equation_21(crop):
@@ -258,11 +275,13 @@ def test_objective_is_equation_21(crop):
         + 0.5 * joint_gradient_loss(luma(image), edges)
         + 0.1 * gradient_limit_loss(image)
     )
-    torch.testing.assert_close(prior().objective(sources, decision, 1)(logits), expected)
+    torch.testing.assert_close(
+        prior().objective(sources, decision, Degradation(1))(logits), expected
+    )
 
 
 def test_objective_prefers_the_truth_to_either_source(scene):
-    objective = prior().objective(scene.sources, scene.decision, 1)
+    objective = prior().objective(scene.sources, scene.decision, Degradation(1))
     truth, first, second = (
         objective(torch.logit(image)).item()
         for image in (scene.truth, scene.sources[:1], scene.sources[1:])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import Lanczos2
+from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
 from dfp_batch.synthetic import SceneSpec, disc, make_scene, procedural_image
 
 LEVEL = 1 / 255
@@ -393,11 +393,12 @@ def test_a_worse_jpeg_is_farther_from_the_plain_source():
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_sources_are_the_full_sources_made_smaller(scale):
-    spec = replace(SPEC, scale=scale, shift_px=1, breathing=0.01)
+@pytest.mark.parametrize("kernel", [Lanczos2(), Gaussian(1.8)])
+def test_sources_are_the_full_sources_made_smaller(scale, kernel):
+    spec = replace(SPEC, scale=scale, shift_px=1, breathing=0.01, kernel=kernel)
     scene = make_scene([photo(96)], spec, 0)
     assert scene.sources.shape[-1] == 96 // scale
-    small = Lanczos2(scale)(torch.from_numpy(scene.full_sources)).clamp(0, 1).numpy()
+    small = Degradation(scale, kernel)(torch.from_numpy(scene.full_sources)).clamp(0, 1).numpy()
     assert np.abs(scene.sources - small).max() <= 0.501 * LEVEL
 
 

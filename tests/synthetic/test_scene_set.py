@@ -9,6 +9,7 @@ from conftest import texture, write_image
 from dfp_batch import codec, storage
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.manifest import Pair, read_manifest
+from dfp_batch.method.degrade import Gaussian, Lanczos2
 from dfp_batch.synthetic import BUNDLED, SceneSet, SceneSpec, make_scene, write_scenes
 
 LEVEL = 1 / 255
@@ -72,6 +73,15 @@ def test_the_scale_of_the_set_wins_and_the_side_is_cut_to_a_multiple():
     scene = SceneSet("procedural", SceneSpec(frames=3, scale=4), scale=3, side_px=50).scene(0)
     assert scene.truth.shape == (3, 48, 48)
     assert scene.sources.shape == (3, 3, 16, 16)
+
+
+@pytest.mark.parametrize("spec", [None, SceneSpec(kernel=Gaussian(0.6))])
+def test_the_kernel_of_the_set_wins(spec):
+    scenes = SceneSet("procedural", spec, 2, side_px=48, kernel=Gaussian(1.2))
+    assert scenes._spec_of(2) == replace(scenes._spec_of(2), kernel=Gaussian(1.2), scale=2)
+    assert not same(scenes.scene(0), replace(scenes, kernel=Lanczos2()).scene(0))
+    at_1 = replace(scenes, scale=1)
+    assert same(at_1.scene(0), replace(at_1, kernel=Lanczos2()).scene(0))
 
 
 def test_files_of_a_folder_in_natural_order_name_the_scenes(folder):
