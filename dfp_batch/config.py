@@ -83,6 +83,12 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "gaussian": Gaussian,
         "anisotropic-gaussian": AnisotropicGaussian,
     },
+    "kernel": {
+        "lanczos2": Lanczos2,
+        "bicubic": Bicubic,
+        "gaussian": Gaussian,
+        "anisotropic-gaussian": AnisotropicGaussian,
+    },
     "network": {"skipnet": SkipNet},
     "align": {"registration": Registration},
     "exposure": {"exposure-match": ExposureMatch},
@@ -233,7 +239,7 @@ def rebuild(component: Any, changes: Mapping[str, Any], path: str) -> Any:  # no
         if path and key == "use":
             continue
         if key not in {field.name for field in fields(base)}:
-            known = ", ".join(field.name for field in fields(base))
+            known = ", ".join(field.name for field in fields(base)) or "none"
             raise ConfigError(f"unknown setting {where!r}; {_name(wanted)} has: {known}")
         current = getattr(base, key)
         if is_dataclass(current):

@@ -6,16 +6,18 @@ Usage: python jobs/benchmark_stack.py [IMAGE ...] [--preset classical] [--rounds
 Takes a stack of your own, or makes stacks of so many frames. Every stack is prepared in a process
 of its own, after two of its frames for warming up. Prints JSON: seconds of every round, and the
 peak of the resident memory less what was there before and less the decision (4 bytes per pixel and
-frame), in full frames (h * w * C in float32).
+frame), in full frames (h * w * C in float32). Memory has a process of its own, in which freed
+memory is given back at once; otherwise what the allocator keeps would count as used.
 """
 
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -65,27 +67,39 @@ def made(folder: str, count: int, side: int) -> list[str]:
 
 
 def measured(urls: Sequence[str], run: RunConfig, rounds: int) -> dict[str, Any]:
-    """Time and memory of one stack, in a new process."""
+    """Time and memory of one stack, each in a new process."""
+    timed = _in_new_process(_seconds, tuple(urls), run, rounds)
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(1 << 20)
+    memory = _in_new_process(_memory, tuple(urls), run)
+    del os.environ["MALLOC_MMAP_THRESHOLD_"]
+    return {"frames": len(urls), "seconds": timed, **memory}
+
+
+def _in_new_process(function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (tuple(urls), run, rounds))
+        return pool.apply(function, arguments)
 
 
-def _measure(urls: tuple[str, ...], run: RunConfig, rounds: int) -> dict[str, Any]:
+def _seconds(urls: tuple[str, ...], run: RunConfig, rounds: int) -> list[float]:
     prepare(Pair("warm", urls[:2]), run)
-    before = psutil.Process().memory_info().rss
     seconds = []
     for _ in range(rounds):
         start = time.perf_counter()
-        prepared, facts = prepare(Pair("stack", urls), run)
+        prepare(Pair("stack", urls), run)
         seconds.append(round(time.perf_counter() - start, 3))
+    return seconds
+
+
+def _memory(urls: tuple[str, ...], run: RunConfig) -> dict[str, Any]:
+    prepare(Pair("warm", urls[:2]), run)
+    before = psutil.Process().memory_info().rss
+    prepared, facts = prepare(Pair("stack", urls), run)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     _, channels, h, w = prepared.sources.shape
     decision, frame = 4 * h * w * len(urls), 4 * h * w * channels
     return {
-        "frames": len(urls),
         "width_px": w,
         "height_px": h,
-        "seconds": seconds,
         "align_flags": sorted(set(facts["align_flags"])),
         "decision_mb": round(decision / 1e6),
         "beyond_decision_full_frames": round((peak - before - decision) / frame, 1),

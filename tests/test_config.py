@@ -393,6 +393,10 @@ def test_every_field_is_in_the_values():
             "setting 'reconstruction.network.widths': Input should be a valid integer, unable to "
             "parse string as an integer, got [8, 'x']",
         ),
+        (
+            {"kernel.sigma_px": 1.2},
+            "unknown setting 'kernel.sigma_px'; lanczos2 has: none",
+        ),
         ({"kernel": "box"}, f"kernel: no component 'box'; known: {KERNELS}"),
         ({"kernel": "sigma="}, f"kernel: no component 'sigma='; known: {KERNELS}"),
         ({"kernel": "sigma=1x2"}, f"kernel: no component 'sigma=1x2'; known: {KERNELS}"),

@@ -1,12 +1,15 @@
 """OpenCV's decoder and encoder, with our errors and our order of channels."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import cv2
 import numpy as np
 
 from dfp_batch.codec.frame import Pixels, with_channels
 from dfp_batch.codec.header import RefusedError
+
+_EXCHANGES = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 
 # OpenCV reports a damaged image twice: to us (we raise) and to the terminal of every worker.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -46,6 +49,7 @@ def file_of(pixels: Pixels, extension: str, options: Sequence[int] = ()) -> byte
 
 def swapped(pixels: Pixels) -> Pixels:
     """Exchange red and blue, OpenCV's order and ours; alpha stays last."""
-    if pixels.shape[2] < 3:  # noqa: PLR2004
+    exchange = _EXCHANGES.get(pixels.shape[2])
+    if exchange is None:
         return np.ascontiguousarray(pixels)
-    return np.ascontiguousarray(pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]])
+    return cast(Pixels, cv2.cvtColor(pixels, exchange))

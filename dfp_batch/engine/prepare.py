@@ -70,8 +70,9 @@ class Prepared:
 def prepare(pair: Pair, run: RunConfig) -> tuple[Prepared, dict[str, Any]]:
     """Read, check, register and expose the frames, measure their focus, and merge them.
 
-    At most six full frames (h * w * C in float32) and the decision are in memory at once, however
-    many frames there are; only a refinement that fits a network needs all of them.
+    About six full frames (h * w * C in float32) and the decision are in memory at once, however
+    many frames there are, and one more where the floor is another image; only a refinement that
+    fits a network needs all of them.
 
     Raises:
         ImageError: if a frame or a reference is not what it must be.
@@ -87,7 +88,8 @@ def prepare(pair: Pair, run: RunConfig) -> tuple[Prepared, dict[str, Any]]:
         still = _still(pair, frames, white, run, config)
         if run.align_from is not None:  # another run may have had another reference
             reference = frames[still.registered.reference]
-        prepared = _prepared(frames, replace(reference, white=white), still, config)
+        reference = _emptied(replace(reference, white=white))
+        prepared = _prepared(frames, reference, still, config)
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
     return prepared, _facts(prepared, still)
@@ -111,6 +113,12 @@ def _reference(frames: Frames, config: FusionConfig) -> Frame:
         name = frames.names[index]
         raise ImageError(f"{name} is {frame.size}, each side must be at least {SMALLEST_PX} px")
     return frame
+
+
+def _emptied(frame: Frame) -> Frame:
+    """What a frame is, without the memory of its pixels."""
+    alpha = None if frame.alpha is None else frame.alpha[:0].copy()
+    return replace(frame, pixels=frame.pixels[:0].copy(), alpha=alpha)
 
 
 def _check_truth(pair: Pair, source: Frame, scale: int) -> None:
@@ -171,7 +179,7 @@ def _prepared(frames: Frames, reference: Frame, still: Still, config: FusionConf
         confidence=sure,
         valid=stack.valid,
         alpha=alpha,
-        blank=replace(reference, pixels=reference.pixels[:0].copy(), alpha=None),
+        blank=replace(reference, alpha=None),
         registration=registration_file.to_bytes(still, frames.names, sure.shape),
     )
 

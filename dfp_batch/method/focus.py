@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.image import luma
-from dfp_batch.method.stack import Plane, Sources, in_turn, luma_plane, whole
+from dfp_batch.method.stack import Plane, Sources, drafts, in_turn, luma_plane, whole
 
 _LARGEST_PSF_PX = 15  # it must lie within the smallest image that the method takes
 
@@ -122,7 +122,7 @@ class SumModifiedLaplacian:
     def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w) of N sources (C, h, w), which it looks at one by one."""
         count = len(sources)
-        for index, source in enumerate(in_turn(sources)):
+        for index, source in enumerate(in_turn(drafts(sources))):
             sharpness = sum_modified_laplacian(luma_plane(source), self.sigma_px)
             if index == 0:
                 largest, total, least = sharpness, sharpness.copy(), sharpness.copy()
@@ -202,7 +202,7 @@ class MultiScaleLaplacian:
     def _sharpness(self, sources: Sources) -> list[NDArray[np.float32]]:
         """SML_k of all sources at every scale, (N, h, w), (N, h / 2, w / 2), ..."""
         scales: list[NDArray[np.float32]] = []
-        for index, source in enumerate(in_turn(sources)):
+        for index, source in enumerate(in_turn(drafts(sources))):
             plane = luma_plane(source)
             for scale in range(self.scales):
                 plane = np.asarray(cv2.pyrDown(plane), np.float32) if scale else plane

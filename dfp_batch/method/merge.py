@@ -13,10 +13,11 @@ from torch import Tensor
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.focus import winners
-from dfp_batch.method.stack import Image, Plane, Sources, channels_last, in_turn, whole
+from dfp_batch.method.stack import Image, Plane, Sources, detailed, in_turn, own_image, whole
 
 _COARSEST_PX = 8
 _BLOCK_ROWS = 256
+_SEEN = 0.1  # of a weight: more shows fine detail
 _EXACT_PX = 1 << 20  # images of more pixels have their distances measured reduced
 
 
@@ -44,8 +45,9 @@ class Blend:
     def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
         """Merged (1, C, h, w), within the range of the sources."""
         merged = torch.zeros((), device=decision.device)
-        for weight, source in zip(decision, in_turn(sources), strict=True):
-            merged = merged + weight * source
+        for index, weight in enumerate(decision):
+            where = weight[0].cpu().numpy() > _SEEN
+            merged = merged + weight * detailed(sources, index, where)
         return merged.unsqueeze(0)
 
 
@@ -74,7 +76,7 @@ class LaplacianPyramid:
         """Merged (1, C, h, w), clipped to [0, 1]."""
         strongest = Strongest(self.window_px)
         for weight, source in zip(decision, in_turn(sources), strict=True):
-            strongest.add(channels_last(source), weight[0].cpu().numpy())
+            strongest.add(own_image(sources, source), weight[0].cpu().numpy())
         merged = torch.from_numpy(strongest.image()).movedim(-1, 0)
         return merged.unsqueeze(0).clamp(0, 1).to(decision.device)
 
@@ -95,7 +97,7 @@ class Strongest:
         """Take what is stronger in an image (h, w, C) than in those before.
 
         Args:
-            image: float32.
+            image: float32; it is overwritten.
             weight: (h, w), its share of the coarsest band.
         """
         is_first = not self._bands
@@ -109,7 +111,7 @@ class Strongest:
                 self._strengths.append(strength)
                 continue
             most = self._strengths[level]
-            cv2.copyTo(band, (strength > most).astype(np.uint8), self._bands[level])
+            cv2.copyTo(band, (strength > most).view(np.uint8), self._bands[level])
             np.maximum(most, strength, out=most)
         band *= weight[..., None]
         if is_first:
@@ -123,12 +125,13 @@ class Strongest:
 
     def _strength(self, band: Image) -> Plane:
         """Sum over the channels, so that all of them come from one source, without fringes."""
-        total = np.abs(band[..., 0])
-        for channel in range(1, band.shape[2]):
-            total += np.abs(band[..., channel])
+        total = np.empty(band.shape[:2], np.float32)
+        for top in range(0, len(band), _BLOCK_ROWS):
+            rows = slice(top, top + _BLOCK_ROWS)
+            cv2.transform(np.abs(band[rows]), np.ones((1, band.shape[2])), total[rows])
         if self._window == (1, 1):
-            return np.asarray(total, np.float32)
-        return np.asarray(cv2.blur(total, self._window, borderType=cv2.BORDER_REPLICATE))
+            return total
+        return np.asarray(cv2.blur(total, self._window, total, borderType=cv2.BORDER_REPLICATE))
 
 
 @dataclass(frozen=True)
@@ -168,8 +171,9 @@ class SeamPyramid:
         if not share.any():
             return Blend()(sources, decision)
         strongest, merged = Strongest(self.window_px), np.zeros(0, np.float32)
-        for plane, source in zip(decision[:, 0].cpu().numpy(), in_turn(sources), strict=True):
-            image = channels_last(source)
+        for index, plane in enumerate(decision[:, 0].cpu().numpy()):
+            where = plane > _SEEN
+            image = own_image(sources, detailed(sources, index, where))
             merged = merged if merged.size else np.zeros_like(image)
             _add_product(image, plane, merged)
             strongest.add(image, plane)
@@ -233,17 +237,27 @@ def laplacian_pyramid(image: Image) -> list[Image]:
 
     Every band is half the size of the one before, rounded up; ``collapse`` is the inverse.
     """
-    return list(pyramid_bands(image))
+    return list(pyramid_bands(image.copy()))
 
 
 def pyramid_bands(image: Image) -> Iterator[Image]:
-    """The bands of ``laplacian_pyramid``, one after the other; each is the caller's own."""
+    """The bands of ``laplacian_pyramid``, one after the other; the image becomes the first."""
     while min(image.shape[:2]) >= 2 * _COARSEST_PX:
         smaller = _with_channels(cv2.pyrDown(image))
-        larger = _expand(smaller, image)
-        yield np.subtract(image, larger, out=larger)
+        _subtract_expanded(image, smaller)
+        yield image
         image = smaller
-    yield image.copy()
+    yield image
+
+
+def _subtract_expanded(image: Image, smaller: Image) -> None:
+    """``image -= _expand(smaller, image)``, row block by row block: the expanded one is large."""
+    half = _BLOCK_ROWS // 2
+    for first in range(0, len(smaller), half):
+        start, stop = max(0, first - 2), min(len(smaller), first + half + 2)  # pyrUp reaches 1 row
+        larger = _expand(smaller[start:stop], image[2 * start : 2 * stop])
+        rows = image[2 * first : 2 * (first + half)]
+        rows -= larger[2 * (first - start) :][: len(rows)]
 
 
 def collapse(bands: list[Image]) -> Image:

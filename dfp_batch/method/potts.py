@@ -10,7 +10,7 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.method.focus import select_
 from dfp_batch.method.merge import LaplacianPyramid
 from dfp_batch.method.optimise import Compute
-from dfp_batch.method.stack import Sources, luma_plane
+from dfp_batch.method.stack import Sources, drafts, luma_plane
 
 _STEP = 0.35  # of both the primal and the dual step: below 1 / sqrt(8), the norm of the gradient
 _WINDOW_PX = 5
@@ -64,7 +64,7 @@ class Potts:
     @torch.no_grad()
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
-        merged = LaplacianPyramid(_WINDOW_PX)(sources, decision)
+        merged = LaplacianPyramid(_WINDOW_PX)(drafts(sources), decision)
         guide = torch.from_numpy(luma_plane(merged[0]))[None].to(decision.device)
         evidence = decision[:, 0].clamp_min_(_LEAST).log_().mul_(self.evidence)
         weights = self._reduced(evidence, guide)

@@ -15,7 +15,7 @@ from dfp_batch.method.focus import confidence, one_hot, select_, winners
 from dfp_batch.method.losses import embedding_loss
 from dfp_batch.method.network import NetworkSpec, SkipNet
 from dfp_batch.method.optimise import Compute, Fit, Schedule, minimise
-from dfp_batch.method.stack import Plane, Sources, in_turn, luma_plane, whole
+from dfp_batch.method.stack import Plane, Sources, drafts, in_turn, luma_plane, whole
 
 _EXACT_PX = 1 << 20  # the guided filter of images of more pixels is fitted at half their size
 
@@ -181,7 +181,7 @@ class GuidedFilter:
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
         guide = np.zeros(decision.shape[2:], np.float32)
-        for source in in_turn(sources):
+        for source in in_turn(drafts(sources)):
             guide += luma_plane(source)
         guide /= len(sources)
         maps = decision[:, 0].cpu().numpy()  # on the CPU the memory of the decision itself

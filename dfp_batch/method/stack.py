@@ -17,13 +17,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dfp_batch.errors import AlignmentError
-from dfp_batch.method.align import Registered, Registration, inside, register, warp_image
+from dfp_batch.method.align import (
+    Registered,
+    Registration,
+    inside,
+    is_identity,
+    register,
+    warp_image,
+    warp_tiles,
+)
 from dfp_batch.method.exposure import ExposureMatch
 
 Plane = NDArray[np.float32]
 Image = NDArray[Any]
 
-_CACHED_FRAMES = 1.5  # full frames, that is 6 of 8 bit or 3 of 16 bit
+_CACHED_FRAMES = 1.0  # full frames, that is 4 of 8 bit or 2 of 16 bit
 _THUMBNAIL_PX = 128 * 128
 _RIM_PX = 8
 
@@ -64,9 +72,25 @@ def in_turn(sources: Sources) -> Iterator[Tensor]:
     return (sources[index] for index in range(len(sources)))
 
 
+def drafts(sources: Sources) -> Sources:
+    """The same sources, resampled quickly where they have to be: to be measured, not shown."""
+    return _Drafts(sources) if isinstance(sources, Stack) else sources
+
+
+def detailed(sources: Sources, index: int, where: NDArray[np.bool_]) -> Tensor:
+    """A source (C, h, w) that is shown only at ``where`` (h, w); elsewhere it may be a draft."""
+    return sources.detailed(index, where) if isinstance(sources, Stack) else sources[index]
+
+
 def channels_last(source: Tensor) -> NDArray[np.float32]:
     """A source (C, h, w) as OpenCV takes it, (h, w, C)."""
     return np.ascontiguousarray(source.movedim(0, -1).cpu().numpy(), np.float32)
+
+
+def own_image(sources: Sources, source: Tensor) -> Image:
+    """``channels_last`` of one of the sources, to be overwritten: a copy unless it was made now."""
+    image = channels_last(source)
+    return image if isinstance(sources, Stack | _Drafts) else image.copy()
 
 
 def luma_plane(source: Tensor) -> Plane:
@@ -191,23 +215,51 @@ class Stack:
         self._images = images
         self._white = white
         self._still = still
-        self._cache: dict[int, _Registered] = {}
-        self._covered: dict[int, NDArray[np.bool_] | None] = {}
+        self._cache: dict[int, _Draft] = {}
 
     def __len__(self) -> int:
         return len(self._still.kept)
 
     def __getitem__(self, index: int, /) -> Tensor:
         """Frame (C, h, w), float32, in [0, 1]."""
+        return self.detailed(index, np.ones(self._size, bool))
+
+    def draft(self, index: int) -> Tensor:
+        """The same frame, resampled by a quick kernel, which costs fine detail."""
         frame = self._still.kept[index]
-        image, rim = self._registered(frame)
-        exposed = self._exposed(image, frame)
+        return self._source(frame, self._draft(frame))
+
+    def detailed(self, index: int, where: NDArray[np.bool_]) -> Tensor:
+        """The same frame, resampled by the good kernel in all tiles that hold pixels of ``where``.
+
+        Its draft is forgotten: what is shown has been measured.
+
+        Args:
+            index: Of the frame.
+            where: (h, w); elsewhere the frame is a draft.
+        """
+        frame = self._still.kept[index]
+        draft, warp = self._draft(frame), self._still.registered.warps[frame]
+        if frame != self.reference:
+            self._cache.pop(frame, None)
+        if not is_identity(warp):
+            warp_tiles(self._images[frame], warp, draft.image, where)
+        return self._source(frame, draft)
+
+    def _source(self, frame: int, draft: "_Draft") -> Tensor:
+        """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
+        rim, exposed = draft.rim, self._exposed(draft.image, frame)
         if rim is not None:
             places = rim.rows, rim.columns
-            reference = self._registered(self.reference).image[places][:, None]
+            reference = self._draft(self.reference).image[places][:, None]
             stand_in = self._exposed(reference, self.reference)[:, 0]
             exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
         return torch.from_numpy(exposed).movedim(-1, 0)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        h, w, _ = self._draft(self.reference).image.shape
+        return h, w
 
     @property
     def reference(self) -> int:
@@ -217,7 +269,7 @@ class Stack:
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
         """Pixels (h, w) of the reference that every frame covers."""
-        valid = np.ones(self._registered(self.reference).image.shape[:2], bool)
+        valid = np.ones(self._size, bool)
         for frame in self._still.kept:
             covered = self._inside(frame)
             if covered is not None:
@@ -226,13 +278,9 @@ class Stack:
 
     def _inside(self, frame: int) -> NDArray[np.bool_] | None:
         """Where a frame covers the view, (h, w); None is everywhere."""
-        if frame not in self._covered:
-            warp = self._still.registered.warps[frame]
-            still = np.array_equal(warp, np.eye(3))
-            h, w = self._registered(self.reference).image.shape[:2]
-            covered = None if still else inside(warp, (h, w))
-            self._covered[frame] = None if covered is None or covered.all() else covered
-        return self._covered[frame]
+        warp = self._still.registered.warps[frame]
+        covered = None if is_identity(warp) else inside(warp, self._size)
+        return None if covered is None or covered.all() else covered
 
     def _exposed(self, pixels: Image, frame: int) -> NDArray[np.float32]:
         """Pixels (h, w, C) of a frame from its file's range to [0, 1], with its gain."""
@@ -246,8 +294,8 @@ class Stack:
             np.multiply(exposed, factor, out=exposed)
         return np.clip(exposed, 0, 1)  # the resampling overshoots
 
-    def _registered(self, frame: int) -> "_Registered":
-        """Registered frame at the depth of its file; the first few are kept.
+    def _draft(self, frame: int) -> "_Draft":
+        """Draft of a frame at the depth of its file; the first few are kept.
 
         The frames are looked at in turn, again and again: the last few would never be asked for.
         """
@@ -255,14 +303,25 @@ class Stack:
             return self._cache[frame]
         image, rim = self._images[frame], None
         if frame != self.reference:
-            size = self._registered(self.reference).image.shape[:2]
-            image = warp_image(image, self._still.registered.warps[frame], size)
+            warp = self._still.registered.warps[frame]
+            image = warp_image(image, warp, self._size, cv2.INTER_CUBIC)
             covered = self._inside(frame)
             rim = None if covered is None else _Rim.of(covered)
-        registered = _Registered(image, rim)
+        draft = _Draft(image, rim)
         if frame == self.reference or len(self._cache) < _CACHED_FRAMES * 4 // image.itemsize:
-            self._cache[frame] = registered
-        return registered
+            self._cache[frame] = draft
+        return draft
+
+
+@dataclass(frozen=True, eq=False)
+class _Drafts:
+    stack: Stack
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        return self.stack.draft(index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,6 +351,6 @@ class _Rim:
         return cls(rows, columns, np.asarray(share, np.float32))
 
 
-class _Registered(NamedTuple):
+class _Draft(NamedTuple):
     image: Image  # (h, w, C), at the depth of its file
     rim: _Rim | None

@@ -1,9 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
 from dfp_batch.errors import ConfigError
+from dfp_batch.method.focus import one_hot
 from dfp_batch.method.merge import (
     Blend,
     LaplacianPyramid,
@@ -87,6 +89,25 @@ def test_collapse_is_the_inverse_of_the_pyramid(channels, size, texture):
     np.testing.assert_allclose(collapse(bands), image, atol=1e-6)
 
 
+@pytest.mark.parametrize("rows", [511, 512, 513, 771, 1030])
+def test_bands_that_are_made_in_blocks_are_those_of_the_whole(rows):
+    image = np.random.default_rng(rows).random((rows, 40, 3), np.float32)
+    finest = laplacian_pyramid(image)[0]
+    whole = image - cv2.pyrUp(cv2.pyrDown(image), dstsize=(40, rows))
+    np.testing.assert_allclose(finest, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("merge", MERGES, ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_sources_are_left_alone(merge, channels, texture):
+    sources = torch.cat([texture(48, 40, channels, seed=seed) for seed in range(3)])
+    before = sources.clone()
+    decision = one_hot(torch.arange(40).div(14, rounding_mode="floor").expand(48, 40), 3)
+    for given in (sources, list(sources)):
+        merge(given, decision.clone())
+        assert torch.equal(sources, before)
+
+
 def test_coarsest_band_is_weighted_by_the_decision(texture):
     """Else a blurred frame tints what another one shows sharp."""
     image = texture(64, 64)
@@ -111,7 +132,7 @@ def test_pyramid_takes_all_channels_from_one_source(texture):
     images = [channels_last(texture(32, 32, seed=seed)[0]) for seed in range(2)]
     strongest = Strongest(1)
     for image in images:
-        strongest.add(image, np.full((32, 32), 0.5, np.float32))
+        strongest.add(image.copy(), np.full((32, 32), 0.5, np.float32))
     finest = strongest._bands[0]
     taken = [(finest == laplacian_pyramid(image)[0]).all(2) for image in images]
     assert (taken[0] | taken[1]).all()

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,17 @@ from dfp_batch.method import stack as stack_module
 from dfp_batch.method.align import Registered, Registration, inside, warp_image
 from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.image import luma
-from dfp_batch.method.stack import Stack, Still, channels_last, hold_still, luma_plane, whole
+from dfp_batch.method.stack import (
+    Stack,
+    Still,
+    channels_last,
+    detailed,
+    drafts,
+    hold_still,
+    luma_plane,
+    own_image,
+    whole,
+)
 from dfp_batch.synthetic import procedural_image
 
 SIMILARITY, MATCH = Registration(), ExposureMatch()
@@ -199,6 +210,40 @@ def test_a_frame_is_the_warped_image_times_its_gain_over_white(dtype, white):
     assert frame.dtype == torch.float32
     inner = np.s_[2 + RIM_PX : -RIM_PX, RIM_PX : -3 - RIM_PX]
     np.testing.assert_allclose(channels_last(frame)[inner], expected[inner], atol=1e-6)
+
+
+@every_kind
+def test_a_draft_is_the_frame_but_for_fine_detail(dtype, white):
+    smooth = procedural_image(200, 3).transpose(1, 2, 0)
+    images = [stored(cv2.GaussianBlur(smooth, (0, 0), 2), dtype, white) for _ in range(2)]
+    stack = Stack(images, white, still([np.eye(3), turned(3, (200, 200))]))
+    quick = drafts(stack)
+    assert len(quick) == 2
+    assert torch.equal(quick[0], stack[0])
+    assert 0 < (quick[1] - stack[1]).abs().max() < 0.02
+
+
+def test_a_detailed_frame_is_right_where_it_is_shown():
+    images = noise(2, 200, 200)
+    stack = Stack(images, 1.0, still([np.eye(3), turned(3, (200, 200))]))
+    where = np.zeros((200, 200), bool)
+    where[70, 80] = True
+    quick, right = stack.draft(1), stack[1]
+    for _ in range(2):  # its draft is made anew
+        found = detailed(stack, 1, where)
+        assert torch.equal(found[:, 64:128, 64:128], right[:, 64:128, 64:128])
+        assert torch.equal(found[:, :64], quick[:, :64])
+        assert not torch.equal(found[:, 64:128], quick[:, 64:128])
+    assert torch.equal(stack.draft(1), quick)
+
+
+def test_what_is_not_a_stack_has_no_drafts():
+    sources = torch.rand(3, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+    assert drafts(sources) is sources
+    assert torch.equal(detailed(sources, 1, np.zeros((4, 5), bool)), sources[1])
+    image = own_image(sources, sources[1])
+    image[:] = 7
+    assert sources.max() < 1
 
 
 @every_kind
