@@ -83,12 +83,6 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "gaussian": Gaussian,
         "anisotropic-gaussian": AnisotropicGaussian,
     },
-    "kernel": {
-        "lanczos2": Lanczos2,
-        "bicubic": Bicubic,
-        "gaussian": Gaussian,
-        "anisotropic-gaussian": AnisotropicGaussian,
-    },
     "network": {"skipnet": SkipNet},
     "align": {"registration": Registration},
     "exposure": {"exposure-match": ExposureMatch},

@@ -80,7 +80,11 @@ def test_fuse_takes_three_sources_and_every_format(two_images, tmp_path):
     ("arguments", "code", "text"),
     [
         (["--scale", "5"], 2, "scale must be 1, 2, 3 or 4, got 5"),
-        (["--preset", "best"], 2, "preset must be one of paper, classical, fast, got 'best'"),
+        (
+            ["--preset", "best"],
+            2,
+            "preset must be one of balanced, fast, classical, paper, got 'best'",
+        ),
         (["--set", "focus.kernel=3"], 2, "unknown setting 'focus.kernel'"),
         (["--kernel", "box"], 2, "sigma=1.2, sigma=1.2x0.8@30, module:Class"),
         (["--kernel", "sigma=0"], 2, "kernel.sigma_px must be above 0 and at most 16 px, got 0"),

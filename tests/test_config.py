@@ -247,6 +247,8 @@ def test_fingerprint_is_16_hex_digits_and_equal_for_equal_values():
 
 
 OTHER = {
+    "averaging": 0.5,
+    "weights": "mine.safetensors",
     "precision": "fp32",
     "network_input": "noise",
     "kernel": "lanczos",
@@ -268,6 +270,8 @@ def another(path, value):
     name = path if path in OTHER else path.rpartition(".")[2]
     if name == "use":
         return MINE
+    if name == "policy":
+        return "best-of" if value == "always" else "always"
     return OTHER[name] if name in OTHER else value * 2 if isinstance(value, float) else value + 2
 
 
@@ -309,6 +313,7 @@ def test_every_field_is_in_the_values():
     assert {path for path in values if "." not in path} == {
         "preset",
         "align_from",
+        "policy",
         "scale",
         "seed",
         "precision",
@@ -324,7 +329,7 @@ def test_every_field_is_in_the_values():
         (
             {"scael": 2},
             "unknown setting 'scael'; the configuration has: focus, refinement, merge, "
-            "reconstruction, align, exposure, kernel, scale, seed, precision",
+            "reconstruction, align, exposure, kernel, policy, scale, seed, precision",
         ),
         (
             {"refinement.radius_px": 3},
@@ -339,7 +344,7 @@ def test_every_field_is_in_the_values():
         (
             {"use": "skipnet"},
             "unknown setting 'use'; the configuration has: focus, refinement, merge, "
-            "reconstruction, align, exposure, kernel, scale, seed, precision",
+            "reconstruction, align, exposure, kernel, policy, scale, seed, precision",
         ),
         (
             {"focus": "laplacian"},
@@ -423,13 +428,17 @@ def test_wrong_settings_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("preset", "file_text", "message"),
     [
-        ("sharpest", None, "preset must be one of paper, classical, fast, got 'sharpest'"),
+        (
+            "sharpest",
+            None,
+            "preset must be one of balanced, fast, classical, paper, got 'sharpest'",
+        ),
         (
             None,
             'preset = "sharpest"',
-            "preset must be one of paper, classical, fast, got 'sharpest'",
+            "preset must be one of balanced, fast, classical, paper, got 'sharpest'",
         ),
-        (None, "preset = [1]", "preset must be one of paper, classical, fast, got [1]"),
+        (None, "preset = [1]", "preset must be one of balanced, fast, classical, paper, got [1]"),
         (None, "scale: 2", "--config is not valid TOML: "),
         (None, "focus = 1", "setting 'focus' must be a name or a table, got 1"),
     ],

@@ -143,7 +143,8 @@ class FusionResult:
         confidence: Of the measured focus, (1, 1, h, w), in [0, 1]; 0 where nothing is in focus.
         still: How the frames were registered and exposed.
         loss: Objective before each iteration, (iterations,), float32; empty if there were none.
-        stop_reason: Why the iterations ended; "iterations" when all were done.
+        stop_reason: Why the iterations ended: "plateau" when they no longer gained, else
+            "iterations".
         peak_bytes: Most device memory in use at once; 0 on a CPU, where it is not measured.
         consistency: Mean |D(X) - u| against the merged sources u, in [0, 1].
         blind_gain_db: What the reconstruction gains over back projection on the item itself,
@@ -343,7 +344,7 @@ def reconstruct(
             residual = consistency(config.degradation(fused), sources, weights)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     planned = getattr(config.reconstruction, "iterations", len(loss))
-    reason = "iterations" if len(loss) == planned else "plateau"
+    reason = "plateau" if 0 < len(loss) < planned else "iterations"
     return Solution(fused[0], loss, reason, peak, float(residual), gain_db)
 
 

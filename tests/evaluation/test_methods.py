@@ -78,7 +78,7 @@ def test_baselines_take_settings():
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("best", "unknown method 'best'; there are paper, classical"),
+        ("best", "unknown method 'best'; there are balanced, fast, classical, paper"),
         ("average+nearest", "average, laplacian-pyramid, mask and bicubic, lanczos"),
         ("classical+dip", "unknown method 'classical+dip'"),
         ("average+", "unknown method 'average+'"),
@@ -93,7 +93,7 @@ def test_what_is_unknown_is_named_with_what_there_is(name, text):
 
 
 def test_no_method_or_one_twice_is_refused():
-    with pytest.raises(ConfigError, match="no method to evaluate; name some of paper"):
+    with pytest.raises(ConfigError, match="no method to evaluate; name some of balanced"):
         named_methods([], {})
     with pytest.raises(ConfigError, match="'average' is given twice"):
         named_methods(["average", "classical", " average"], {})

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -136,7 +137,7 @@ def test_fuse_is_focus_then_merge_then_reconstruction(preset, scene):
 
 
 def test_sources_are_merged_to_one_but_for_the_paper(scene):
-    for preset, count in {"paper": 2, "classical": 1, "fast": 1}.items():
+    for preset, count in {"paper": 2, "classical": 1, "fast": 1, "balanced": 1}.items():
         config, device = small(preset), torch.device("cpu")
         merged = merge(scene.sources, measure_focus(scene.sources, config), config, device)
         assert len(merged.sources) == len(merged.weights) == count
@@ -292,7 +293,7 @@ def test_sources_that_do_not_fit_are_refused(sources, message):
 def result(values, channels=3):
     fused = torch.tensor(values).view(1, 1, -1).expand(channels, 2, -1)
     half = torch.ones(2, 1, 2, 2) / 2
-    return FusionResult(fused, half, half[:1], None, torch.empty(0), "iterations", 0, 0.0)
+    return FusionResult(fused, half, half[:1], None, torch.empty(0), "iterations", 0, 0.0, math.nan)
 
 
 def test_to_array_rounds_to_the_depth_asked_for():
@@ -336,7 +337,7 @@ def test_preset_with_changes():
     [
         (
             lambda: FusionConfig.preset("sharpest"),
-            "preset must be one of paper, classical, fast, got 'sharpest'",
+            "preset must be one of balanced, fast, classical, paper, got 'sharpest'",
         ),
         (lambda: FusionConfig(scale=5), "scale must be 1, 2, 3 or 4, got 5"),
         (
