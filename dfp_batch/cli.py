@@ -37,9 +37,10 @@ Scale = Annotated[
 Kernel = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|sigma=S",
+        metavar="NAME|sigma=S|auto",
         help="Blur between the result and the sources: lanczos2 (default), bicubic, sigma=1.2 (a "
-        "Gaussian, in px of the result) or sigma=1.2x0.8@30 (along, across, degrees).",
+        "Gaussian, in px of the result), sigma=1.2x0.8@30 (along, across, degrees), or auto: "
+        "estimated for every item.",
     ),
 ]
 Preset = Annotated[

@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.blur import Auto
 from dfp_batch.method.degrade import AnisotropicGaussian, Bicubic, Gaussian, Kernel, Lanczos2
 from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.fitted import FittedPrior
@@ -82,6 +83,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "bicubic": Bicubic,
         "gaussian": Gaussian,
         "anisotropic-gaussian": AnisotropicGaussian,
+        "auto": Auto,
     },
     "network": {"skipnet": SkipNet},
     "align": {"registration": Registration},

@@ -75,6 +75,8 @@ SCHEMA = pa.schema(
         ("significant_bits", pa.int32()),
         ("scale", pa.int32()),
         ("kernel", pa.string()),
+        ("kernel_sigma_px", pa.float64()),
+        ("kernel_error_px", pa.float64()),
         ("n_sources", pa.int32()),
         ("reference_frame", pa.int32()),
         ("align_flags", pa.list_(pa.string())),

@@ -26,7 +26,8 @@ FOCUS_MEASURES = (
     "double-reblur, multi-scale-laplacian, sum-modified-laplacian, undecided, module:Class"
 )
 KERNELS = (
-    "lanczos2, bicubic, gaussian, anisotropic-gaussian, sigma=1.2, sigma=1.2x0.8@30, module:Class"
+    "lanczos2, bicubic, gaussian, anisotropic-gaussian, auto, sigma=1.2, sigma=1.2x0.8@30, "
+    "module:Class"
 )
 MINE = f"{__name__}:Average"
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dfp_batch.engine.prepare import Prepared
+from dfp_batch.method.degrade import Kernel
 from dfp_batch.method.focus import winners
 from dfp_batch.method.optimise import OnIteration, ignore_progress
 from dfp_batch.method.pipeline import (
@@ -29,11 +30,13 @@ class Optimised:
         fused: (C, H, W), float32, in [0, 1].
         labels: Index among all frames of the source of every pixel, (h, w).
         consistency: Mean |D(X) - u| of the fused image X, in [0, 1].
+        kernel: Of D.
     """
 
     fused: NDArray[np.float32]
     labels: NDArray[np.uint8]
     consistency: float
+    kernel: Kernel
 
     @property
     def nbytes(self) -> int:
@@ -55,18 +58,25 @@ def optimise(
     solution = reconstruct(merged, config, where, on_iteration)
     loss = solution.loss.double().cpu()
     facts = {
-        "kernel": str(config.kernel),
+        "kernel": str(solution.kernel.kernel),
+        "kernel_sigma_px": _number(solution.kernel.sigma_px),
+        "kernel_error_px": _number(solution.kernel.error_px),
         "iterations": len(loss),
         "stop_reason": solution.stop_reason,
         "loss_first": float(loss[0]) if len(loss) else None,
         "loss_last": float(loss[-1]) if len(loss) else None,
-        "blind_gain_db": None if math.isnan(solution.blind_gain_db) else solution.blind_gain_db,
+        "blind_gain_db": _number(solution.blind_gain_db),
         "used_floor": solution.blind_gain_db < 0,
         "peak_gpu_bytes": solution.peak_bytes,
         "precision": str(compute_dtype(config.precision, where)).removeprefix("torch."),
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
     }
-    return Optimised(solution.fused.cpu().numpy(), labels, solution.consistency), facts
+    kernel = solution.kernel.kernel
+    return Optimised(solution.fused.cpu().numpy(), labels, solution.consistency, kernel), facts
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _merged(

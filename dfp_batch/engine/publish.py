@@ -100,7 +100,8 @@ def _measure_all(
     measured = truth.measure(_as_stored(optimised.fused, prepared.blank))
     measured["consistency"] = optimised.consistency
     is_floor = config == floor_config(config)
-    floor = measured if is_floor else _measure_floor(truth, prepared, config)
+    known = replace(config, kernel=optimised.kernel)
+    floor = measured if is_floor else _measure_floor(truth, prepared, known)
     return measured | {f"floor_{name}": value for name, value in floor.items()}
 
 

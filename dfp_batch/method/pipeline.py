@@ -14,6 +14,7 @@ from torch import Tensor
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.blur import KernelEstimate, known_kernel
 from dfp_batch.method.degrade import Degradation, Kernel, Lanczos2
 from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.fitted import FittedPrior
@@ -93,11 +94,6 @@ class FusionConfig:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be in [0, 2^63), got {self.seed}")
 
-    @property
-    def degradation(self) -> Degradation:
-        """D: how the sources were made from the image that is looked for."""
-        return Degradation(self.scale, self.kernel)
-
     @classmethod
     def preset(cls, name: str, **changes: Any) -> "FusionConfig":  # noqa: ANN401
         """A named composition with some fields changed: ``FusionConfig.preset("paper", scale=4)``.
@@ -150,6 +146,7 @@ class FusionResult:
         blind_gain_db: What the reconstruction gains over back projection on the item itself,
             degraded once more; nan where that was not asked for, or the image is too small. Below 0
             the policy "best-of" takes back projection.
+        kernel: That was used, and how sure it is where it was estimated.
     """
 
     fused: Tensor
@@ -161,6 +158,7 @@ class FusionResult:
     peak_bytes: int
     consistency: float
     blind_gain_db: float
+    kernel: KernelEstimate
 
     def to_array(self, dtype: type[np.uint8 | np.uint16 | np.float32] = np.uint8) -> NDArray[Any]:
         """Image (H, W, 3) or (H, W): integers over the range of ``dtype``, float32 in [0, 1]."""
@@ -211,6 +209,7 @@ def fuse(
         solution.peak_bytes,
         solution.consistency,
         solution.blind_gain_db,
+        solution.kernel,
     )
 
 
@@ -285,6 +284,7 @@ class Solution:
     peak_bytes: int
     consistency: float
     blind_gain_db: float
+    kernel: KernelEstimate
 
 
 def measure_focus(stack: Sources, config: FusionConfig) -> Tensor:
@@ -336,26 +336,28 @@ def reconstruct(
     compute = _compute(config, device, on_iteration)
     with _reproducible(device):
         sources, weights = merged.sources.to(device), merged.weights.to(device)
-        fused, loss = config.reconstruction(sources, weights, config.degradation, compute)
-        gain_db = _blind_gain_db(sources, weights, config, compute)
+        low = (weights * sources).sum(0, keepdim=True)
+        kernel = known_kernel(config.kernel, low, config.scale)
+        degrade = Degradation(config.scale, kernel.kernel)
+        fused, loss = config.reconstruction(sources, weights, degrade, compute)
+        gain_db = _blind_gain_db(low, config, degrade, compute)
         if gain_db < 0:
-            fused, _ = FLOOR(sources, weights, config.degradation, compute)
+            fused, _ = FLOOR(sources, weights, degrade, compute)
         with torch.no_grad():
-            residual = consistency(config.degradation(fused), sources, weights)
+            residual = consistency(degrade(fused), sources, weights)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     planned = getattr(config.reconstruction, "iterations", len(loss))
     reason = "plateau" if 0 < len(loss) < planned else "iterations"
-    return Solution(fused[0], loss, reason, peak, float(residual), gain_db)
+    return Solution(fused[0], loss, reason, peak, float(residual), gain_db, kernel)
 
 
 def _blind_gain_db(
-    sources: Tensor, weights: Tensor, config: FusionConfig, compute: Compute
+    low: Tensor, config: FusionConfig, degrade: Degradation, compute: Compute
 ) -> float:
     if config.policy == "always":
         return math.nan
-    low = (weights * sources).sum(0, keepdim=True)
     candidate = getattr(config.reconstruction, "judged", config.reconstruction)
-    return cross_scale_gain_db(candidate, FLOOR, low, config.degradation, compute)
+    return cross_scale_gain_db(candidate, FLOOR, low, degrade, compute)
 
 
 def _compute(config: FusionConfig, device: torch.device, on_iteration: OnIteration) -> Compute:

@@ -113,5 +113,5 @@ def test_the_process_exits_with_2_and_one_line(archive, tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no method to evaluate; name some of paper, classical")
+    assert done.stderr.startswith("error: no method to evaluate; name some of balanced, fast")
     assert len(done.stderr.splitlines()) == 1

@@ -73,7 +73,7 @@ def test_what_is_worse_than_the_floor_is_replaced(policy, replaced, truth):
         reconstruction=Black(), kernel=Gaussian(0.7), policy=policy, precision="fp32"
     )
     found = reconstruct(merged, config, CPU)
-    floor, _ = FLOOR(low, merged.weights, config.degradation, compute())
+    floor, _ = FLOOR(low, merged.weights, Degradation(2, Gaussian(0.7)), compute())
     assert torch.equal(found.fused, floor[0]) is replaced
     assert (found.blind_gain_db < 0) is replaced
     assert found.stop_reason == "plateau"

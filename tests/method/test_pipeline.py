@@ -293,7 +293,9 @@ def test_sources_that_do_not_fit_are_refused(sources, message):
 def result(values, channels=3):
     fused = torch.tensor(values).view(1, 1, -1).expand(channels, 2, -1)
     half = torch.ones(2, 1, 2, 2) / 2
-    return FusionResult(fused, half, half[:1], None, torch.empty(0), "iterations", 0, 0.0, math.nan)
+    return FusionResult(
+        fused, half, half[:1], None, torch.empty(0), "iterations", 0, 0.0, math.nan, None
+    )
 
 
 def test_to_array_rounds_to_the_depth_asked_for():
