@@ -145,6 +145,6 @@ def test_weights_of_something_else_are_refused(tmp_path):
     assert isinstance(blur._network(path), BlurNetwork)
     path.write_bytes(b"nothing")
     blur._network.cache_clear()
-    with pytest.raises(ConfigError, match="must be weights written by train_blur.py"):
+    with pytest.raises(ConfigError, match=r"must be weights written by train_blur\.py"):
         blur._network(path)
     blur._network.cache_clear()
