@@ -36,6 +36,7 @@ from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import DeepFusionPrior, DeepImagePrior
 from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
 from dfp_batch.method.potts import Potts
+from dfp_batch.method.prior import LearnedPrior
 from dfp_batch.method.refine import (
     AreaCleanUp,
     DecisionEmbedding,
@@ -71,6 +72,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "deep-fusion-prior": DeepFusionPrior,
         "deep-image-prior": DeepImagePrior,
         "back-projection": BackProjection,
+        "learned-prior": LearnedPrior,
     },
     "kernel": {
         "lanczos2": Lanczos2,

@@ -144,13 +144,13 @@ class SkipNet:
         with torch.device("meta"):
             network = nn.Sequential(_Stage(self, 0, inputs), nn.Conv2d(self.widths[0], outputs, 1))
         network.to_empty(device=generator.device)
-        network.apply(lambda module: _initialise(module, generator))
+        network.apply(lambda module: initialise(module, generator))
         return network.train()
 
 
 @torch.no_grad()
-def _initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """PyTorch's default initialisation, from an explicit generator."""
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """PyTorch's default initialisation of one module, from an explicit generator."""
     if isinstance(module, nn.Conv2d):
         bound = module.weight[0].numel() ** -0.5
         module.weight.uniform_(-bound, bound, generator=generator)

@@ -34,7 +34,7 @@ def procedural_image(side_px: int, seed: int | tuple[int, ...]) -> Image:
     canvas[:] = _shaded(side_px, side_px, noise, random)
     largest_px = side_px * _LARGEST_SHARE
     boulders_px = random.uniform(largest_px / 3, largest_px, _BOULDERS)
-    leaves_px = _radii(int(side_px**2 * _LEAVES_PER_PX), largest_px, random)
+    leaves_px = radii(int(side_px**2 * _LEAVES_PER_PX), (_SMALLEST_PX, largest_px), random)
     for radius_px in (*boulders_px, *leaves_px):
         _add_leaf(canvas, radius_px, noise, random)
     for _ in range(_STROKES):
@@ -45,10 +45,12 @@ def procedural_image(side_px: int, seed: int | tuple[int, ...]) -> Image:
     return np.ascontiguousarray(np.moveaxis(smooth.clip(0, 1), -1, 0))
 
 
-def _radii(count: int, largest_px: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Radii with density proportional to the third power of 1 / radius."""
-    largest_px = max(largest_px, _SMALLEST_PX)
-    low, high = largest_px**-2, _SMALLEST_PX**-2
+def radii(
+    count: int, range_px: tuple[float, float], random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Radii with density proportional to the third power of 1 / radius, (count,)."""
+    smallest_px, largest_px = range_px[0], max(range_px)
+    low, high = largest_px**-2, smallest_px**-2
     return np.asarray(random.uniform(low, high, count) ** -0.5)
 
 
@@ -103,8 +105,8 @@ def _add_leaf(canvas: Image, radius_px: float, noise: Image, random: np.random.G
     centre = random.uniform(0, side_px, 2)
     top, left = (max(0, int(c) - reach) for c in centre)
     bottom, right = (min(side_px, int(c) + reach) for c in centre)
-    outline = _outline(radius_px, random) + centre[::-1] - (left, top)
-    mask = _filled(bottom - top, right - left, outline)
+    corners = outline(radius_px, random) + centre[::-1] - (left, top)
+    mask = filled(bottom - top, right - left, corners)
     leaf = _shaded(bottom - top, right - left, noise, random)
     if random.random() < _SOFT_SHARE:
         softness_px = random.uniform(0.4, 1.2)
@@ -113,7 +115,7 @@ def _add_leaf(canvas: Image, radius_px: float, noise: Image, random: np.random.G
     _lay(canvas[top:bottom, left:right], leaf, mask)
 
 
-def _outline(radius_px: float, random: np.random.Generator) -> NDArray[np.float64]:
+def outline(radius_px: float, random: np.random.Generator) -> NDArray[np.float64]:
     """Corners (n, 2) about 0: an ellipse of 32 corners or a star-shaped polygon of 3 to 8."""
     turn = random.uniform(0, 2 * np.pi)
     if random.random() < 0.5:  # noqa: PLR2004
@@ -128,9 +130,10 @@ def _outline(radius_px: float, random: np.random.Generator) -> NDArray[np.float6
     return np.asarray(radius_px * points @ rotation)
 
 
-def _filled(h: int, w: int, outline: NDArray[np.float64]) -> Mask:
+def filled(h: int, w: int, corners: NDArray[np.float64]) -> Mask:
+    """Mask (h, w) of 0 to 255, white within the outline through the corners (n, 2)."""
     mask = np.zeros((h, w), np.uint8)
-    points = np.rint(outline * 2**_FRACTION_BITS).astype(np.int32)
+    points = np.rint(corners * 2**_FRACTION_BITS).astype(np.int32)
     cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, _FRACTION_BITS)
     return mask
 
@@ -158,12 +161,16 @@ def draw_stroke(mask: Mask, width_px: float, random: np.random.Generator) -> Non
 
 
 def _add_text(canvas: Image, random: np.random.Generator) -> None:
-    """A word or a line in one of OpenCV's stroke fonts."""
-    side_px = canvas.shape[0]
     mask = np.zeros(canvas.shape[:2], np.uint8)
+    draw_text(mask, random)
+    _lay(canvas, _colour(random), mask)
+
+
+def draw_text(mask: Mask, random: np.random.Generator) -> None:
+    """Write a word or a line across a mask (H, H), in one of OpenCV's stroke fonts."""
+    side_px = mask.shape[0]
     text = "".join(random.choice(list(_CHARACTERS), int(random.integers(4, 20))))
     height = random.uniform(0.3, 1.2)  # 1 is a capital letter of about 21 px
     place = (int(random.uniform(-0.1, 0.7) * side_px), int(random.uniform(0.05, 1) * side_px))
     font, thickness = int(random.integers(0, 8)), int(random.integers(1, 3))
     cv2.putText(mask, text, place, font, height, 255, thickness, cv2.LINE_AA)
-    _lay(canvas, _colour(random), mask)
