@@ -32,7 +32,15 @@ from dfp_batch.method.prior import (
     project_back,
     save_prior,
 )
-from dfp_batch.synthetic.patches import Batch, Pool, captured, draw_batch, scene_pool
+from dfp_batch.synthetic.patches import (
+    KERNELS_PER_BATCH,
+    Batch,
+    Pool,
+    captured,
+    draw_batch,
+    scene_pool,
+    smallest_scene_px,
+)
 
 HELD_OUT, SCENE_PX = 8, 256
 WARM_UP_STEPS = 100
@@ -341,7 +349,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1e-3, help="of Adam")
     parser.add_argument("--trunk-rate", type=float, default=0.02, help="of Muon")
     parser.add_argument("--log", type=int, default=500, help="steps between records")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.batch % KERNELS_PER_BATCH:
+        parser.error(f"--batch must be a multiple of {KERNELS_PER_BATCH}, got {options.batch}")
+    if options.side < (least := smallest_scene_px(options.patch)):
+        parser.error(
+            f"--side must be at least {least} for --patch {options.patch}, got {options.side}"
+        )
+    return options
 
 
 def main() -> None:

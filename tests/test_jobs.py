@@ -5,17 +5,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dfp_batch.method.prior import LearnedPrior
+
 JOBS = Path(__file__).parent.parent / "jobs"
 
 
-def run(script, *arguments):
-    done = subprocess.run(
+TINY_SCENES = ("--scenes", "3", "--side", "80")
+TINY_NETWORK = ("--batch", "4", "--patch", "12", "--width", "8", "--blocks", "1", "--log", "1")
+
+
+def finished(script, *arguments):
+    return subprocess.run(
         [sys.executable, str(JOBS / script), *arguments],
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
     )
+
+
+def run(script, *arguments):
+    done = finished(script, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -36,3 +50,69 @@ def test_the_stack_benchmark_measures_time_and_memory():
     assert (result["frames"], result["width_px"], result["height_px"]) == (3, 64, 64)
     assert len(result["seconds"]) == 2
     assert "failed" not in result["align_flags"]
+
+
+def train(folder, *arguments):
+    tiny = (*TINY_SCENES, *TINY_NETWORK, "--steps", "3")
+    return run("train_prior.py", "--out", str(folder), *tiny, *arguments)
+
+
+def without_times(log):
+    return [{**json.loads(line), "seconds": None} for line in log.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Three steps in one go."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(folder)
+    return folder
+
+
+def test_training_makes_weights_that_the_part_takes_and_their_card(trained):
+    network = LearnedPrior(str(trained / "prior.safetensors")).build(torch.device("cpu"))
+    assert network.width == 8
+    assert "--width 8 --blocks 1" in (trained / "prior.md").read_text()
+    assert "3 of 3" in (trained / "prior.md").read_text()
+
+
+def test_training_is_logged(trained):
+    rows = without_times((trained / "log.jsonl").read_text())
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    for row in rows:
+        assert 0 < row["loss"] < 1
+        assert len(row["gain_db"]) == 9
+        assert row["gain_db"].keys() >= {"x2 lanczos2", "x3 sigma=1.05", "x4 sigma=2.8"}
+
+
+def test_interrupted_training_goes_on_to_the_same_result(trained, tmp_path):
+    train(tmp_path, "--stop", "1")
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+    train(tmp_path)
+    resumed, straight = (load_file(f / "prior.safetensors") for f in (tmp_path, trained))
+    assert all(torch.equal(resumed[name], weight) for name, weight in straight.items())
+    logs = (without_times((f / "log.jsonl").read_text()) for f in (tmp_path, trained))
+    assert next(logs) == next(logs)
+
+
+def test_training_with_other_settings_needs_another_folder(trained):
+    before = (trained / "prior.safetensors").read_bytes()
+    tiny = (*TINY_SCENES, *TINY_NETWORK, "--steps", "4")
+    other = finished("train_prior.py", "--out", str(trained), *tiny)
+    assert other.returncode != 0
+    assert "choose another --out" in other.stderr
+    assert (trained / "prior.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--batch", "6"), "--batch must be a multiple of 4, got 6"),
+        (("--side", "100", "--patch", "24"), "--side must be at least 128 for --patch 24, got 100"),
+    ],
+)
+def test_training_refuses_what_cannot_be(arguments, message, tmp_path):
+    refused = finished("train_prior.py", "--out", str(tmp_path / "new"), *arguments)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+    assert not (tmp_path / "new").exists()

@@ -22,8 +22,8 @@ Levels = NDArray[np.uint8]
 Pool = Levels
 Random = np.random.Generator
 
+KERNELS_PER_BATCH = 4
 _MARGIN_PX = 4  # of low resolution, cut off so that borders are those of a piece, not of an image
-_GROUPS = 4  # kernels in a batch
 _CANDIDATES = 3  # of which the piece with most detail is taken
 _SCALES, _SCALE_SHARES = (2, 3, 4), (0.5, 0.2, 0.3)
 _LANCZOS2, _BICUBIC, _GAUSSIAN = 0.35, 0.5, 0.9  # cumulative shares; the rest is anisotropic
@@ -63,17 +63,25 @@ def scene_pool(count: int, side_px: int, seed: int) -> Pool:
     return pool
 
 
+def smallest_scene_px(side_px: int) -> int:
+    """Side that a scene needs for pieces of ``side_px`` at low resolution."""
+    return max(_SCALES) * (side_px + 2 * _MARGIN_PX)
+
+
 def draw_batch(pool: Pool, size: int, side_px: int, random: Random) -> Batch:
     """A batch at a scale drawn by chance.
 
     Args:
-        pool: Scenes; each at least ``4 * (side_px + 8)`` px wide.
+        pool: Scenes, of ``smallest_scene_px`` at least.
         size: N, a multiple of 4.
         side_px: p, of the pieces at low resolution.
         random: Source of all randomness.
     """
     scale = int(random.choice(_SCALES, p=_SCALE_SHARES))
-    groups = [_group(pool, size // _GROUPS, side_px, scale, random) for _ in range(_GROUPS)]
+    groups = [
+        _group(pool, size // KERNELS_PER_BATCH, side_px, scale, random)
+        for _ in range(KERNELS_PER_BATCH)
+    ]
     return Batch(*(torch.cat(parts) for parts in zip(*groups, strict=True)))
 
 
