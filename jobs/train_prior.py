@@ -29,8 +29,8 @@ from dfp_batch.method.prior import (
     ENLARGEMENTS,
     PriorNetwork,
     PriorSpec,
-    project_back,
     save_prior,
+    start_from,
 )
 from dfp_batch.synthetic.patches import (
     KERNELS_PER_BATCH,
@@ -187,7 +187,7 @@ def held_out(scenes: Pool, scale: int, kernel: Kernel, random: np.random.Generat
     degrade = Degradation(scale, kernel)
     low = captured(degrade(truth), random)
     code = kernel.code(scale).expand(len(low), -1)
-    return Batch(low, project_back(low, degrade), code, truth)
+    return Batch(low, start_from(low, degrade), code, truth)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Classical enlargement of the merged sources: bicubic, Lanczos, back projection."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -38,13 +39,41 @@ class BackProjection:
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
         low = (decision * sources).sum(0, keepdim=True)
-        scale = degrade.scale
-        fused = enlarge(low, scale, self.kernel)
-        steps = self.steps if scale > 1 else 0  # else D and up are the identity
-        residuals = torch.empty(steps, device=sources.device)
-        for step in range(steps):
-            residual = low - degrade(fused)
-            residuals[step] = residual.abs().mean()
-            fused = fused + enlarge(residual, scale, self.kernel)
-            compute.on_iteration("back projection", step + 1, steps)
+        steps = self.steps if degrade.scale > 1 else 0  # else D and up are the identity
+
+        def on_step(step: int) -> None:
+            compute.on_iteration("back projection", step, steps)
+
+        interpolated = enlarge(low, degrade.scale, self.kernel)
+        fused, residuals = project_back(interpolated, low, degrade, steps, self.kernel, on_step)
         return fused.clamp(0, 1), residuals
+
+
+def project_back(
+    fused: Tensor,
+    low: Tensor,
+    degrade: Degradation,
+    steps: int,
+    kernel: Kernel = "bicubic",
+    on_step: Callable[[int], None] = lambda _: None,
+) -> tuple[Tensor, Tensor]:
+    """``x += up(low - D(x))``, so many steps from ``fused`` on.
+
+    Args:
+        fused: x, (N, C, scale * h, scale * w).
+        low: (N, C, h, w).
+        degrade: D, and the scale.
+        steps: Their number.
+        kernel: Of the enlargement ``up``.
+        on_step: Called with the number of each step, from 1.
+
+    Returns:
+        x, and the mean of |low - D(x)| before each step, (steps,).
+    """
+    residuals = torch.empty(steps, device=low.device)
+    for step in range(steps):
+        residual = low - degrade(fused)
+        residuals[step] = residual.abs().mean()
+        fused = fused + enlarge(residual, degrade.scale, kernel)
+        on_step(step + 1)
+    return fused, residuals

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dfp_batch.errors import ConfigError
+from dfp_batch.method.baseline import project_back
 from dfp_batch.method.degrade import CODE_LENGTH, Degradation
 from dfp_batch.method.image import enlarge, luma
 from dfp_batch.method.network import initialise
@@ -20,7 +21,7 @@ from dfp_batch.method.tiling import in_tiles
 
 SHIPPED = Path(__file__).parent / "weights" / "prior.safetensors"
 ENLARGEMENTS = (2, 3, 4)
-PROJECTION_STEPS = 10  # what the network adds to; its weights are made for so many
+PROJECTION_STEPS = 10  # before the network; its weights are made for so many
 _TILE_PX = 256
 _DETAIL_GAIN = 4.0  # makes back-projected detail about as large as the image
 _TAIL_GAIN = 0.25
@@ -154,12 +155,10 @@ def _read(path: Path) -> tuple[PriorSpec, dict[str, Tensor]]:
         raise ConfigError(f"{path}: must be weights written by train_prior.py: {error}") from error
 
 
-def project_back(low: Tensor, degrade: Degradation, steps: int = PROJECTION_STEPS) -> Tensor:
-    """Bicubic enlargement of ``low`` (N, C, h, w) and ``x += up(low - D(x))``, so many steps."""
-    enlarged = enlarge(low, degrade.scale)
-    for _ in range(steps):
-        enlarged = enlarged + enlarge(low - degrade(enlarged), degrade.scale)
-    return enlarged
+def start_from(low: Tensor, degrade: Degradation) -> Tensor:
+    """What the network adds to: ten steps of back projection, (N, C, scale * h, scale * w)."""
+    interpolated = enlarge(low, degrade.scale)
+    return project_back(interpolated, low, degrade, PROJECTION_STEPS)[0]
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ class LearnedPrior:
 
     @torch.no_grad()
     def __call__(
-        self, sources: Tensor, decision: Tensor, scale: int, compute: Compute
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> tuple[Tensor, Tensor]:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each last step.
 
@@ -202,17 +201,11 @@ class LearnedPrior:
             ConfigError: if the file of the weights cannot be used.
         """
         low = (decision * sources).sum(0, keepdim=True)
-        if scale == 1:
+        if degrade.scale == 1:
             return low.clamp(0, 1), low.new_empty(0)
-        degrade = Degradation(scale)
-        fused = project_back(low, degrade)
-        fused = fused + self._detail(low, fused, degrade, compute)
-        residuals = low.new_empty(self.final_steps)
-        for step in range(self.final_steps):
-            residual = low - degrade(fused)
-            residuals[step] = residual.abs().mean()
-            fused = fused + enlarge(residual, scale)
-            compute.on_iteration("prior", step + 1, self.final_steps)
+        projected = start_from(low, degrade)
+        detailed = projected + self._detail(low, projected, degrade, compute)
+        fused, residuals = project_back(detailed, low, degrade, self.final_steps)
         return fused.clamp(0, 1), residuals
 
     def _detail(

@@ -15,7 +15,7 @@ from dfp_batch.method.degrade import (
     Kernel,
     Lanczos2,
 )
-from dfp_batch.method.prior import project_back
+from dfp_batch.method.prior import start_from
 from dfp_batch.synthetic.training import through_jpeg, training_scene
 
 Levels = NDArray[np.uint8]
@@ -92,7 +92,7 @@ def _group(
     true, believed = draw_kernels(scale, random)
     truth = _pieces(pool, size, scale * (side_px + 2 * _MARGIN_PX), random)
     low = captured(Degradation(scale, true)(truth), random)
-    projected = project_back(low, Degradation(scale, believed))
+    projected = start_from(low, Degradation(scale, believed))
     inner = (..., *(slice(_MARGIN_PX, -_MARGIN_PX),) * 2)
     inner_high = (..., *(slice(scale * _MARGIN_PX, -scale * _MARGIN_PX),) * 2)
     code = believed.code(scale).expand(size, -1)

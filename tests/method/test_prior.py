@@ -16,8 +16,8 @@ from dfp_batch.method.prior import (
     LearnedPrior,
     PriorSpec,
     load_prior,
-    project_back,
     save_prior,
+    start_from,
 )
 
 CPU = torch.device("cpu")
@@ -50,14 +50,13 @@ def weights(tmp_path):
 
 def alone(low, scale, part, dtype=torch.float32):
     """One source, everywhere in focus."""
-    fused, residuals = part(low, torch.ones_like(low[:, :1]), scale, compute(dtype))
-    return fused, residuals
+    return part(low, torch.ones_like(low[:, :1]), Degradation(scale), compute(dtype))
 
 
 def inputs(size, scale):
     low = uniform(1, 1, *size)
     degrade = Degradation(scale)
-    return low, project_back(low, degrade), degrade.kernel.code(scale)[None]
+    return low, start_from(low, degrade), degrade.kernel.code(scale)[None]
 
 
 # The network
@@ -167,7 +166,7 @@ def test_image_has_the_exact_size_and_range(weights, channels, scale, size):
 
 
 def test_scale_1_is_the_blended_sources(weights, scene):
-    fused, _ = LearnedPrior(weights)(scene.sources, scene.decision, 1, compute())
+    fused, _ = LearnedPrior(weights)(scene.sources, scene.decision, Degradation(1), compute())
     assert torch.equal(fused, (scene.decision * scene.sources).sum(0, keepdim=True))
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
-from dfp_batch.method.prior import project_back
+from dfp_batch.method.prior import start_from
 from dfp_batch.synthetic.patches import Batch, captured, draw_batch, draw_kernels, scene_pool
 
 
@@ -104,7 +104,7 @@ def test_the_enlargement_is_made_with_the_kernel(pool):
     soft = Degradation(2, Gaussian(1.6))
     low = soft(truth)
     right, wrong = (
-        (project_back(low, degrade) - truth).square().mean()
+        (start_from(low, degrade) - truth).square().mean()
         for degrade in (soft, Degradation(2, Lanczos2()))
     )
     assert right < wrong
