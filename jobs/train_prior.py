@@ -177,7 +177,7 @@ def validation(options: argparse.Namespace, side_px: int) -> dict[str, Batch]:
     return {
         f"x{scale} {kernel}": held_out(scenes, scale, kernel, random)
         for scale in ENLARGEMENTS
-        for kernel in (Lanczos2(), Gaussian(0.35 * scale), Gaussian(0.7 * scale))
+        for kernel in (Lanczos2(), *(Gaussian(round(s * scale, 2)) for s in (0.35, 0.7)))
     }
 
 
