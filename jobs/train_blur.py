@@ -21,11 +21,14 @@ from torch import Tensor
 from dfp_batch.method.blur import SHARP, BlurNetwork, features, save_blur
 from dfp_batch.method.degrade import SCALES, Bicubic, Degradation, Gaussian, Kernel, Lanczos2
 from dfp_batch.synthetic.patches import captured
-from dfp_batch.synthetic.training import training_scene
+from dfp_batch.synthetic.training import through_jpeg, training_scene
 
 SOFTEST = 1.0  # sigma in pixels of the sources
 SHARP_SHARE = 0.35  # of Lanczos2 and bicubic
 SMALLEST_PX = 96  # of a sample, at low resolution
+SOFT_SHARE, SOFTEST_OBJECT_PX = 0.4, 2.0  # of objects, before they are made smaller
+GRAIN_SHARE, MOST_GRAIN = 0.75, 0.025
+JPEG_SHARE = 0.3
 KEPT_ASIDE = 0.1
 BATCH = 256
 RATE = 5e-3
@@ -82,9 +85,29 @@ def sample(scene: NDArray[np.float32], random: Random) -> tuple[NDArray[np.float
     kernel, sigma = draw_kernel(scale, random)
     side = scale * int(random.integers(SMALLEST_PX, max(SMALLEST_PX, len(scene) // scale) + 1))
     top, left = random.integers(0, len(scene) - side + 1, 2)
-    part = torch.from_numpy(scene[top : top + side, left : left + side].copy())[None, None]
+    pictured = photographed(scene[top : top + side, left : left + side], random)
+    part = torch.from_numpy(pictured)[None, None]
     low = captured(Degradation(scale, kernel)(part).clamp(0, 1), random)[0, 0].numpy()
     return features(low), sigma, isinstance(kernel, Gaussian)
+
+
+def photographed(part: NDArray[np.float32], random: Random) -> NDArray[np.float32]:
+    """As a camera may have seen it before it was made smaller: soft, and with grain.
+
+    The grain is what tells a soft object behind a sharp kernel from a sharp one behind a soft one.
+    """
+    if random.random() < SOFT_SHARE:
+        part = np.asarray(cv2.GaussianBlur(part, (0, 0), random.uniform(0.3, SOFTEST_OBJECT_PX)))
+    grain = random.uniform(0, MOST_GRAIN) * (random.random() < GRAIN_SHARE)
+    noisy = part + np.float32(grain) * random.standard_normal(part.shape, np.float32)
+    if random.random() < JPEG_SHARE:
+        noisy = through_jpeg(to_levels(noisy), int(random.integers(80, 99))) / np.float32(255)
+    return np.asarray(noisy.clip(0, 1), np.float32)
+
+
+def to_levels(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """8 bits."""
+    return np.asarray(np.rint(plane.clip(0, 1) * 255), np.uint8)
 
 
 def draw_kernel(scale: int, random: Random) -> tuple[Kernel, float]:

@@ -31,7 +31,7 @@ _QUIET = 1e-9  # power of rounding
 _FEATURES = 3 * (len(_EDGES) - 1) - 4
 _HIDDEN = (64, 32)
 _LEANING = 1.0  # expected errors by which the blur is taken for less
-_SOFT = 0.33  # a Gaussian of less sigma is no better than Lanczos2
+_SOFT = 0.42  # a Gaussian of less sigma is hardly better than Lanczos2
 
 
 @dataclass(frozen=True)
