@@ -3,16 +3,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from dfp_batch.config import describe, rebuild
 from dfp_batch.errors import ConfigError
 from dfp_batch.method import prior
 from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.degrade import Degradation, Gaussian
+from dfp_batch.method.degrade import Bicubic, Degradation, Gaussian, Lanczos2
 from dfp_batch.method.image import luma
 from dfp_batch.method.optimise import Compute
 from dfp_batch.method.prior import (
     ENLARGEMENTS,
+    SHIPPED,
     LearnedPrior,
     PriorSpec,
     load_prior,
@@ -222,3 +224,47 @@ def test_it_can_be_named_in_a_configuration():
 def test_negative_steps_are_refused():
     with pytest.raises(ConfigError, match=r"^reconstruction.final_steps must be >= 0, got -1$"):
         LearnedPrior(final_steps=-1)
+
+
+# The weights that come with the package
+
+
+def test_the_weights_are_small_and_say_how_they_were_made():
+    assert SHIPPED.stat().st_size <= 4e6
+    card = SHIPPED.with_suffix(".md").read_text()
+    assert "python jobs/train_prior.py" in card
+    assert "no\nphotograph" in card
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    """A disc and bars, (1, 1, 96, 96) in [0, 1]."""
+    rows, columns = torch.meshgrid(torch.arange(192.0), torch.arange(192.0), indexing="ij")
+    disc = ((rows - 80) ** 2 + (columns - 100) ** 2 < 3600).float()
+    bars = ((rows + 2 * columns) % 120 < 28).float()
+    return functional.avg_pool2d((0.2 + 0.4 * disc + 0.3 * bars)[None, None], 2)
+
+
+def restored(low, degrade):
+    """By back projection, and by the network that comes with the package."""
+    projected = start_from(low, degrade)
+    code = degrade.kernel.code(degrade.scale)[None]
+    with torch.no_grad():
+        return projected, LearnedPrior().build(CPU)(low, projected, code)
+
+
+@pytest.mark.parametrize("kernel", [Lanczos2(), Bicubic(), Gaussian(1.0)])
+@pytest.mark.parametrize("scale", ENLARGEMENTS)
+def test_they_beat_back_projection(scale, kernel, shapes, psnr_db):
+    degrade = Degradation(scale, kernel)
+    projected, learned = restored(degrade(shapes), degrade)
+    assert psnr_db(learned, shapes) > psnr_db(projected, shapes) + 1
+
+
+@pytest.mark.parametrize("scale", ENLARGEMENTS)
+def test_they_do_not_sharpen_noise(scale):
+    noise = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    low = 0.5 + 0.01 * noise
+    projected, learned = restored(low, Degradation(scale))
+    assert learned.std() < 0.5 * projected.std()
+    assert learned.std() < low.std()
