@@ -116,3 +116,14 @@ def test_training_refuses_what_cannot_be(arguments, message, tmp_path):
     assert refused.returncode == 2
     assert message in refused.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_training_of_the_blind_estimate_is_repeatable(tmp_path):
+    tiny = ("--scenes", "2", "--side", "400", "--samples", "12", "--steps", "3")
+    weights = []
+    for name in ("one", "two"):
+        run("train_blur.py", "--out", str(tmp_path / name), *tiny)
+        weights.append((tmp_path / name / "blur.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+    card = (tmp_path / "one" / "blur.md").read_text()
+    assert "--scenes 2 --side 400 --samples 12 --steps 3 --seed 0" in card

@@ -25,7 +25,7 @@ def cross_scale_gain_db(
     """How much better a candidate than a floor restores the item from itself, degraded once more.
 
     The merged sources u are known. Both restore u from D u, and u is the truth: what helps there
-    helps one scale above (see the figures in docs/decisions/0009).
+    helps one scale above (see the figures in docs/decisions/0011).
 
     Args:
         candidate: What may be worse than the floor.

@@ -14,7 +14,7 @@ from torch import Tensor
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.method.align import Registration
 from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.blur import KernelEstimate, known_kernel
+from dfp_batch.method.blur import Auto, KernelEstimate, known_kernel
 from dfp_batch.method.degrade import Degradation, Kernel, Lanczos2
 from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.fitted import FittedPrior
@@ -86,7 +86,7 @@ class FusionConfig:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        Degradation(self.scale, self.kernel)
+        Degradation(self.scale, Lanczos2() if isinstance(self.kernel, Auto) else self.kernel)
         if self.policy not in POLICIES:
             raise ConfigError(f"policy must be always or best-of, got {self.policy!r}")
         if self.precision not in PRECISIONS:

@@ -20,12 +20,14 @@ from dfp_batch.errors import ImageError
 from dfp_batch.ledger import METRICS, SCHEMA
 from dfp_batch.manifest import Pair
 from dfp_batch.method.baseline import BackProjection
+from dfp_batch.method.blur import Auto
 from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
 from dfp_batch.method.focus import SumModifiedLaplacian
 from dfp_batch.method.merge import Blend
 from dfp_batch.method.optimise import DeepFusionPrior
 from dfp_batch.method.pipeline import FusionConfig
 from dfp_batch.method.refine import DecisionEmbedding
+from dfp_batch.synthetic import procedural_image
 from stage_parts import CLASSICAL, folder_of, fused_of, halves, make_pair, run_pair
 
 SHORT_PAPER = FusionConfig(
@@ -93,6 +95,32 @@ def test_the_row_has_the_kernel_and_what_the_sources_are_missed_by(tmp_path, ker
     facts = run_pair(pair, config, f"{tmp_path}/run")
     assert facts["kernel"] == str(kernel)
     assert facts["consistency"] < 1e-5
+
+
+def test_an_estimated_kernel_is_in_the_row_and_the_floor_has_it_too(tmp_path):
+    soft = torch.from_numpy(procedural_image(256, 1))[None]
+    low = Degradation(2, Gaussian(1.7))(soft).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+    frame = np.rint(low * 255).astype(np.uint8)
+    pair = make_pair(str(tmp_path), frame, frame)
+    facts = run_pair(pair, dataclasses.replace(CLASSICAL, kernel=Auto()), f"{tmp_path}/auto")
+    assert facts["kernel"].startswith("sigma=1.")
+    assert 1.2 < facts["kernel_sigma_px"] < 2.0
+    assert 0 < facts["kernel_error_px"] < 1
+    kernel = Gaussian(float(facts["kernel"].removeprefix("sigma=")))
+    known = run_pair(pair, dataclasses.replace(CLASSICAL, kernel=kernel), f"{tmp_path}/known")
+    assert known["kernel_sigma_px"] is None
+    assert facts["floor_ei"] == known["floor_ei"]
+    assert facts["consistency"] == pytest.approx(known["consistency"])
+
+
+def test_the_row_says_what_the_enlargement_gained_and_whether_the_floor_took_its_place(tmp_path):
+    pair = make_pair(str(tmp_path), *halves(64, 64))
+    config = FusionConfig.preset("fast", scale=2)
+    facts = run_pair(pair, config, f"{tmp_path}/run")
+    assert facts["used_floor"] is (facts["blind_gain_db"] < 0)
+    always = run_pair(pair, dataclasses.replace(config, policy="always"), f"{tmp_path}/always")
+    assert always["blind_gain_db"] is None
+    assert always["used_floor"] is False
 
 
 def test_consistency_is_the_distance_of_the_degraded_image_to_the_sources(tmp_path):
