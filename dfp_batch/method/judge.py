@@ -10,7 +10,7 @@ from dfp_batch.method.image import luma
 from dfp_batch.method.optimise import Compute, Reconstruction, ignore_progress
 
 _LARGEST_PX = 512  # sides of the middle of the item that is looked at
-_SMALLEST_PX = 16  # of that, once more degraded
+_SMALLEST_PX = 48  # of that, once more degraded; from fewer pixels the verdict was wrong
 _RIM_PX = 4
 
 

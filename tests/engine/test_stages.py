@@ -114,7 +114,7 @@ def test_an_estimated_kernel_is_in_the_row_and_the_floor_has_it_too(tmp_path):
 
 
 def test_the_row_says_what_the_enlargement_gained_and_whether_the_floor_took_its_place(tmp_path):
-    pair = make_pair(str(tmp_path), *halves(64, 64))
+    pair = make_pair(str(tmp_path), *halves(96, 96))
     config = FusionConfig.preset("fast", scale=2)
     facts = run_pair(pair, config, f"{tmp_path}/run")
     assert facts["used_floor"] is (facts["blind_gain_db"] < 0)
