@@ -260,6 +260,28 @@ def print_results(console: Console, rows: pa.Table, limit: int = SHOWN_ROWS) -> 
         table.add_section()
         table.add_row(f"mean of {done.num_rows}", "", *_numbers(means, metrics), "")
     console.print(table)
+    kernel = archive_kernel(done)
+    if kernel:
+        console.print(f"kernel   {kernel}", soft_wrap=True, highlight=False)
+
+
+def archive_kernel(rows: pa.Table) -> str:
+    """What the estimates of a run with ``--kernel auto`` say together; "" if there are none."""
+    known = rows.filter(pc.is_valid(rows["kernel_error_px"]))
+    if not known.num_rows:
+        return ""
+    from dfp_batch.method.blur import KernelEstimate, combine  # heavy, and seldom needed
+    from dfp_batch.method.degrade import Lanczos2
+
+    estimates = [
+        KernelEstimate(Lanczos2(), row["kernel_sigma_px"], row["kernel_error_px"])
+        for row in known.select(["kernel_sigma_px", "kernel_error_px"]).to_pylist()
+    ]
+    found = combine(estimates, known["scale"][0].as_py())
+    return (
+        f"{found.kernel}: what {len(estimates)} items say together, sigma {found.sigma_px:.2f} +- "
+        f"{found.error_px:.2f} px; --kernel {found.kernel} takes it for all"
+    )
 
 
 def _numbers(row: dict[str, Any], metrics: tuple[tuple[str, str, int], ...]) -> list[str]:

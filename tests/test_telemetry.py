@@ -70,3 +70,14 @@ def test_no_dashboard_no_line():
     target = console()
     print_dashboard(target, "")
     assert target.file.getvalue() == ""
+
+
+def test_estimated_kernels_are_put_together_for_the_archive():
+    rows = [
+        row(f"p{k}", scale=2, kernel_sigma_px=sigma, kernel_error_px=0.1)
+        for k, sigma in enumerate((1.2, 1.3, 1.25))
+    ]
+    text = shown([*rows, row("flat", scale=2), row("bad", status="error")])
+    line = "what 3 items say together, sigma 1.25 +- 0.06 px; --kernel sigma=1.19 takes it for all"
+    assert text.endswith(f"kernel   sigma=1.19: {line}\n")
+    assert "kernel" not in shown([row("a", scale=2)])
