@@ -51,7 +51,7 @@ class FittedPrior:
     """
 
     prior: LearnedPrior = field(default_factory=LearnedPrior)
-    iterations: int = 20
+    iterations: int = 10
     learning_rate: float = 5e-5
     content_weight: float = 0.1
     joint_gradient_weight: float = 0.1

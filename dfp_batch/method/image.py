@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_SECOND = (1.0, -2.0, 1.0)
+_NOISE_GAIN = 6.0  # of unit noise by the second differences along both axes
+_NOISE_BLOCK_PX = 16
 Kernel = Literal["bicubic", "lanczos"]
 KERNELS = ("bicubic", "lanczos")
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
@@ -83,3 +86,22 @@ def pad_to(images: Tensor, height: int, width: int) -> Tensor:
 def round_up(value: int, multiple: int, minimum: int) -> int:
     """Smallest multiple of ``multiple`` that is >= both ``value`` and ``minimum``."""
     return -(-max(value, minimum) // multiple) * multiple
+
+
+def noise_level(plane: Tensor) -> Tensor:
+    """Standard deviation of the noise of a plane (1, 1, h, w), on its device.
+
+    Second differences across and down, which planes and edges along one axis have not (Immerkaer,
+    1996), in the flattest tenth of all blocks of 16 px: texture is taken for little noise.
+
+    Returns:
+        Scalar >= 0; 0 for images of less than 3 px.
+    """
+    if min(plane.shape[-2:]) < len(_SECOND):
+        return plane.new_zeros(())
+    second = torch.tensor(_SECOND, device=plane.device, dtype=plane.dtype)
+    differences = functional.conv2d(plane, torch.outer(second, second)[None, None] / _NOISE_GAIN)
+    side = min(_NOISE_BLOCK_PX, *differences.shape[-2:])
+    powers = functional.avg_pool2d(differences.square(), side, max(1, side // 2))
+    ordered = powers.flatten().sort().values
+    return ordered[len(ordered) // 10].sqrt()

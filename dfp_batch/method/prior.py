@@ -14,7 +14,7 @@ from torch.nn import functional
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.baseline import project_back
 from dfp_batch.method.degrade import CODE_LENGTH, Degradation
-from dfp_batch.method.image import enlarge, luma
+from dfp_batch.method.image import enlarge, luma, noise_level
 from dfp_batch.method.network import initialise
 from dfp_batch.method.optimise import Compute
 from dfp_batch.method.tiling import in_tiles
@@ -23,6 +23,7 @@ SHIPPED = Path(__file__).parent / "weights" / "prior.safetensors"
 ENLARGEMENTS = (2, 3, 4)
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
 _TILE_PX = 256
+_LEAST_NOISE, _MOST_NOISE = 1 / 255, 2 / 255  # standard deviations
 _DETAIL_GAIN = 4.0  # makes back-projected detail about as large as the image
 _TAIL_GAIN = 0.25
 _BRANCH_GAIN = 0.1  # a block starts close to the identity
@@ -169,8 +170,9 @@ class LearnedPrior:
 
     Attributes:
         weights: File of ``train_prior.py``; "" is the one that comes with the package.
-        final_steps: Of back projection after the network; 0 leaves out noise that is in the
-            sources, more come closer to them.
+        final_steps: Of back projection after the network. They bring back detail, and noise: what
+            they change is taken less, the more noise is in the sources, from one to two levels of 8
+            bits.
 
     Raises:
         ConfigError: if final_steps is negative.
@@ -211,7 +213,9 @@ class LearnedPrior:
             return low.clamp(0, 1), low.new_empty(0)
         projected = start_from(low, degrade)
         detailed = projected + self._detail(network, low, projected, degrade, compute)
-        fused, residuals = project_back(detailed, low, degrade, self.final_steps)
+        nearer, residuals = project_back(detailed, low, degrade, self.final_steps)
+        share = (_MOST_NOISE - noise_level(luma(low))) / (_MOST_NOISE - _LEAST_NOISE)
+        fused = detailed + share.clamp(0, 1) * (nearer - detailed)
         return fused.clamp(0, 1), residuals
 
     def _detail(

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch.method.image import enlarge, luma, pad_to, round_up
+from dfp_batch.method.image import enlarge, luma, noise_level, pad_to, round_up
 
 sizes = st.integers(1, 9)
 
@@ -97,3 +97,23 @@ def test_lanczos_has_the_same_grid_as_bicubic_and_keeps_more_detail(scale, textu
     mirrored = enlarge(image.flip(-1), scale, "lanczos").flip(-1)
     torch.testing.assert_close(mirrored, lanczos, atol=1e-4, rtol=0)
     assert lanczos.std() >= cubic.std()
+
+
+@pytest.mark.parametrize("sigma", [0.005, 0.02, 0.05])
+def test_noise_level_is_the_standard_deviation_of_noise_on_shades(sigma):
+    shade = torch.linspace(0.2, 0.8, 160).expand(1, 1, 120, 160)
+    noise = torch.randn(shade.shape, generator=torch.Generator().manual_seed(0))
+    assert noise_level(shade + sigma * noise) == pytest.approx(sigma, rel=0.25)
+
+
+def test_shades_and_straight_edges_are_no_noise():
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
+    plane = (0.01 * x + 0.005 * y + (x > 20))[None, None]
+    assert noise_level(plane) < 1e-6
+
+
+@pytest.mark.parametrize("size", [(1, 9), (2, 2), (3, 3), (17, 4)])
+def test_noise_level_of_small_planes_is_finite(size):
+    level = noise_level(torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0)))
+    assert level.isfinite()
+    assert level == 0 if min(size) < 3 else level >= 0
