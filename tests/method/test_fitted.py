@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dfp_batch.errors import ConfigError, DivergedError
+from dfp_batch.method import fitted as fitted_module
 from dfp_batch.method.degrade import Degradation, Gaussian
 from dfp_batch.method.fitted import FittedPrior
 from dfp_batch.method.optimise import Compute
@@ -38,6 +39,12 @@ def stripes():
     return (0.2 + 0.6 * ((x + y // 3) // 9 % 2))[None, None]
 
 
+@pytest.fixture(autouse=True)
+def _texture_is_no_noise(monkeypatch):
+    """Small items of a test are texture all over, which is taken for noise."""
+    monkeypatch.setattr(fitted_module, "_MOST_NOISE", 0.2)
+
+
 def fitted(prior, **changes):
     return FittedPrior(prior, **{"iterations": 20, "learning_rate": 2e-3, "patch_px": 24} | changes)
 
@@ -62,7 +69,8 @@ def test_it_learns_from_the_item_what_its_prior_did_not_know(weight, prior, stri
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_result_has_the_size_and_the_range(prior, size, scale, channels):
-    low = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0))
+    ramp = torch.linspace(0.1, 0.9, size[0])[:, None] * torch.linspace(0.2, 1, size[1])
+    low = ramp.expand(1, channels, *size)
     fused, losses = run(fitted(prior, iterations=2), low, Degradation(scale, Gaussian(1.0)))
     assert fused.shape == (1, channels, scale * size[0], scale * size[1])
     assert 0 <= fused.min() <= fused.max() <= 1
@@ -98,11 +106,17 @@ def test_an_anchor_holds_the_weights(prior, stripes):
     assert held < free / 2
 
 
-def test_it_stops_when_nothing_is_gained(prior):
-    """Noise cannot be foretold; its prior knows that already."""
-    low = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+def test_it_stops_when_nothing_is_gained(prior, truth):
+    low = HALF(truth).clamp(0, 1)
     _, losses = run(fitted(prior, iterations=200, learning_rate=1e-9), low)
     assert len(losses) == 10
+
+
+def test_a_noisy_item_is_left_to_the_prior(prior):
+    low = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    fused, losses = run(fitted(prior), low)
+    assert len(losses) == 0
+    assert torch.equal(fused, run(prior, low)[0])
 
 
 def test_a_fit_that_makes_it_worse_is_not_taken(prior, truth):
