@@ -78,6 +78,6 @@ def test_estimated_kernels_are_put_together_for_the_archive():
         for k, sigma in enumerate((1.2, 1.3, 1.25))
     ]
     text = shown([*rows, row("flat", scale=2), row("bad", status="error")])
-    line = "what 3 items say together, sigma 1.25 +- 0.06 px; --kernel sigma=1.19 takes it for all"
-    assert text.endswith(f"kernel   sigma=1.19: {line}\n")
+    line = "what 3 items say together, sigma 1.25 +- 0.06 px; --kernel sigma=1.16 takes it for all"
+    assert text.endswith(f"kernel   sigma=1.16: {line}\n")
     assert "kernel" not in shown([row("a", scale=2)])

@@ -30,7 +30,7 @@ _SHARPEST, _FLATTEST = 0.3, 0.1  # shares of the blocks
 _QUIET = 1e-9  # power of rounding
 _FEATURES = 3 * (len(_EDGES) - 1) - 4
 _HIDDEN = (64, 32)
-_LEANING = 1.0  # expected errors by which the blur is taken for less
+_LEANING = 1.5  # expected errors by which the blur is taken for less
 _SOFT = 0.42  # a Gaussian of less sigma is hardly better than Lanczos2
 
 
@@ -80,7 +80,7 @@ def estimate_kernel(low: Tensor, scale: int) -> KernelEstimate:
 
     A small network, trained on procedural scenes alone, looks at the spectrum of the sharpest
     blocks of the image. An object that is soft itself looks like blur, too: so a kernel is taken to
-    be sharper than it seems, by the expected error, and Lanczos2 where it may be as sharp as that.
+    be sharper than it seems, by 1.5 expected errors, and Lanczos2 where it may be as sharp as that.
 
     Args:
         low: u, (1, C, h, w), in [0, 1].
