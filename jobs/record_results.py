@@ -34,6 +34,7 @@ from dfp_batch.evaluation import (
 from dfp_batch.evaluation import summary as statistics
 from dfp_batch.evaluation.tables import markdown
 from dfp_batch.evaluation.work import SCHEMA, Row
+from dfp_batch.method.degrade import Bicubic, Gaussian
 from dfp_batch.method.pipeline import FusionConfig
 from dfp_batch.synthetic import SceneSet, SceneSpec
 
@@ -133,6 +134,22 @@ def priors() -> dict[str, Method]:
     return named_methods(["classical", "fast", "balanced", "mask+bicubic"], {})
 
 
+def kernels_believed() -> dict[str, Method]:
+    """The default preset with the default kernel, with an estimated one, and with the true one."""
+    names = ["balanced", "balanced kernel=auto", "balanced kernel=sigma=1.2"]
+    return named_methods([*names, "classical", "mask+bicubic"], {})
+
+
+def with_auto() -> dict[str, Method]:
+    """The default preset with the default kernel and with an estimated one."""
+    return named_methods(["balanced", "balanced kernel=auto"], {})
+
+
+def against_the_paper() -> dict[str, Method]:
+    """The presets."""
+    return named_methods(["paper", "classical", "fast", "balanced"], {})
+
+
 def reblur_settings() -> dict[str, Method]:
     """DoubleReblur as in Fig. 8, hard selection."""
     fixed = {"focus": "double-reblur", "refinement": "unrefined", **UNENLARGED}
@@ -198,6 +215,43 @@ RECORDS: dict[str, Record] = {
         "seen, at scales 2 and 4.",
         priors,
         bundled(),
+        (2, 4),
+    ),
+    "against-paper": Record(
+        "The learned prior and the method as published",
+        "4 scenes of 256 px on bundled photographs, at scales 2 and 4; `paper` with 500 + 1000 "
+        "iterations.",
+        against_the_paper,
+        bundled(256, 4),
+        (2, 4),
+    ),
+    **{
+        f"prior-{name}": Record(
+            f"The learned prior with {what}",
+            f"12 scenes of 512 px on bundled photographs at scale 2, whose sources have {what}.",
+            priors,
+            bundled(**spec),
+            (2,),
+        )
+        for name, what, spec in (
+            ("noise-1", "noise of 1 % at mid-grey", {"noise": 0.01}),
+            ("noise-2", "noise of 2 % at mid-grey", {"noise": 0.02}),
+            ("jpeg-90", "JPEG of quality 90", {"jpeg_quality": 90}),
+            ("jpeg-75", "JPEG of quality 75", {"jpeg_quality": 75}),
+        )
+    },
+    "kernel-sigma-1.2": Record(
+        "An unknown kernel: Gaussian, 1.2 px",
+        "The scenes of record `prior`, made smaller with that kernel.",
+        kernels_believed,
+        SceneSet("bundled", kernel=Gaussian(1.2)),
+        (2,),
+    ),
+    "kernel-bicubic": Record(
+        "An unknown kernel: bicubic",
+        "The scenes of record `prior`, made smaller with that kernel.",
+        with_auto,
+        SceneSet("bundled", kernel=Bicubic()),
         (2, 4),
     ),
     "scenes": Record(

@@ -2,10 +2,13 @@
 
 Usage: python jobs/train_prior.py --out FOLDER [--steps 18000] [--device cpu] [--threads 1]
 
+The large weights begin with the small ones: the card of each has its command.
+
 FOLDER gets the scenes (made once), ``log.jsonl`` (step, loss, and the gain in dB over back
 projection on scenes kept aside, per scale and kernel), ``checkpoint.pt``, and with every checkpoint
-``prior.safetensors`` and its card ``prior.md``: copy these two to dfp_batch/method/weights/. The
-same command goes on after an interruption, to the same result; another one needs another folder.
+``prior.safetensors`` and its card ``prior.md``: copy these two to dfp_batch/method/weights/ as
+prior-small or prior-large. The same command goes on after an interruption, to the same result;
+another one needs another folder.
 """
 
 import argparse
@@ -29,6 +32,7 @@ from dfp_batch.method.prior import (
     ENLARGEMENTS,
     PriorNetwork,
     PriorSpec,
+    grow,
     save_prior,
     start_from,
 )
@@ -107,6 +111,8 @@ class Training:
         network, mean = (
             spec.build(torch.Generator(device).manual_seed(options.seed)) for _ in range(2)
         )
+        for built in (network, mean) if options.grow else ():
+            grow(built, options.grow)
         trunk = [weight for weight in network.trunk.parameters() if weight.ndim > 1]
         known = {id(weight) for weight in trunk}
         rest = [weight for weight in network.parameters() if id(weight) not in known]
@@ -245,7 +251,8 @@ def restored(training: Training, options: argparse.Namespace) -> list[Row]:
 def settings_of(options: argparse.Namespace) -> Row:
     """What the result depends on."""
     apart = ("out", "device", "threads", "stop")
-    return {name: value for name, value in vars(options).items() if name not in apart}
+    named = {name: value for name, value in vars(options).items() if name not in apart}
+    return {name: str(value) for name, value in named.items() if value is not None}
 
 
 def keep(training: Training, rows: list[Row], options: argparse.Namespace) -> None:
@@ -260,7 +267,7 @@ def keep(training: Training, rows: list[Row], options: argparse.Namespace) -> No
 
 CARD = """# Weights of the learned prior
 
-`prior.safetensors`: {parameters} parameters in float16, for x2, x3 and x4 together. Made by
+{parameters} parameters in float16, for x2, x3 and x4 together. Made by
 `jobs/train_prior.py` of this project, from procedural scenes alone (`synthetic/training.py`): no
 photograph, and no data of anybody else, was used.
 
@@ -347,6 +354,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patch", type=int, default=24, help="side of a piece, in source px")
     parser.add_argument("--width", type=int, default=64, help="channels")
     parser.add_argument("--blocks", type=int, default=8)
+    parser.add_argument("--grow", type=Path, help="begin with these weights, of fewer blocks")
     parser.add_argument("--rate", type=float, default=1e-3, help="of Adam")
     parser.add_argument("--trunk-rate", type=float, default=0.01, help="of Muon")
     parser.add_argument("--log", type=int, default=500, help="steps between records")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfp_batch.method.prior import LearnedPrior
+from dfp_batch.method.prior import LearnedPrior, load_prior
 
 JOBS = Path(__file__).parent.parent / "jobs"
 
@@ -93,6 +93,13 @@ def test_interrupted_training_goes_on_to_the_same_result(trained, tmp_path):
     assert all(torch.equal(resumed[name], weight) for name, weight in straight.items())
     logs = (without_times((f / "log.jsonl").read_text()) for f in (tmp_path, trained))
     assert next(logs) == next(logs)
+
+
+def test_training_goes_on_with_a_deeper_network(trained, tmp_path):
+    small = str(trained / "prior.safetensors")
+    train(tmp_path, "--blocks", "2", "--grow", small, "--stop", "1")
+    assert len(load_prior(tmp_path / "prior.safetensors", torch.device("cpu")).trunk) == 2
+    assert f"--grow {small}" in (tmp_path / "prior.md").read_text()
 
 
 def test_training_with_other_settings_needs_another_folder(trained):

@@ -14,16 +14,19 @@ from torch.nn import functional
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.baseline import project_back
 from dfp_batch.method.degrade import CODE_LENGTH, Degradation
-from dfp_batch.method.image import enlarge, luma, noise_level
+from dfp_batch.method.image import blockiness, enlarge, luma, noise_level
 from dfp_batch.method.network import initialise
 from dfp_batch.method.optimise import Compute
 from dfp_batch.method.tiling import in_tiles
 
-SHIPPED = Path(__file__).parent / "weights" / "prior.safetensors"
+SHIPPED = {
+    size: Path(__file__).parent / "weights" / f"prior-{size}.safetensors" for size in ("small",)
+}
 ENLARGEMENTS = (2, 3, 4)
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
 _TILE_PX = 256
 _LEAST_NOISE, _MOST_NOISE = 1 / 255, 2 / 255  # standard deviations
+_LEAST_BLOCKS, _MOST_BLOCKS = 1.15, 1.35  # JPEG of quality 90, 80
 _DETAIL_GAIN = 4.0  # makes back-projected detail about as large as the image
 _TAIL_GAIN = 0.25
 _BRANCH_GAIN = 0.1  # a block starts close to the identity
@@ -145,6 +148,25 @@ def load_prior(path: Path, device: torch.device) -> PriorNetwork:
     return network
 
 
+def grow(network: PriorNetwork, path: Path) -> None:
+    """Give a network weights of a shallower one: it computes the same, its further blocks nothing.
+
+    Raises:
+        ConfigError: if the file cannot be used, or holds a network that is wider or deeper.
+    """
+    spec, weights = _read(path)
+    if spec.width != network.width or spec.blocks > len(network.trunk):
+        raise ConfigError(
+            f"{path}: has {spec.blocks} blocks of {spec.width} channels, which cannot grow to "
+            f"{len(network.trunk)} of {network.width}"
+        )
+    network.load_state_dict(weights, strict=False)
+    with torch.no_grad():
+        for block in list(network.trunk.children())[spec.blocks :]:
+            for parameter in block.get_submodule("second").parameters():
+                parameter.zero_()
+
+
 @lru_cache(maxsize=2)
 def _read(path: Path) -> tuple[PriorSpec, dict[str, Tensor]]:
     try:
@@ -162,6 +184,13 @@ def start_from(low: Tensor, degrade: Degradation) -> Tensor:
     return project_back(interpolated, low, degrade, PROJECTION_STEPS)[0]
 
 
+def _trusted(low: Tensor) -> Tensor:
+    """Share of the last steps that is taken: 1 for clean sources, 0 for noise or coarse JPEG."""
+    noise = (_MOST_NOISE - noise_level(low)) / (_MOST_NOISE - _LEAST_NOISE)
+    blocks = (_MOST_BLOCKS - blockiness(low)) / (_MOST_BLOCKS - _LEAST_BLOCKS)
+    return torch.minimum(noise, blocks).clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class LearnedPrior:
     """Back projection, and the detail that a network adds to its luma.
@@ -169,16 +198,16 @@ class LearnedPrior:
     Grey stays grey: the detail is the same in all channels. At scale 1 nothing is added.
 
     Attributes:
-        weights: File of ``train_prior.py``; "" is the one that comes with the package.
+        weights: "small", which come with the package, or a file of ``train_prior.py``.
         final_steps: Of back projection after the network. They bring back detail, and noise: what
-            they change is taken less, the more noise is in the sources, from one to two levels of 8
-            bits.
+            they change is taken less, the more noise is in the sources (from one to two levels of 8
+            bits) and the more the blocks of JPEG show (from about quality 90 to 80).
 
     Raises:
         ConfigError: if final_steps is negative.
     """
 
-    weights: str = ""
+    weights: str = "small"
     final_steps: int = 1
 
     def __post_init__(self) -> None:
@@ -191,7 +220,7 @@ class LearnedPrior:
         Raises:
             ConfigError: if the file of the weights cannot be used.
         """
-        return load_prior(Path(self.weights) if self.weights else SHIPPED, device)
+        return load_prior(SHIPPED.get(self.weights) or Path(self.weights), device)
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
@@ -214,8 +243,7 @@ class LearnedPrior:
         projected = start_from(low, degrade)
         detailed = projected + self._detail(network, low, projected, degrade, compute)
         nearer, residuals = project_back(detailed, low, degrade, self.final_steps)
-        share = (_MOST_NOISE - noise_level(luma(low))) / (_MOST_NOISE - _LEAST_NOISE)
-        fused = detailed + share.clamp(0, 1) * (nearer - detailed)
+        fused = detailed + _trusted(luma(low)) * (nearer - detailed)
         return fused.clamp(0, 1), residuals
 
     def _detail(

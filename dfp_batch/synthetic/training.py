@@ -1,9 +1,9 @@
 """Grey scenes to learn from: procedural images with more of what photographs have.
 
 On top of dead leaves: surfaces with textures of many kinds, repeated patterns up to the finest that
-pixels hold, hair, lines, text, shadows, blurred depths behind sharp ones; then a camera: the
-integration over a pixel, a soft or a sharpened own look, tone and JPEG. Nothing is read from a
-file.
+pixels hold, stones and other reliefs lit from the side, hair, lines, text, shadows, things that
+bulge, blurred depths behind sharp ones; then a camera: the integration over a pixel, a soft or a
+sharpened own look, tone and JPEG. Nothing is read from a file.
 """
 
 from collections.abc import Callable
@@ -51,12 +51,14 @@ class _Scene:
         canvas: (S, S), about [0, 1]; it is drawn upon.
         fields: Noise, (S, S) each, mean 0 and standard deviation 1.
         contrast: Strength of the textures.
+        roundness: Share of the leaves that bulge.
         random: Source of all randomness.
     """
 
     canvas: Plane
     fields: tuple[Plane, ...]
     contrast: float
+    roundness: float
     random: Random
 
     @classmethod
@@ -67,6 +69,7 @@ class _Scene:
             np.empty((canvas_px, canvas_px), np.float32),
             fields,
             float(random.uniform(0.03, 0.25)),
+            float(random.uniform(0, 1)),
             random,
         )
         scene.canvas[:] = _surface(scene, canvas_px, canvas_px)
@@ -180,6 +183,52 @@ def _speckled(scene: _Scene, h: int, w: int) -> Plane:
     return plane
 
 
+def _cells(scene: _Scene, h: int, w: int) -> Plane:
+    """Stones, scales or grains side by side: every cell a tone, darker towards its border."""
+    random = scene.random
+    spacing_px = 2 ** random.uniform(2, 5.5)
+    count = max(2, round(h * w / spacing_px**2))
+    seeds = np.ones((h, w), np.uint8)
+    rows, columns = random.integers(0, h, count), random.integers(0, w, count)
+    seeds[rows, columns] = 0
+    distance_px, label = cv2.distanceTransformWithLabels(
+        seeds, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    tones = random.normal(0, 1, count + 1).astype(np.float32)
+    inside = 1 - 1.5 * distance_px / spacing_px
+    depth = random.uniform(-0.5, 1.5)
+    return np.asarray(random.uniform(0, 1) * tones[label] + depth * inside, np.float32)
+
+
+def _relief(scene: _Scene, h: int, w: int) -> Plane:
+    """A rough surface lit from the side."""
+    random = scene.random
+    pick = random.random()
+    height = (_cells if pick < 0.4 else _bent if pick < 0.6 else _rough)(scene, h, w)  # noqa: PLR2004
+    if random.random() < 0.7:  # noqa: PLR2004
+        height = np.asarray(cv2.GaussianBlur(height, (0, 0), 2 ** random.uniform(-1, 2)))
+    angle = random.uniform(0, 2 * np.pi)
+    slope = np.zeros((h, w), np.float32)
+    slope[:, 1:] += np.cos(angle) * np.diff(height, axis=1)
+    slope[1:] += np.sin(angle) * np.diff(height, axis=0)
+    steep = slope / (slope.std() + 1e-6)
+    return np.asarray(1.5 * np.tanh(random.uniform(0.3, 1.5) * steep), np.float32)
+
+
+def _warped(scene: _Scene, h: int, w: int) -> Plane:
+    """A texture pulled about by noise: wood, marble, skin, petals."""
+    random = scene.random
+    pull_px = 2 ** random.uniform(1, 5)
+    rows, columns = np.mgrid[:h, :w].astype(np.float32)
+    for places in (rows, columns):
+        np.add(places, np.float32(pull_px) * _smooth(_rough(scene, h, w)), out=places)
+    pick = random.random()
+    plain = (_rough if pick < 0.5 else _grating if pick < 0.7 else _hair)(scene, h, w)  # noqa: PLR2004
+    return np.asarray(
+        cv2.remap(plain, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    )
+
+
 _TEXTURES: tuple[Callable[[_Scene, int, int], Plane], ...] = (
     _rough,
     _bent,
@@ -187,8 +236,11 @@ _TEXTURES: tuple[Callable[[_Scene, int, int], Plane], ...] = (
     _lattice,
     _hair,
     _speckled,
+    _cells,
+    _relief,
+    _warped,
 )
-_SHARES = (0.5, 0.15, 0.1, 0.05, 0.1, 0.1)
+_SHARES = (0.3, 0.1, 0.06, 0.03, 0.08, 0.06, 0.09, 0.15, 0.13)
 
 
 def _smooth(plane: Plane) -> Plane:
@@ -208,14 +260,19 @@ def _fill_depth(scene: _Scene) -> None:
     boulders_px = random.uniform(largest_px / 4, largest_px, int(random.integers(4, 16)))
     for radius_px in (*boulders_px, *leaves_px):
         _add_leaf(scene, radius_px)
-    for _ in range(int(random.integers(0, 12))):
+    for _ in range(_some(12, random)):
         mask = np.zeros(scene.canvas.shape, np.uint8)
         draw_stroke(mask, 2 ** random.uniform(0, 3), random)
         _lay(scene.canvas, np.float32(random.uniform(0, 1)), mask)
-    for _ in range(int(random.integers(0, 5))):
+    for _ in range(_some(5, random)):
         mask = np.zeros(scene.canvas.shape, np.uint8)
         draw_text(mask, random)
         _lay(scene.canvas, np.float32(random.uniform(0, 1)), mask)
+
+
+def _some(most: int, random: Random) -> int:
+    """Fewer than so many in half of the cases, else none."""
+    return int(random.integers(0, most)) if random.random() < 0.5 else 0  # noqa: PLR2004
 
 
 def _add_leaf(scene: _Scene, radius_px: float) -> None:
@@ -228,9 +285,23 @@ def _add_leaf(scene: _Scene, radius_px: float) -> None:
         return
     mask = filled(bottom - top, right - left, corners - (left, top))
     leaf = _surface(scene, bottom - top, right - left)
+    if random.random() < scene.roundness:
+        leaf += _rounded(mask, radius_px, random)
     if random.random() < 0.25:  # noqa: PLR2004
         cv2.GaussianBlur(mask, (0, 0), 2 ** random.uniform(-1, 2), dst=mask)
     _lay(scene.canvas[top:bottom, left:right], leaf, mask)
+
+
+def _rounded(mask: Mask, radius_px: float, random: Random) -> Plane:
+    """Light and shade on something that bulges, and the dark at its border."""
+    inside = np.float32(1 / 255) * mask
+    bulge = cv2.GaussianBlur(inside, (0, 0), max(0.5, radius_px * random.uniform(0.1, 0.5)))
+    angle = random.uniform(0, 2 * np.pi)
+    shade = random.uniform(0, 0.5) * (bulge - 1)
+    light = random.normal(0, 1) * radius_px
+    shade[:, 1:] += light * np.cos(angle) * np.diff(bulge, axis=1)
+    shade[1:] += light * np.sin(angle) * np.diff(bulge, axis=0)
+    return np.asarray(0.5 * shade, np.float32)
 
 
 def _contour(radius_px: float, random: Random) -> NDArray[np.float64]:

@@ -60,7 +60,7 @@ def test_a_soft_image_is_restored_better(sigma, scenes, psnr_db):
             for kernel in (config.kernel, Auto())
         )
         assert isinstance(found.kernel.kernel, Gaussian)
-        assert found.kernel.kernel.sigma_px <= found.kernel.sigma_px
+        assert found.kernel.kernel.sigma_px <= found.kernel.sigma_px + 0.01
         gains.append(psnr_db(found.fused, scene[0]) - psnr_db(usual.fused, scene[0]))
     assert min(gains) > 0.5
 
@@ -102,7 +102,7 @@ def test_sigma_is_in_pixels_of_the_result(scenes):
 @pytest.mark.parametrize("size", [(32, 32), (33, 70), (700, 900)])
 def test_features_are_finite_and_of_one_length(size):
     plane = np.random.default_rng(0).random(size, np.float32)
-    assert features(plane).shape == (29,)
+    assert features(plane).shape == (41,)
     assert np.isfinite(features(plane)).all()
 
 

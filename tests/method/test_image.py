@@ -1,10 +1,12 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch.method.image import enlarge, luma, noise_level, pad_to, round_up
+from dfp_batch.method.image import blockiness, enlarge, luma, noise_level, pad_to, round_up
+from dfp_batch.synthetic import procedural_image
 
 sizes = st.integers(1, 9)
 
@@ -117,3 +119,31 @@ def test_noise_level_of_small_planes_is_finite(size):
     level = noise_level(torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0)))
     assert level.isfinite()
     assert level == 0 if min(size) < 3 else level >= 0
+
+
+def through_jpeg(plane, quality):
+    levels = np.rint(255 * plane[0, 0].numpy()).astype(np.uint8)
+    data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    return torch.from_numpy(decoded / np.float32(255))[None, None]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_blocks_show_the_more_the_coarser_the_jpeg(seed):
+    plane = torch.from_numpy(procedural_image(192, seed)[:1])[None]
+    without = blockiness(plane)
+    fine, coarse = (blockiness(through_jpeg(plane, quality)) for quality in (90, 60))
+    assert without < 1.1 < coarse
+    assert without < fine < coarse
+
+
+def test_blocks_may_begin_anywhere():
+    plane = through_jpeg(torch.from_numpy(procedural_image(192, 0)[:1])[None], 60)
+    found = [blockiness(plane[..., top : top + 160, top : top + 168]) for top in (0, 3, 7)]
+    assert min(found) > 1.1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (31, 200), (32, 32)])
+def test_small_or_constant_planes_have_no_blocks(size):
+    assert blockiness(torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0))) < 1.15
+    assert blockiness(torch.full((1, 1, *size), 0.5)) <= 1

@@ -17,6 +17,7 @@ from dfp_batch.method.prior import (
     SHIPPED,
     LearnedPrior,
     PriorSpec,
+    grow,
     load_prior,
     save_prior,
     start_from,
@@ -154,6 +155,22 @@ def test_weights_of_another_network_are_refused(tmp_path):
         LearnedPrior(str(path)).build(CPU)
 
 
+def test_a_deeper_network_can_begin_as_the_same(weights):
+    deeper = replace(SMALL, blocks=4).build(torch.Generator())
+    grow(deeper, weights)
+    low, high, code = uniform(1, 1, 9, 7), uniform(1, 1, 18, 14, seed=1), uniform(1, 8, seed=2)
+    expected = load_prior(weights, CPU)(low, high, code)
+    torch.testing.assert_close(deeper(low, high, code), expected)
+    deeper(low, high, code).sum().backward()
+    assert all(block.second.weight.grad.any() for block in deeper.trunk)
+
+
+@pytest.mark.parametrize("spec", [replace(SMALL, blocks=1), replace(SMALL, width=16)])
+def test_a_network_does_not_grow_to_a_shallower_or_wider_one(weights, spec):
+    with pytest.raises(ConfigError, match="has 2 blocks of 8 channels, which cannot grow to"):
+        grow(spec.build(torch.Generator()), weights)
+
+
 # The reconstruction
 
 
@@ -223,7 +240,7 @@ def test_bf16_is_nearly_the_same(weights, texture):
 def test_it_can_be_named_in_a_configuration():
     part = rebuild(BackProjection(), {"use": "learned-prior", "final_steps": 2}, "reconstruction")
     assert part == LearnedPrior(final_steps=2)
-    assert describe(part) == {"use": "learned-prior", "weights": "", "final_steps": 2}
+    assert describe(part) == {"use": "learned-prior", "weights": "small", "final_steps": 2}
 
 
 def test_negative_steps_are_refused():
@@ -235,10 +252,11 @@ def test_negative_steps_are_refused():
 
 
 def test_the_weights_are_small_and_say_how_they_were_made():
-    assert SHIPPED.stat().st_size <= 4e6
-    card = SHIPPED.with_suffix(".md").read_text()
-    assert "python jobs/train_prior.py" in card
-    assert "no\nphotograph" in card
+    assert sum(path.stat().st_size for path in SHIPPED.values()) <= 4e6
+    for path in SHIPPED.values():
+        card = path.with_suffix(".md").read_text()
+        assert "python jobs/train_prior.py" in card
+        assert "no\nphotograph" in card
 
 
 @pytest.fixture(scope="module")
@@ -250,26 +268,32 @@ def shapes():
     return functional.avg_pool2d((0.2 + 0.4 * disc + 0.3 * bars)[None, None], 2)
 
 
-def restored(low, degrade):
-    """By back projection, and by the network that comes with the package."""
+@pytest.fixture(params=SHIPPED)
+def shipped(request):
+    """One of the networks that come with the package."""
+    return LearnedPrior(request.param).build(CPU)
+
+
+def restored(network, low, degrade):
+    """By back projection, and by the network."""
     projected = start_from(low, degrade)
     code = degrade.kernel.code(degrade.scale)[None]
     with torch.no_grad():
-        return projected, LearnedPrior().build(CPU)(low, projected, code)
+        return projected, network(low, projected, code)
 
 
 @pytest.mark.parametrize("kernel", [Lanczos2(), Bicubic(), Gaussian(1.0)])
 @pytest.mark.parametrize("scale", ENLARGEMENTS)
-def test_they_beat_back_projection(scale, kernel, shapes, psnr_db):
+def test_they_beat_back_projection(shipped, scale, kernel, shapes, psnr_db):
     degrade = Degradation(scale, kernel)
-    projected, learned = restored(degrade(shapes), degrade)
+    projected, learned = restored(shipped, degrade(shapes), degrade)
     assert psnr_db(learned, shapes) > psnr_db(projected, shapes) + 1
 
 
 @pytest.mark.parametrize("scale", ENLARGEMENTS)
-def test_they_do_not_sharpen_noise(scale):
+def test_they_do_not_sharpen_noise(shipped, scale):
     noise = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     low = 0.5 + 0.01 * noise
-    projected, learned = restored(low, Degradation(scale))
+    projected, learned = restored(shipped, low, Degradation(scale))
     assert learned.std() < 0.5 * projected.std()
     assert learned.std() < low.std()
