@@ -26,7 +26,7 @@ from dfp_batch.synthetic.training import through_jpeg, training_scene
 SOFTEST = 1.0  # sigma in pixels of the sources
 SHARP_SHARE = 0.35  # of Lanczos2 and bicubic
 SMALLEST_PX = 96  # of a sample, at low resolution
-SOFT_SHARE, SOFTEST_OBJECT_PX = 0.4, 2.0  # of objects, before they are made smaller
+SOFT_SHARE, SOFT_OBJECT_PX = 0.4, (0.3, 8.0)  # of objects, before they are made smaller
 GRAIN_SHARE, MOST_GRAIN = 0.75, 0.025
 JPEG_SHARE = 0.3
 KEPT_ASIDE = 0.1
@@ -97,7 +97,8 @@ def photographed(part: NDArray[np.float32], random: Random) -> NDArray[np.float3
     The grain is what tells a soft object behind a sharp kernel from a sharp one behind a soft one.
     """
     if random.random() < SOFT_SHARE:
-        part = np.asarray(cv2.GaussianBlur(part, (0, 0), random.uniform(0.3, SOFTEST_OBJECT_PX)))
+        sigma_px = float(np.exp(random.uniform(*np.log(SOFT_OBJECT_PX))))
+        part = np.asarray(cv2.GaussianBlur(part, (0, 0), sigma_px))
     grain = random.uniform(0, MOST_GRAIN) * (random.random() < GRAIN_SHARE)
     noisy = part + np.float32(grain) * random.standard_normal(part.shape, np.float32)
     if random.random() < JPEG_SHARE:
