@@ -52,7 +52,7 @@ class FittedPrior:
         ConfigError: for a field out of its range.
     """
 
-    prior: LearnedPrior = field(default_factory=LearnedPrior)
+    prior: LearnedPrior = field(default_factory=lambda: LearnedPrior("large"))
     iterations: int = 10
     learning_rate: float = 5e-5
     content_weight: float = 0.1

@@ -20,7 +20,7 @@ from dfp_batch.method.optimise import Compute
 from dfp_batch.method.tiling import in_tiles
 
 SHIPPED = {
-    size: Path(__file__).parent / "weights" / f"prior-{size}.safetensors" for size in ("small",)
+    size: Path(__file__).parent / "weights" / f"prior-{size}.safetensors" for size in ("small", "large")
 }
 ENLARGEMENTS = (2, 3, 4)
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
@@ -198,7 +198,8 @@ class LearnedPrior:
     Grey stays grey: the detail is the same in all channels. At scale 1 nothing is added.
 
     Attributes:
-        weights: "small", which come with the package, or a file of ``train_prior.py``.
+        weights: "small" or "large", which come with the package, or a file of ``train_prior.py``.
+            Large ones have twice the layers, and take twice the time.
         final_steps: Of back projection after the network. They bring back detail, and noise: what
             they change is taken less, the more noise is in the sources (from one to two levels of 8
             bits) and the more the blocks of JPEG show (from about quality 90 to 80).
