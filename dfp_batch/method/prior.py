@@ -20,7 +20,8 @@ from dfp_batch.method.optimise import Compute
 from dfp_batch.method.tiling import in_tiles
 
 SHIPPED = {
-    size: Path(__file__).parent / "weights" / f"prior-{size}.safetensors" for size in ("small", "large")
+    size: Path(__file__).parent / "weights" / f"prior-{size}.safetensors"
+    for size in ("small", "large")
 }
 ENLARGEMENTS = (2, 3, 4)
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
