@@ -219,10 +219,10 @@ RECORDS: dict[str, Record] = {
     ),
     "against-paper": Record(
         "The learned prior and the method as published",
-        "4 scenes of 256 px on bundled photographs, at scales 2 and 4; `paper` with 500 + 1000 "
+        "4 scenes of 192 px on bundled photographs, at scales 2 and 4; `paper` with 500 + 1000 "
         "iterations.",
         against_the_paper,
-        bundled(256, 4),
+        bundled(192, 4),
         (2, 4),
     ),
     **{
