@@ -1,6 +1,8 @@
 import re
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -40,9 +42,10 @@ def stripes():
 
 
 @pytest.fixture(autouse=True)
-def _texture_is_no_noise(monkeypatch):
-    """Small items of a test are texture all over, which is taken for noise."""
+def _only_what_is_plain_counts(monkeypatch):
+    """Small items of a test are texture all over and of few blocks: taken for noise and JPEG."""
     monkeypatch.setattr(fitted_module, "_MOST_NOISE", 0.2)
+    monkeypatch.setattr(fitted_module, "_MOST_BLOCKS", 1.5)
 
 
 def fitted(prior, **changes):
@@ -110,6 +113,17 @@ def test_it_stops_when_nothing_is_gained(prior, truth):
     low = HALF(truth).clamp(0, 1)
     _, losses = run(fitted(prior, iterations=200, learning_rate=1e-9), low)
     assert len(losses) == 10
+
+
+def test_a_jpeg_is_left_to_the_prior(prior, truth):
+    low = HALF(truth).clamp(0, 1)
+    levels = np.rint(255 * low[0, 0].numpy()).astype(np.uint8)
+    jpeg = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
+    blocky = torch.from_numpy(cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE) / np.float32(255))
+    assert len(run(fitted(prior, iterations=1), low)[1]) == 1
+    fused, losses = run(fitted(prior), blocky[None, None])
+    assert len(losses) == 0
+    assert torch.equal(fused, run(prior, blocky[None, None])[0])
 
 
 def test_a_noisy_item_is_left_to_the_prior(prior):
