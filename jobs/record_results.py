@@ -64,9 +64,8 @@ def composition(preset: str, settings: Settings) -> FusionConfig:
 def grid(fusers: Sequence[str] = FUSERS) -> dict[str, Method]:
     """The presets, and every fuser with every enlarger."""
     names = [f"{fuser}+{enlarger}" for enlarger in ENLARGERS for fuser in fusers]
-    return named_methods(["laplacian-pyramid+bicubic", "fast", "classical", *names[:1]], {}) | (
-        named_methods(names, {})
-    )
+    first = ["laplacian-pyramid+bicubic", "balanced", "fast", "classical"]
+    return named_methods(first, {}) | named_methods(names, {})
 
 
 def fusion_only() -> dict[str, Method]:
@@ -365,7 +364,8 @@ RECORDS: dict[str, Record] = {
     "paper": Record(
         "The method as published, and single-image Deep Image Prior",
         "12 scenes of 128 px (the truth), because paper and dip optimise a network per item "
-        "(1000 and 2500 iterations). Here `classical` and `mask` still clean up by area.",
+        "(1000 and 2500 iterations). Older than the learned prior: here `fast` is enlarged by back "
+        "projection alone, and `classical` and `mask` still clean up by area.",
         with_the_paper,
         bundled(128),
         (2,),
@@ -466,8 +466,7 @@ INTRODUCTION = """
 Made by `python jobs/record_results.py` from `tests/benchmarks/results/`; do not edit. Every method
 sees the sources only, never the truth. Seconds are of one thread, with other processes beside it.
 `balanced`, `fast`, `classical` and `paper` are presets; a baseline is `FUSION+ENLARGER` (see
-`dfp-batch evaluate --help`). At scales 2 to 4 a record without `balanced` is from before the
-learned prior: its `fast` was enlarged by back projection alone.
+`dfp-batch evaluate --help`).
 """
 
 

@@ -13,7 +13,7 @@ from dfp_batch.method.losses import laplacian
 from dfp_batch.method.optimise import Compute
 from dfp_batch.method.prior import LearnedPrior, PriorNetwork, start_from
 
-_SMALLEST_PX = 16  # of the item once more degraded
+_SMALLEST_PX = 48  # of the item once more degraded: fewer pixels mislead
 _MOST_NOISE = 1 / 255  # standard deviation
 _MOST_BLOCKS = 1.05  # JPEG of quality 95; 9 of 10 images that never were JPEG are below
 _PROBED = 10  # iterations

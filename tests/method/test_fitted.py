@@ -44,6 +44,7 @@ def stripes():
 @pytest.fixture(autouse=True)
 def _only_what_is_plain_counts(monkeypatch):
     """Small items of a test are texture all over and of few blocks: taken for noise and JPEG."""
+    monkeypatch.setattr(fitted_module, "_SMALLEST_PX", 16)
     monkeypatch.setattr(fitted_module, "_MOST_NOISE", 0.2)
     monkeypatch.setattr(fitted_module, "_MOST_BLOCKS", 1.5)
 
