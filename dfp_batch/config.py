@@ -47,6 +47,7 @@ from dfp_batch.method.refine import (
     Unrefined,
     Votes,
 )
+from dfp_batch.method.unveil import UnveiledSeams
 
 COMPONENTS: dict[str, dict[str, type]] = {
     "focus": {
@@ -69,6 +70,7 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "laplacian-pyramid": LaplacianPyramid,
         "seam-pyramid": SeamPyramid,
         "unmerged": Unmerged,
+        "unveiled-seams": UnveiledSeams,
     },
     "reconstruction": {
         "deep-fusion-prior": DeepFusionPrior,

@@ -74,6 +74,7 @@ def fusion_only() -> dict[str, Method]:
     narrow = {"merge": "laplacian-pyramid", "merge.window_px": 3}
     return {
         **named_methods(["laplacian-pyramid", "fast", "classical", "average"], {}),
+        "fast, seams veiled": composition("fast", {"merge": "seam-pyramid"}),
         "fast, blend": composition("fast", {"merge": "blend"}),
         "laplacian-pyramid, window 3": composition("fast", narrow),
         "laplacian-pyramid, window 5": composition("fast", windowed),
@@ -131,6 +132,12 @@ def held_still() -> dict[str, Method]:
 def priors() -> dict[str, Method]:
     """The presets that enlarge with the learned prior, and the floor."""
     return named_methods(["classical", "fast", "balanced", "mask+bicubic"], {})
+
+
+def unveiled() -> dict[str, Method]:
+    """The preset of one pass with and without unveiled seams."""
+    veiled = composition("fast", {"merge": "seam-pyramid"})
+    return {"fast, seams veiled": veiled, **named_methods(["fast", "classical"], {})}
 
 
 def kernels_believed() -> dict[str, Method]:
@@ -213,6 +220,14 @@ RECORDS: dict[str, Record] = {
         "The presets on 12 scenes of 512 px on bundled photographs, none of which the prior has "
         "seen, at scales 2 and 4.",
         priors,
+        bundled(),
+        (2, 4),
+    ),
+    "unveiled": Record(
+        "Seams, unveiled",
+        "What unveiling the seams brings, on the same scenes at scales 2 and 4. At scale 1: "
+        "records `fusion` and `stacks`.",
+        unveiled,
         bundled(),
         (2, 4),
     ),

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from dfp_batch.method.prior import LearnedPrior, load_prior
+from dfp_batch.method.unveil import load_veil
 
 JOBS = Path(__file__).parent.parent / "jobs"
 
@@ -134,3 +135,29 @@ def test_training_of_the_blind_estimate_is_repeatable(tmp_path):
     assert weights[0] == weights[1]
     card = (tmp_path / "one" / "blur.md").read_text()
     assert "--scenes 2 --side 400 --samples 12 --steps 3 --seed 0" in card
+
+
+def train_veil(folder, *arguments):
+    tiny = ("--scenes", "2", "--side", "64", "--patch", "32", "--batch", "2", "--log", "1")
+    return run("train_veil.py", "--out", str(folder), *tiny, "--steps", "2", *arguments)
+
+
+def test_training_of_the_veil_is_repeatable_and_goes_on_after_an_interruption(tmp_path):
+    train_veil(tmp_path / "straight")
+    train_veil(tmp_path / "resumed", "--stop", "1")
+    train_veil(tmp_path / "resumed")
+    straight, resumed = (tmp_path / name for name in ("straight", "resumed"))
+    weights = [(folder / "veil.safetensors").read_bytes() for folder in (straight, resumed)]
+    assert weights[0] == weights[1]
+    logs = [without_times((folder / "log.jsonl").read_text()) for folder in (straight, resumed)]
+    assert logs[0] == logs[1]
+    assert [row["step"] for row in logs[0]] == [1, 2]
+    assert "2 of 2" in (resumed / "veil.md").read_text()
+    load_veil(resumed / "veil.safetensors")
+
+
+def test_training_of_the_veil_refuses_what_cannot_be(tmp_path):
+    refused = finished("train_veil.py", "--out", str(tmp_path / "new"), "--patch", "63")
+    assert refused.returncode == 2
+    assert "must be even" in refused.stderr
+    assert not (tmp_path / "new").exists()

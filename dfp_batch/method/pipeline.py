@@ -40,6 +40,7 @@ from dfp_batch.method.potts import Potts
 from dfp_batch.method.prior import LearnedPrior
 from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Refinement, Then, Votes
 from dfp_batch.method.stack import Sources, Stack, Still, channels_last, hold_still
+from dfp_batch.method.unveil import UnveiledSeams
 
 SMALLEST_PX = 16
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -110,7 +111,7 @@ _STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
 _SHARP: dict[str, Any] = {
     "focus": MultiScaleLaplacian(),
     "refinement": Potts(),
-    "merge": SeamPyramid(),
+    "merge": UnveiledSeams(),
     "policy": "best-of",
     **_STEADY,
 }
@@ -317,7 +318,8 @@ def merge(
     compute = _compute(config, device, on_iteration)
     with _reproducible(device):
         decision = config.refinement(stack, decision.to(device), compute)
-        merged = config.merge(stack, decision)
+        with compute.autocast():
+            merged = config.merge(stack, decision)
     single = len(merged) < len(stack)
     return Merged(merged, torch.ones_like(merged[:, :1]) if single else decision, decision)
 

@@ -1,0 +1,269 @@
+"""Unveiling: what the blurred foreground hides along the seams between sources.
+
+Where a source is focused on the background, the blurred foreground lies over it like a veil. With
+sharp images F and B of the two depths, coverage A of the foreground and the blur P of its defocus,
+that source shows ``S = (1 - P A) B + P (A F)``, so the background is ``(S - P (A F)) / (1 - P A)``:
+the source with something smooth added, and its detail multiplied by something smooth. A network
+looks at both sources and the decision and says what; it cannot draw detail of its own.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dfp_batch.errors import ConfigError
+from dfp_batch.method.focus import winners
+from dfp_batch.method.merge import Merge, SeamPyramid
+from dfp_batch.method.stack import Plane, Sources, detailed
+from dfp_batch.method.tiling import Span, spans
+
+Labels = NDArray[Any]
+
+SHIPPED = Path(__file__).parent / "weights" / "veil.safetensors"
+BAND_PX = 16  # on either side of a seam
+PLANES = 5
+_FEATHER_PX = 4
+_WIDTH = 32
+_DILATIONS = (1, 2, 4, 2, 1)
+_DETAIL_SIGMA_PX, _DETAIL_REACH_PX = 1.5, 4
+_CONTRAST = 4.0  # brings differences of sources to the range of the other inputs
+_OFFSET_GAIN = 0.1
+_TILE_PX = 128  # of half the resolution
+
+
+class _Block(nn.Module):
+    """x + conv(relu(dilated conv(x)))."""
+
+    def __init__(self, dilation: int) -> None:
+        super().__init__()
+        self.first = _convolution(_WIDTH, _WIDTH, dilation)
+        self.second = _convolution(_WIDTH, _WIDTH)
+
+    def forward(self, features: Tensor) -> Tensor:
+        added: Tensor = self.second(self.first(features).relu_())
+        return features + added
+
+
+def _convolution(inputs: int, outputs: int, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(
+        inputs, outputs, 3, padding=dilation, dilation=dilation, padding_mode="replicate"
+    )
+
+
+class VeilNetwork(nn.Module):
+    """Three smooth fields: an offset, and how much of the detail of either source is added.
+
+    It works at half the resolution, on all pixels of 2 x 2 at once.
+    """
+
+    halo_px = sum(_DILATIONS) + len(_DILATIONS) + 3  # of half the resolution
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = _convolution(4 * PLANES, _WIDTH)
+        self.trunk = nn.Sequential(*(_Block(dilation) for dilation in _DILATIONS))
+        self.tail = _convolution(_WIDTH, 3)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)  # it begins with adding nothing
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """What is to be added to the merged plane where the band is 1.
+
+        Args:
+            planes: (N, 5, h, w), h and w even: merged, first and second source in [0, 1], weight of
+                the first one, band.
+
+        Returns:
+            (N, 1, h, w), float32.
+        """
+        merged, first, second, weight, band = planes.chunk(PLANES, 1)
+        differences = _CONTRAST * (first - merged), _CONTRAST * (second - merged)
+        inputs = torch.cat((merged - 0.5, *differences, weight - 0.5, band - 0.5), 1)
+        fields = self.tail(self.trunk(self.head(functional.pixel_unshuffle(inputs, 2))))
+        larger = functional.interpolate(fields.float(), scale_factor=2, mode="bilinear")
+        offset, first_share, second_share = larger.chunk(3, 1)
+        result: Tensor = (
+            _OFFSET_GAIN * offset + first_share * _detail(first) + second_share * _detail(second)
+        )
+        return result
+
+
+def _detail(plane: Tensor) -> Tensor:
+    """What a Gaussian of 1.5 px takes from (N, 1, h, w), in float32."""
+    axis = torch.arange(-_DETAIL_REACH_PX, _DETAIL_REACH_PX + 1, device=plane.device)
+    row = torch.exp(-0.5 * (axis / _DETAIL_SIGMA_PX) ** 2)
+    row = (row / row.sum())[None, None, None]
+    with torch.autocast(plane.device.type, enabled=False):
+        padded = functional.pad(plane, (_DETAIL_REACH_PX,) * 4, mode="replicate")
+        return plane - functional.conv2d(functional.conv2d(padded, row), row.mT)
+
+
+def save_veil(path: Path, weights: dict[str, Tensor]) -> None:
+    """Write weights in float16."""
+    save_file({name: weight.half().contiguous() for name, weight in weights.items()}, path)
+
+
+@lru_cache(maxsize=2)
+def load_veil(path: Path = SHIPPED) -> VeilNetwork:
+    """The network with weights from a file, not to be changed.
+
+    Raises:
+        ConfigError: if the file is not there, or does not hold such weights.
+    """
+    network = VeilNetwork()
+    try:
+        with safe_open(path, "pt") as file:
+            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ConfigError(f"{path}: must be weights written by train_veil.py: {error}") from error
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class UnveiledSeams:
+    """Another merge, with the veil taken off within 16 px of every seam between two sources.
+
+    Every channel on its own, as the veil has the colour of the foreground. Of more than two sources
+    each pixel takes the two that meet at the nearest seam. The first of two is the one that shows
+    more of the image: the order in which they are given does not matter.
+
+    Attributes:
+        base: The merge that is unveiled.
+        weights: "" for those that come with the package, or a file of ``train_veil.py``.
+    """
+
+    base: Merge = field(default_factory=SeamPyramid)
+    weights: str = ""
+
+    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
+        """Merged (1, C, h, w), in [0, 1].
+
+        Raises:
+            ConfigError: if the file of the weights cannot be used.
+        """
+        merged = self.base(sources, decision)
+        network = load_veil(Path(self.weights) if self.weights else SHIPPED).to(merged.device)
+        planes = seam_planes(sources, decision, merged)
+        if not planes[-1].any():
+            return merged
+        return (merged + _unveiled(network, planes)).clamp_(0, 1)
+
+
+def seam_planes(sources: Sources, decision: Tensor, merged: Tensor) -> tuple[Tensor, ...]:
+    """What the network looks at.
+
+    Args:
+        sources: N sources (C, h, w), in [0, 1].
+        decision: (N, 1, h, w), sums to 1 over N.
+        merged: (1, C, h, w), in [0, 1].
+
+    Returns:
+        Merged, first and second source that meet at the nearest seam, (C, h, w) each; weight of the
+        first one and band, (1, h, w) each.
+    """
+    labels = winners(decision).cpu().numpy()
+    band, device = seam_band(labels), merged.device
+    first, second = meeting(labels) if band.any() else (labels, labels)
+    weight = _weight(decision, first, second)
+    shown = (_shown(sources, which, band > 0).to(device) for which in (first, second))
+    return merged[0], *shown, weight, torch.from_numpy(band)[None].to(device)
+
+
+def seam_band(labels: Labels) -> Plane:
+    """Soft band (h, w), in [0, 1], around the seams between labels (h, w)."""
+    side_px, feather_px = 2 * BAND_PX + 1, 2 * _FEATHER_PX + 1
+    window, shorts = np.ones((side_px, side_px), np.uint8), labels.astype(np.uint16)
+    hard = (cv2.dilate(shorts, window) != cv2.erode(shorts, window)).astype(np.float32)
+    return np.asarray(cv2.blur(hard, (feather_px, feather_px), borderType=cv2.BORDER_REPLICATE))
+
+
+def meeting(labels: Labels) -> tuple[Labels, Labels]:
+    """The two labels that meet at the seam nearest to each pixel, of labels (h, w) with a seam.
+
+    One of them is the pixel's own. The commoner one in the image comes first.
+    """
+    other = _neighbour(labels)
+    seam = other != labels
+    _, index = cv2.distanceTransformWithLabels(
+        (~seam).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    place = np.zeros(index.max() + 1, np.int32)
+    place[index[seam]] = np.flatnonzero(seam)
+    nearest = place[index]
+    here, there = labels.ravel()[nearest], other.ravel()[nearest]
+    partner = np.where(here == labels, there, here)
+    rank = np.argsort(np.argsort(-np.bincount(labels.ravel()), kind="stable"))
+    swap = rank[partner] < rank[labels]
+    return np.where(swap, partner, labels), np.where(swap, labels, partner)
+
+
+def _neighbour(labels: Labels) -> Labels:
+    """A label (h, w) next to each pixel that is not its own, or its own where there is none."""
+    other = labels.copy()
+    for own, next_ in (
+        (np.s_[1:], np.s_[:-1]),
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[:, 1:], np.s_[:, :-1]),
+        (np.s_[:, :-1], np.s_[:, 1:]),
+    ):
+        np.copyto(other[own], labels[next_], where=labels[next_] != labels[own])
+    return other
+
+
+def _shown(sources: Sources, which: Labels, where: NDArray[np.bool_]) -> Tensor:
+    """The source ``which`` (h, w) at every pixel, (C, h, w), in detail at ``where`` (h, w)."""
+    shown = torch.zeros(())
+    for index in np.unique(which).tolist():
+        mask = which == index
+        source = detailed(sources, index, mask & where).cpu()
+        shown = torch.where(torch.from_numpy(mask), source, shown)
+    return shown
+
+
+def _weight(decision: Tensor, first: Labels, second: Labels) -> Tensor:
+    """Weight (1, h, w) of the first of two sources, whatever the others have."""
+    both = torch.from_numpy(np.stack([first, second])).long().to(decision.device)
+    weights = decision[:, 0].gather(0, both)
+    return weights[:1] / weights.sum(0, keepdim=True)
+
+
+@torch.no_grad()
+def _unveiled(network: VeilNetwork, images: tuple[Tensor, ...]) -> Tensor:
+    """What lifts the veil, times the band, (C, h, w), computed in tiles where the band is.
+
+    Args:
+        network: Of the veil.
+        images: As ``seam_planes`` gives them.
+    """
+    added = torch.zeros_like(images[0])
+    h, w = added.shape[-2:]
+    half_h, half_w = -(-h // 2), -(-w // 2)
+    for rows in spans(half_h, _TILE_PX, network.halo_px):
+        for columns in spans(half_w, _TILE_PX, network.halo_px):
+            own = (..., rows.own(2), columns.own(2))
+            band = images[-1][own]
+            if band.any():
+                lifted = network(_tile(images, rows, columns))[:, 0]
+                within = lifted[..., rows.within(2), columns.within(2)]
+                added[own] = band * within[..., : band.shape[-2], : band.shape[-1]]
+    return added
+
+
+def _tile(images: tuple[Tensor, ...], rows: Span, columns: Span) -> Tensor:
+    """A tile with its halo, every channel for itself, (C, 5, 2 h, 2 w): odd sides are repeated."""
+    cut = [image[..., rows.read(2), columns.read(2)] for image in images]
+    channels = len(cut[0])
+    planes = torch.stack([image.expand(channels, -1, -1) for image in cut], 1)
+    odd_h, odd_w = (side % 2 for side in planes.shape[-2:])
+    return functional.pad(planes, (0, odd_w, 0, odd_h), mode="replicate")

@@ -1,0 +1,100 @@
+"""Examples to learn unveiling from: procedural scenes, merged as the product does.
+
+Noise and the blocks of JPEG are part of the truth as the decision would choose them: the network
+learns to lift the veil, and to leave alone what a camera adds.
+"""
+
+from dataclasses import replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dfp_batch.method.degrade import Bicubic, Degradation, Gaussian, Kernel, Lanczos2
+from dfp_batch.method.merge import SeamPyramid
+from dfp_batch.method.pipeline import FusionConfig, choose_device, measure_focus, merge
+from dfp_batch.method.unveil import seam_planes
+from dfp_batch.synthetic.procedural import procedural_image
+from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene
+from dfp_batch.synthetic.training import training_scene
+
+Planes = NDArray[np.float16]
+Random = np.random.Generator
+Psf = Literal["disc", "gaussian"]
+
+_PAIRS = 0.6  # share of scenes with two sources
+_FRAMES, _LAYERS, _IMAGES, _STROKES = (3, 8), (2, 6), (1, 5), (0, 4)
+_DEFOCUS_PX, _EDGE_PX = (1.0, 10.0), (0.4, 1.5)  # of a pair; less of stacks
+_FULL_SHARE = 0.2  # of scenes at scale 1; the others are made smaller
+_LANCZOS2, _BICUBIC, _SIGMA_PX = 0.6, 0.7, (0.8, 1.4)  # cumulative shares; the rest is Gaussian
+_NOISY_SHARE, _LARGEST_NOISE = 0.4, 0.02
+_JPEG_SHARE, _QUALITIES = 0.3, (70, 99)
+
+
+def seam_example(side_px: int, seed: int | tuple[int, ...]) -> Planes:
+    """Planes (6, side_px, side_px) of one scene; the same seed gives the same ones.
+
+    Those of ``seam_planes``, and the truth: what the merged plane should have been.
+
+    Args:
+        side_px: Height and width.
+        seed: Of all randomness, one or more numbers >= 0.
+    """
+    random = np.random.default_rng(seed)
+    spec = _spec(random)
+    images = _images(spec.scale * side_px, random)
+    scene_seed = int(random.integers(2**31))
+    scene, clean = (make_scene(images, one, scene_seed) for one in (spec, _without_camera(spec)))
+    sharp = Degradation(spec.scale, spec.kernel)(torch.from_numpy(scene.truth)[None])[0]
+    return _example(scene, clean, sharp)
+
+
+def _example(scene: Scene, clean: Scene, sharp: torch.Tensor) -> Planes:
+    config = FusionConfig.preset("fast", merge=SeamPyramid(), scale=1)
+    sources = torch.from_numpy(scene.sources)
+    merged = merge(sources, measure_focus(sources, config), config, choose_device("cpu"))
+    grain = (merged.decision * (sources - torch.from_numpy(clean.sources))).sum(0)
+    planes = seam_planes(sources, merged.decision, merged.sources)
+    return torch.cat([*planes, sharp + grain]).numpy().astype(np.float16)
+
+
+def _images(side_px: int, random: Random) -> list[NDArray[np.float32]]:
+    """One to four grey images (1, side_px, side_px), which the layers take in turn."""
+    images = []
+    for _ in range(int(random.integers(*_IMAGES))):
+        seed = int(random.integers(2**31))
+        rich = random.random() < 0.5  # noqa: PLR2004
+        plane = training_scene(side_px, seed) if rich else procedural_image(side_px, seed).mean(0)
+        images.append(np.ascontiguousarray(plane[None], np.float32))
+    return images
+
+
+def _spec(random: Random) -> SceneSpec:
+    noisy, jpeg = random.random() < _NOISY_SHARE, random.random() < _JPEG_SHARE
+    frames = 2 if random.random() < _PAIRS else int(random.integers(*_FRAMES))
+    defocus_px = float(np.exp(random.uniform(*np.log(_DEFOCUS_PX))))
+    return SceneSpec(
+        frames=frames,
+        layers=max(frames, int(random.integers(*_LAYERS))),
+        psf=get_args(Psf)[int(random.integers(2))],
+        defocus_px=defocus_px / (frames - 1) ** 0.5,
+        edge_px=float(random.uniform(*_EDGE_PX)),
+        strokes=int(random.integers(*_STROKES)),
+        scale=1 if random.random() < _FULL_SHARE else 2,
+        kernel=_kernel(random),
+        noise=float(random.uniform(0, _LARGEST_NOISE)) if noisy else 0,
+        jpeg_quality=int(random.integers(*_QUALITIES)) if jpeg else 0,
+    )
+
+
+def _kernel(random: Random) -> Kernel:
+    kind = random.random()
+    if kind < _BICUBIC:
+        return Lanczos2() if kind < _LANCZOS2 else Bicubic()
+    return Gaussian(float(random.uniform(*_SIGMA_PX)))
+
+
+def _without_camera(spec: SceneSpec) -> SceneSpec:
+    """The same scene without noise and JPEG."""
+    return replace(spec, noise=0.0, jpeg_quality=0)

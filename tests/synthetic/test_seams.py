@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+
+from dfp_batch.synthetic.seams import seam_example
+
+SEEDS = range(8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return np.stack([seam_example(64, (0, seed)) for seed in SEEDS]).astype(np.float32)
+
+
+def test_the_same_seed_gives_the_same_planes(examples):
+    np.testing.assert_array_equal(seam_example(64, (0, 1)).astype(np.float32), examples[1])
+
+
+def test_planes_are_in_range_and_differ_from_scene_to_scene(examples):
+    assert examples.shape == (len(SEEDS), 6, 64, 64)
+    assert np.isfinite(examples).all()
+    assert examples[:, :5].min() > -0.01
+    assert examples[:, :5].max() < 1.01
+    assert len(np.unique(examples[:, 0].mean((1, 2)))) == len(SEEDS)
+
+
+def test_the_merged_plane_lies_between_its_sources_and_near_the_truth(examples):
+    merged, first, second, *_, truth = examples.swapaxes(0, 1)
+    assert np.abs(merged - truth).mean() < np.abs(first - truth).mean()
+    assert np.abs(merged - truth).mean() < np.abs(second - truth).mean()
+
+
+def test_noise_belongs_to_the_truth_as_the_decision_chose_it(examples):
+    """Where there is no seam, nothing but mistakes of the decision is left to learn."""
+    merged, band, truth = examples[:, 0], examples[:, 4], examples[:, 5]
+    away = band == 0
+    assert away.any()
+    assert np.median(np.abs(merged - truth)[away]) < 0.5 / 255
