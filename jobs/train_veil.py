@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dfp_batch.method.unveil import PLANES, VeilNetwork, save_veil
+from dfp_batch.method.unveil import PLANES, VeilNetwork, detail, save_veil
 from dfp_batch.synthetic.seams import Planes, seam_example
 
 KEPT_ASIDE = 0.05
@@ -92,8 +92,9 @@ def turned(piece: NDArray[np.float32], random: Random) -> NDArray[np.float32]:
 def loss_of(network: VeilNetwork, batch: Tensor) -> Tensor:
     """Smoothed mean of the error and of its slopes, within the band."""
     merged, band, truth = batch[:, :1], batch[:, PLANES - 1 : PLANES], batch[:, PLANES:]
+    details = torch.stack([detail(pair) for pair in batch[:, 1:3]])
     with torch.autocast("cpu", torch.bfloat16):
-        added = network(batch[:, :PLANES])
+        added = network(batch[:, :PLANES], details)
     error = band * (merged + band * added - truth)
     down, across = error.diff(dim=2), error.diff(dim=3)
     return smooth_mean(error) + SLOPES * (smooth_mean(down) + smooth_mean(across))
@@ -116,7 +117,7 @@ def gains_db(network: VeilNetwork, scenes: Planes) -> Row:
     for planes in scenes:
         batch = torch.from_numpy(planes[None].astype(np.float32))
         merged, band, truth = batch[:, :1], batch[:, PLANES - 1 : PLANES], batch[:, PLANES:]
-        after = merged + band * network(batch[:, :PLANES])
+        after = merged + band * network(batch[:, :PLANES], detail(batch[0, 1:3])[None])
         ratio = (merged - truth).square().mean() / (after - truth).square().mean()
         gains.append(10 * float(ratio.log10()))
     return {"mean": round(float(np.mean(gains)), 4), "least": round(float(np.min(gains)), 4)}

@@ -10,7 +10,7 @@ looks at both sources and the decision and says what; it cannot draw detail of i
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -76,12 +76,13 @@ class VeilNetwork(nn.Module):
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)  # it begins with adding nothing
 
-    def forward(self, planes: Tensor) -> Tensor:
+    def forward(self, planes: Tensor, details: Tensor) -> Tensor:
         """What is to be added to the merged plane where the band is 1.
 
         Args:
             planes: (N, 5, h, w), h and w even: merged, first and second source in [0, 1], weight of
                 the first one, band.
+            details: ``detail`` of the first and the second source, (N, 2, h, w).
 
         Returns:
             (N, 1, h, w), float32.
@@ -91,21 +92,20 @@ class VeilNetwork(nn.Module):
         inputs = torch.cat((merged - 0.5, *differences, weight - 0.5, band - 0.5), 1)
         fields = self.tail(self.trunk(self.head(functional.pixel_unshuffle(inputs, 2))))
         larger = functional.interpolate(fields.float(), scale_factor=2, mode="bilinear")
-        offset, first_share, second_share = larger.chunk(3, 1)
-        result: Tensor = (
-            _OFFSET_GAIN * offset + first_share * _detail(first) + second_share * _detail(second)
-        )
+        result: Tensor = _OFFSET_GAIN * larger[:, :1] + (larger[:, 1:] * details).sum(1, True)
         return result
 
 
-def _detail(plane: Tensor) -> Tensor:
-    """What a Gaussian of 1.5 px takes from (N, 1, h, w), in float32."""
-    axis = torch.arange(-_DETAIL_REACH_PX, _DETAIL_REACH_PX + 1, device=plane.device)
-    row = torch.exp(-0.5 * (axis / _DETAIL_SIGMA_PX) ** 2)
-    row = (row / row.sum())[None, None, None]
-    with torch.autocast(plane.device.type, enabled=False):
-        padded = functional.pad(plane, (_DETAIL_REACH_PX,) * 4, mode="replicate")
-        return plane - functional.conv2d(functional.conv2d(padded, row), row.mT)
+def detail(image: Tensor) -> Tensor:
+    """What a Gaussian of 1.5 px takes from an image (C, h, w), float32."""
+    side_px = 2 * _DETAIL_REACH_PX + 1
+    planes = [
+        cv2.GaussianBlur(
+            plane, (side_px, side_px), _DETAIL_SIGMA_PX, borderType=cv2.BORDER_REPLICATE
+        )
+        for plane in image.cpu().numpy()
+    ]
+    return image - torch.from_numpy(np.stack(planes)).to(image.device)
 
 
 def save_veil(path: Path, weights: dict[str, Tensor]) -> None:
@@ -154,30 +154,50 @@ class UnveiledSeams:
         """
         merged = self.base(sources, decision)
         network = load_veil(Path(self.weights) if self.weights else SHIPPED).to(merged.device)
-        planes = seam_planes(sources, decision, merged)
-        if not planes[-1].any():
+        seams = find_seams(sources, decision, merged)
+        if not seams.band.any():
             return merged
-        return (merged + _unveiled(network, planes)).clamp_(0, 1)
+        return _within_surroundings(merged[0] + _unveiled(network, seams), merged[0])[None]
 
 
-def seam_planes(sources: Sources, decision: Tensor, merged: Tensor) -> tuple[Tensor, ...]:
-    """What the network looks at.
+class Seams(NamedTuple):
+    """What the network looks at, and the detail that it may add.
+
+    Attributes:
+        merged: (C, h, w), in [0, 1].
+        first: Of the two sources that meet at the nearest seam, (C, h, w), in [0, 1].
+        second: The other one.
+        weight: Of the first one, (1, h, w).
+        band: (1, h, w), in [0, 1].
+        first_detail: (C, h, w). Not that of ``first``, whose pixels are of more than one source.
+        second_detail: Likewise.
+    """
+
+    merged: Tensor
+    first: Tensor
+    second: Tensor
+    weight: Tensor
+    band: Tensor
+    first_detail: Tensor
+    second_detail: Tensor
+
+
+def find_seams(sources: Sources, decision: Tensor, merged: Tensor) -> Seams:
+    """Bring together what the network needs.
 
     Args:
         sources: N sources (C, h, w), in [0, 1].
         decision: (N, 1, h, w), sums to 1 over N.
         merged: (1, C, h, w), in [0, 1].
-
-    Returns:
-        Merged, first and second source that meet at the nearest seam, (C, h, w) each; weight of the
-        first one and band, (1, h, w) each.
     """
     labels = winners(decision).cpu().numpy()
     band, device = seam_band(labels), merged.device
     first, second = meeting(labels) if band.any() else (labels, labels)
     weight = _weight(decision, first, second)
-    shown = (_shown(sources, which, band > 0).to(device) for which in (first, second))
-    return merged[0], *shown, weight, torch.from_numpy(band)[None].to(device)
+    shown = [_shown(sources, which, band > 0) for which in (first, second)]
+    (one, one_detail), (other, other_detail) = ((a.to(device), b.to(device)) for a, b in shown)
+    soft = torch.from_numpy(band)[None].to(device)
+    return Seams(merged[0], one, other, weight, soft, one_detail, other_detail)
 
 
 def seam_band(labels: Labels) -> Plane:
@@ -221,14 +241,16 @@ def _neighbour(labels: Labels) -> Labels:
     return other
 
 
-def _shown(sources: Sources, which: Labels, where: NDArray[np.bool_]) -> Tensor:
-    """The source ``which`` (h, w) at every pixel, (C, h, w), in detail at ``where`` (h, w)."""
-    shown = torch.zeros(())
+def _shown(sources: Sources, which: Labels, where: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+    """The source ``which`` (h, w) at every pixel, good at ``where``, and its detail, (C, h, w)."""
+    shown = details = torch.zeros(())
     for index in np.unique(which).tolist():
         mask = which == index
         source = detailed(sources, index, mask & where).cpu()
-        shown = torch.where(torch.from_numpy(mask), source, shown)
-    return shown
+        inside = torch.from_numpy(mask)
+        shown = torch.where(inside, source, shown)
+        details = torch.where(inside, detail(source), details)
+    return shown, details
 
 
 def _weight(decision: Tensor, first: Labels, second: Labels) -> Tensor:
@@ -239,31 +261,42 @@ def _weight(decision: Tensor, first: Labels, second: Labels) -> Tensor:
 
 
 @torch.no_grad()
-def _unveiled(network: VeilNetwork, images: tuple[Tensor, ...]) -> Tensor:
-    """What lifts the veil, times the band, (C, h, w), computed in tiles where the band is.
-
-    Args:
-        network: Of the veil.
-        images: As ``seam_planes`` gives them.
-    """
-    added = torch.zeros_like(images[0])
+def _unveiled(network: VeilNetwork, seams: Seams) -> Tensor:
+    """What lifts the veil, times the band, (C, h, w), computed in tiles where the band is."""
+    added = torch.zeros_like(seams.merged)
     h, w = added.shape[-2:]
     half_h, half_w = -(-h // 2), -(-w // 2)
     for rows in spans(half_h, _TILE_PX, network.halo_px):
         for columns in spans(half_w, _TILE_PX, network.halo_px):
             own = (..., rows.own(2), columns.own(2))
-            band = images[-1][own]
+            band = seams.band[own]
             if band.any():
-                lifted = network(_tile(images, rows, columns))[:, 0]
+                tile = _tile(seams, rows, columns)
+                lifted = network(tile[:, :PLANES], tile[:, PLANES:])[:, 0]
                 within = lifted[..., rows.within(2), columns.within(2)]
                 added[own] = band * within[..., : band.shape[-2], : band.shape[-1]]
     return added
 
 
-def _tile(images: tuple[Tensor, ...], rows: Span, columns: Span) -> Tensor:
-    """A tile with its halo, every channel for itself, (C, 5, 2 h, 2 w): odd sides are repeated."""
-    cut = [image[..., rows.read(2), columns.read(2)] for image in images]
+def _tile(seams: Seams, rows: Span, columns: Span) -> Tensor:
+    """A tile with its halo, every channel for itself, (C, 7, 2 h, 2 w): odd sides are repeated."""
+    cut = [image[..., rows.read(2), columns.read(2)] for image in seams]
     channels = len(cut[0])
     planes = torch.stack([image.expand(channels, -1, -1) for image in cut], 1)
     odd_h, odd_w = (side % 2 for side in planes.shape[-2:])
     return functional.pad(planes, (0, odd_w, 0, odd_h), mode="replicate")
+
+
+def _within_surroundings(image: Tensor, merged: Tensor) -> Tensor:
+    """Lift no veil beyond what is seen around, both (C, h, w).
+
+    Behind the veil is what goes on beside it. It keeps what the network makes of blur that is wider
+    than any it has learnt from.
+    """
+    window = np.ones((2 * BAND_PX + 1, 2 * BAND_PX + 1), np.uint8)
+    planes = merged.cpu().numpy()
+    darkest, brightest = (
+        torch.from_numpy(np.stack([bound(plane, window) for plane in planes])).to(image.device)
+        for bound in (cv2.erode, cv2.dilate)
+    )
+    return torch.minimum(torch.maximum(image, darkest), brightest)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dfp_batch.method.degrade import Bicubic, Degradation, Gaussian, Kernel, Lanczos2
 from dfp_batch.method.merge import SeamPyramid
 from dfp_batch.method.pipeline import FusionConfig, choose_device, measure_focus, merge
-from dfp_batch.method.unveil import seam_planes
+from dfp_batch.method.unveil import PLANES, find_seams
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene
 from dfp_batch.synthetic.training import training_scene
@@ -35,7 +35,7 @@ _JPEG_SHARE, _QUALITIES = 0.3, (70, 99)
 def seam_example(side_px: int, seed: int | tuple[int, ...]) -> Planes:
     """Planes (6, side_px, side_px) of one scene; the same seed gives the same ones.
 
-    Those of ``seam_planes``, and the truth: what the merged plane should have been.
+    The first five of ``Seams``, and the truth: what the merged plane should have been.
 
     Args:
         side_px: Height and width.
@@ -55,8 +55,8 @@ def _example(scene: Scene, clean: Scene, sharp: torch.Tensor) -> Planes:
     sources = torch.from_numpy(scene.sources)
     merged = merge(sources, measure_focus(sources, config), config, choose_device("cpu"))
     grain = (merged.decision * (sources - torch.from_numpy(clean.sources))).sum(0)
-    planes = seam_planes(sources, merged.decision, merged.sources)
-    return torch.cat([*planes, sharp + grain]).numpy().astype(np.float16)
+    seams = find_seams(sources, merged.decision, merged.sources)
+    return torch.cat([*seams[:PLANES], sharp + grain]).numpy().astype(np.float16)
 
 
 def _images(side_px: int, random: Random) -> list[NDArray[np.float32]]:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.method import unveil
@@ -18,6 +19,8 @@ from dfp_batch.method.unveil import (
     SHIPPED,
     UnveiledSeams,
     VeilNetwork,
+    detail,
+    find_seams,
     load_veil,
     meeting,
     save_veil,
@@ -157,6 +160,31 @@ def test_tiles_do_not_show(size, texture, monkeypatch):
     torch.testing.assert_close(UnveiledSeams()(sources, decision), whole, atol=1e-5, rtol=0)
 
 
+def test_nothing_is_darker_or_brighter_than_what_the_merge_shows_around(veiled):
+    _, sources, decision = veiled
+    base = SeamPyramid()(sources, decision)[0, 0].numpy()
+    merged = UnveiledSeams()(sources, decision)[0, 0].numpy()
+    side_px = 2 * BAND_PX + 1
+    assert (merged >= ndimage.minimum_filter(base, side_px)).all()
+    assert (merged <= ndimage.maximum_filter(base, side_px)).all()
+
+
+def test_detail_is_of_one_source_where_pixels_of_several_lie_side_by_side():
+    """Three flat sources have no detail, and no border between them is taken for some."""
+    sources = torch.tensor([0.2, 0.5, 0.8])[:, None, None, None].expand(3, 1, 40, 60).contiguous()
+    decision = stripes(3, 40, 60)
+    seams = find_seams(sources, decision, Blend()(sources, decision))
+    assert seams.first.unique().numel() > 1
+    torch.testing.assert_close(seams.first_detail, torch.zeros(1, 40, 60))
+    torch.testing.assert_close(seams.second_detail, torch.zeros(1, 40, 60))
+
+
+def test_detail_is_what_a_gaussian_takes(texture):
+    image = texture(30, 40)[0]
+    planes = [ndimage.gaussian_filter(plane, 1.5, radius=4, mode="nearest") for plane in image]
+    torch.testing.assert_close(detail(image), image - torch.from_numpy(np.stack(planes)))
+
+
 # Bands and pairs.
 
 
@@ -193,7 +221,7 @@ def test_the_band_is_one_around_seams_and_zero_away_from_them():
 
 
 def test_a_new_network_adds_nothing():
-    assert not VeilNetwork()(torch.rand(2, 5, 12, 14)).any()
+    assert not VeilNetwork()(torch.rand(2, 5, 12, 14), torch.rand(2, 2, 12, 14)).any()
 
 
 def test_weights_come_back_from_their_file(tmp_path):
