@@ -45,7 +45,10 @@ Kernel = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(help="fast (default), classical: the floor, or paper: as published, slow."),
+    typer.Option(
+        help="balanced (default), fast: in one pass, classical: the floor, or paper: as published, "
+        "slow."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

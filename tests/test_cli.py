@@ -21,6 +21,7 @@ from dfp_batch.codec.index_map import decode_indices
 from dfp_batch.ledger import read_attempts
 from dfp_batch.manifest import read_manifest
 from dfp_batch.method.degrade import Gaussian
+from dfp_batch.method.pipeline import DEFAULT_PRESET, PRESETS
 from dfp_batch.synthetic import SceneSet, SceneSpec
 from dfp_batch.telemetry import results
 from fault_injection import HOLD
@@ -42,6 +43,15 @@ def run(*arguments):
     return subprocess.run(
         dfp_batch(*arguments), capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
+
+
+@pytest.mark.parametrize("command", ["submit", "fuse"])
+def test_help_names_every_preset_and_which_is_the_default(command):
+    done = run(command, "--help")
+    text = " ".join(re.sub(r"[^\x20-\x7e]", " ", done.stdout).split())
+    for preset in PRESETS:
+        assert re.search(rf"\b{preset}\b", text)
+    assert f"{DEFAULT_PRESET} (default)" in text
 
 
 @pytest.fixture(scope="module")
