@@ -13,7 +13,6 @@ another one needs another folder.
 
 import argparse
 import json
-import math
 import platform
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from checkpoints import Row, command_of, keep, prepare, restored, schedule
 from torch import Tensor, nn
 
 from dfp_batch.method.degrade import Degradation, Gaussian, Kernel, Lanczos2
@@ -47,12 +47,10 @@ from dfp_batch.synthetic.patches import (
 )
 
 HELD_OUT, SCENE_PX = 8, 256
-WARM_UP_STEPS = 100
 GRADIENT_LIMIT = 1.0
 AVERAGED_STEPS = 1000  # of the running mean of the weights, at most
 MOMENTUM, WEIGHT_DECAY = 0.95, 0.1
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-Row = dict[str, Any]
 
 
 class Muon(torch.optim.Optimizer):
@@ -168,11 +166,6 @@ def predicted(network: PriorNetwork, batch: Batch) -> Tensor:
     return result
 
 
-def schedule(step: int, steps: int) -> float:
-    """Share of the full learning rate: a warm-up, then half a cosine."""
-    return min(1, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
 # Validation
 
 
@@ -224,42 +217,8 @@ def pool_of(options: argparse.Namespace) -> Pool:
     return np.load(path)  # type: ignore[no-any-return]
 
 
-def save_whole(path: Path, content: Any) -> None:  # noqa: ANN401
-    """Write all of a file or nothing of it."""
-    unfinished = path.with_suffix(".part")
-    torch.save(content, unfinished)
-    unfinished.replace(path)
-
-
-def restored(training: Training, options: argparse.Namespace) -> list[Row]:
-    """Go on from the checkpoint, if there is one; the log until then.
-
-    Raises:
-        SystemExit: if it was made with other settings.
-    """
-    path = options.out / "checkpoint.pt"
-    if not path.exists():
-        return []
-    saved = torch.load(path, weights_only=True, map_location=options.device)
-    if saved["settings"] != settings_of(options):
-        raise SystemExit(f"{path}: made with {saved['settings']}; choose another --out")
-    training.restore(saved)
-    rows: list[Row] = saved["log"]
-    return rows
-
-
-def settings_of(options: argparse.Namespace) -> Row:
-    """What the result depends on."""
-    apart = ("out", "device", "threads", "stop")
-    named = {name: value for name, value in vars(options).items() if name not in apart}
-    return {name: str(value) for name, value in named.items() if value is not None}
-
-
-def keep(training: Training, rows: list[Row], options: argparse.Namespace) -> None:
-    """Write checkpoint, log, weights and card."""
-    content = {**training.state(), "settings": settings_of(options), "log": rows}
-    save_whole(options.out / "checkpoint.pt", content)
-    (options.out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def keep_weights(training: Training, rows: list[Row], options: argparse.Namespace) -> None:
+    """Write weights and card."""
     spec = PriorSpec(options.width, options.blocks)
     save_prior(options.out / "prior.safetensors", spec, training.mean.state_dict())
     (options.out / "prior.md").write_text(card(training, rows, options))
@@ -291,11 +250,10 @@ with noise and JPEG:
 
 def card(training: Training, rows: list[Row], options: argparse.Namespace) -> str:
     """How the weights were made."""
-    flags = [f"--{name.replace('_', '-')} {value}" for name, value in settings_of(options).items()]
     gains = rows[-1]["gain_db"] if rows else {}
     return CARD.format(
         parameters=f"{sum(weight.numel() for weight in training.mean.parameters()):,}",
-        command=" ".join(["python jobs/train_prior.py --out FOLDER", *flags]),
+        command=command_of("train_prior.py", options),
         step=training.step,
         steps=options.steps,
         device=_device_name(options),
@@ -320,7 +278,7 @@ def train(options: argparse.Namespace) -> None:
     """From the checkpoint, if there is one, to the last step."""
     device = torch.device(options.device)
     training = Training.start(options)
-    rows = restored(training, options)
+    rows = restored(training, options, options.device)
     pool, kept_aside = pool_of(options), validation(options, options.side)
     losses, started = torch.zeros(options.log, device=device), time.perf_counter()
     while training.step < min(options.steps, options.stop or options.steps):
@@ -337,6 +295,7 @@ def train(options: argparse.Namespace) -> None:
             rows.append({**row, "seconds": round(seconds, 1)})
             print(json.dumps(rows[-1]), flush=True)
             keep(training, rows, options)
+            keep_weights(training, rows, options)
 
 
 def arguments() -> argparse.Namespace:
@@ -371,9 +330,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Entry point."""
     options = arguments()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(options.threads)
+    prepare(options)
     train(options)
 
 

@@ -18,11 +18,11 @@ from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from checkpoints import Row, command_of, keep, prepare, restored, schedule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -34,11 +34,8 @@ LEAST_BAND = 0.3  # mean of the band over a piece
 SLOPES = 2.0  # weight of the error's slopes against the error: detail counts
 SOFTEST = 1e-6
 GRADIENT_LIMIT = 0.5
-WARM_UP_STEPS = 100
 AVERAGED_STEPS = 500  # of the running mean of the weights, at most
-APART = ("out", "threads", "processes", "stop")  # what the result does not depend on
 Random = np.random.Generator
-Row = dict[str, Any]
 
 
 def make_pool(options: argparse.Namespace) -> Planes:
@@ -105,11 +102,6 @@ def smooth_mean(error: Tensor) -> Tensor:
     return (error.square() + SOFTEST).sqrt().mean()
 
 
-def schedule(step: int, steps: int) -> float:
-    """Share of the full learning rate: a warm-up, then half a cosine."""
-    return min(1, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
 @torch.no_grad()
 def gains_db(network: VeilNetwork, scenes: Planes) -> Row:
     """Mean and least gain in PSNR over the merge, of whole scenes."""
@@ -170,42 +162,8 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
-def restored(training: Training, options: argparse.Namespace) -> list[Row]:
-    """Go on from the checkpoint, if there is one; the log until then.
-
-    Raises:
-        SystemExit: if it was made with other settings.
-    """
-    path = options.out / "checkpoint.pt"
-    if not path.exists():
-        return []
-    saved = torch.load(path, weights_only=True)
-    if saved["settings"] != settings_of(options):
-        raise SystemExit(f"{path}: made with {saved['settings']}; choose another --out")
-    training.restore(saved)
-    rows: list[Row] = saved["log"]
-    return rows
-
-
-def settings_of(options: argparse.Namespace) -> Row:
-    """What the result depends on."""
-    return {name: str(value) for name, value in vars(options).items() if name not in APART}
-
-
-def keep(training: Training, rows: list[Row], options: argparse.Namespace) -> None:
-    """Write checkpoint, log, weights and card."""
-    path = options.out / "checkpoint.pt"
-    unfinished = path.with_suffix(".part")
-    torch.save({**training.state(), "settings": settings_of(options), "log": rows}, unfinished)
-    unfinished.replace(path)
-    (options.out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    save_veil(options.out / "veil.safetensors", training.mean.state_dict())
-    (options.out / "veil.md").write_text(card(training, rows, options))
-
-
 def card(training: Training, rows: list[Row], options: argparse.Namespace) -> str:
     """How the weights were made."""
-    flags = [f"--{name} {value}" for name, value in settings_of(options).items()]
     gain = rows[-1]["gain_db"]
     return f"""# Weights that lift the veil along seams
 
@@ -215,7 +173,7 @@ float16, made by `jobs/train_veil.py` of this project, from procedural scenes al
 
 | | |
 | --- | --- |
-| command | `{" ".join(["python jobs/train_veil.py --out FOLDER", *flags])}` |
+| command | `{command_of("train_veil.py", options)}` |
 | steps done | {training.step} of {options.steps} |
 | device | {platform.machine()} CPU, {options.threads} thread(s) |
 | seconds | {round(sum(row["seconds"] for row in rows))}, without the scenes |
@@ -252,6 +210,8 @@ def train(options: argparse.Namespace) -> None:
             rows.append({**row, "seconds": round(seconds, 1)})
             print(json.dumps(rows[-1]), flush=True)
             keep(training, rows, options)
+            save_veil(options.out / "veil.safetensors", training.mean.state_dict())
+            (options.out / "veil.md").write_text(card(training, rows, options))
 
 
 def arguments() -> argparse.Namespace:
@@ -281,9 +241,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Entry point."""
     options = arguments()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(options.threads)
+    prepare(options)
     train(options)
 
 

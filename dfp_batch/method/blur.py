@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +19,7 @@ from torch.nn import functional
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.degrade import Gaussian, Kernel, Lanczos2
 from dfp_batch.method.image import luma
+from dfp_batch.method.network import load_weights
 
 Plane = NDArray[np.float32]
 Features = NDArray[np.float32]
@@ -268,9 +268,5 @@ def save_blur(path: Path, network: BlurNetwork) -> None:
 @lru_cache(maxsize=1)
 def _network(path: Path = SHIPPED) -> BlurNetwork:
     network = BlurNetwork()
-    try:
-        with safe_open(path, "pt") as file:
-            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ConfigError(f"{path}: must be weights written by train_blur.py: {error}") from error
+    load_weights(network, path, "train_blur.py")
     return network.eval()

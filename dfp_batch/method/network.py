@@ -1,9 +1,11 @@
 """SKIPnet, the encoder-decoder whose structure is the prior (paper section 3.2.1)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from dfp_batch.errors import ConfigError
@@ -159,3 +161,21 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
     elif isinstance(module, nn.BatchNorm2d):
         module.weight.fill_(1.0)
         module.bias.fill_(0.0)
+
+
+def load_weights(network: nn.Module, path: Path, job: str) -> None:
+    """Give a network the weights in a file.
+
+    Args:
+        network: Takes them.
+        path: Of a safetensors file.
+        job: That writes such files.
+
+    Raises:
+        ConfigError: if the file is not there, or does not hold such weights.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ConfigError(f"{path}: must be weights written by {job}: {error}") from error

@@ -16,14 +16,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dfp_batch.errors import ConfigError
 from dfp_batch.method.focus import winners
 from dfp_batch.method.merge import Merge, SeamPyramid
+from dfp_batch.method.network import load_weights
 from dfp_batch.method.stack import Plane, Sources, detailed
 from dfp_batch.method.tiling import Span, spans
 
@@ -121,11 +120,7 @@ def load_veil(path: Path = SHIPPED) -> VeilNetwork:
         ConfigError: if the file is not there, or does not hold such weights.
     """
     network = VeilNetwork()
-    try:
-        with safe_open(path, "pt") as file:
-            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ConfigError(f"{path}: must be weights written by train_veil.py: {error}") from error
+    load_weights(network, path, "train_veil.py")
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
 
@@ -192,7 +187,10 @@ def find_seams(sources: Sources, decision: Tensor, merged: Tensor) -> Seams:
     """
     labels = winners(decision).cpu().numpy()
     band, device = seam_band(labels), merged.device
-    first, second = meeting(labels) if band.any() else (labels, labels)
+    if not band.any():
+        image, nothing = merged[0], torch.zeros_like(merged[0])
+        return Seams(image, image, image, 0.5 + nothing[:1], nothing[:1], nothing, nothing)
+    first, second = meeting(labels)
     weight = _weight(decision, first, second)
     shown = [_shown(sources, which, band > 0) for which in (first, second)]
     (one, one_detail), (other, other_detail) = ((a.to(device), b.to(device)) for a, b in shown)

@@ -6,13 +6,7 @@ from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
 from dfp_batch.method.prior import start_from
 from dfp_batch.synthetic.patches import Batch, captured, draw_batch, draw_kernels, scene_pool
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

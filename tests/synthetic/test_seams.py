@@ -1,18 +1,12 @@
 import numpy as np
 import pytest
-import torch
 
 from dfp_batch.synthetic.seams import seam_example
 
 SEEDS = range(8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
