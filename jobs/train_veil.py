@@ -1,6 +1,6 @@
 """Make the weights that lift the veil along seams, from procedural scenes alone.
 
-Usage: python jobs/train_veil.py --out FOLDER [--scenes 2400] [--steps 16000] [--processes 1]
+Usage: python jobs/train_veil.py --out FOLDER [--scenes 2400] [--steps 20000] [--processes 1]
 
 FOLDER gets the scenes (made once, by so many processes), ``log.jsonl`` (step, loss, gain in dB over
 the merge on scenes kept aside), ``checkpoint.pt``, and with every checkpoint ``veil.safetensors``
@@ -218,7 +218,7 @@ def arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for everything")
-    parser.add_argument("--steps", type=int, default=16_000)
+    parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--stop", type=int, help="leave after so many steps, to go on later")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="that make the scenes")

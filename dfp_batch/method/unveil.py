@@ -23,7 +23,7 @@ from torch.nn import functional
 from dfp_batch.method.focus import winners
 from dfp_batch.method.merge import Merge, SeamPyramid
 from dfp_batch.method.network import load_weights
-from dfp_batch.method.stack import Plane, Sources, detailed
+from dfp_batch.method.stack import Image, Plane, Sources, detailed
 from dfp_batch.method.tiling import Span, spans
 
 Labels = NDArray[Any]
@@ -152,7 +152,10 @@ class UnveiledSeams:
         seams = find_seams(sources, decision, merged)
         if not seams.band.any():
             return merged
-        return _within_surroundings(merged[0] + _unveiled(network, seams), merged[0])[None]
+        unveiled = _unveiled(network, seams).add_(merged[0]).cpu()
+        del seams  # six full frames
+        _keep_within_surroundings(unveiled.numpy(), merged[0].cpu().numpy())
+        return unveiled[None].to(merged.device)
 
 
 class Seams(NamedTuple):
@@ -192,8 +195,9 @@ def find_seams(sources: Sources, decision: Tensor, merged: Tensor) -> Seams:
         return Seams(image, image, image, 0.5 + nothing[:1], nothing[:1], nothing, nothing)
     first, second = meeting(labels)
     weight = _weight(decision, first, second)
-    shown = [_shown(sources, which, band > 0) for which in (first, second)]
-    (one, one_detail), (other, other_detail) = ((a.to(device), b.to(device)) for a, b in shown)
+    shown = torch.zeros(4, *merged.shape[1:])
+    _show(sources, (first, second), band > 0, shown.numpy())
+    one, other, one_detail, other_detail = shown.to(device)
     soft = torch.from_numpy(band)[None].to(device)
     return Seams(merged[0], one, other, weight, soft, one_detail, other_detail)
 
@@ -239,16 +243,23 @@ def _neighbour(labels: Labels) -> Labels:
     return other
 
 
-def _shown(sources: Sources, which: Labels, where: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-    """The source ``which`` (h, w) at every pixel, good at ``where``, and its detail, (C, h, w)."""
-    shown = details = torch.zeros(())
-    for index in np.unique(which).tolist():
-        mask = which == index
-        source = detailed(sources, index, mask & where).cpu()
-        inside = torch.from_numpy(mask)
-        shown = torch.where(inside, source, shown)
-        details = torch.where(inside, detail(source), details)
-    return shown, details
+def _show(
+    sources: Sources, pair: tuple[Labels, Labels], where: NDArray[np.bool_], shown: Image
+) -> None:
+    """Put sources together, each loaded once, in full quality at ``where`` (h, w).
+
+    Args:
+        sources: N sources (C, h, w).
+        pair: Which is the first and which the second one at every pixel, (h, w) each.
+        where: In the band.
+        shown: (4, C, h, w): becomes the first, the second, the details of the first, of the second.
+    """
+    for index in np.unique(pair).tolist():
+        masks = [label == index for label in pair]
+        source = detailed(sources, index, (masks[0] | masks[1]) & where).cpu()
+        for images, image in ((shown[:2], source), (shown[2:], detail(source))):
+            for whole, mask in zip(images, masks, strict=True):
+                np.copyto(whole, image.numpy(), where=mask)
 
 
 def _weight(decision: Tensor, first: Labels, second: Labels) -> Tensor:
@@ -285,16 +296,12 @@ def _tile(seams: Seams, rows: Span, columns: Span) -> Tensor:
     return functional.pad(planes, (0, odd_w, 0, odd_h), mode="replicate")
 
 
-def _within_surroundings(image: Tensor, merged: Tensor) -> Tensor:
-    """Lift no veil beyond what is seen around, both (C, h, w).
+def _keep_within_surroundings(image: Image, merged: Image) -> None:
+    """Lift no veil beyond what is seen around: ``image`` is changed; both (C, h, w).
 
     Behind the veil is what goes on beside it. It keeps what the network makes of blur that is wider
     than any it has learnt from.
     """
     window = np.ones((2 * BAND_PX + 1, 2 * BAND_PX + 1), np.uint8)
-    planes = merged.cpu().numpy()
-    darkest, brightest = (
-        torch.from_numpy(np.stack([bound(plane, window) for plane in planes])).to(image.device)
-        for bound in (cv2.erode, cv2.dilate)
-    )
-    return torch.minimum(torch.maximum(image, darkest), brightest)
+    for plane, base in zip(image, merged, strict=True):
+        np.clip(plane, cv2.erode(base, window), cv2.dilate(base, window), out=plane)
