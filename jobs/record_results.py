@@ -480,7 +480,8 @@ INTRODUCTION = """
 
 Made by `python jobs/record_results.py` from `tests/benchmarks/results/`; do not edit. Every method
 sees the sources only, never the truth. Seconds are of one thread, with other processes beside it.
-`balanced`, `fast`, `classical` and `paper` are presets; a baseline is `FUSION+ENLARGER` (see
+`balanced` (the default), `fast` (one pass), `classical` (the floor) and `paper` (as published) are
+presets; a baseline is `FUSION+ENLARGER` (see
 `dfp-batch evaluate --help`).
 """
 
