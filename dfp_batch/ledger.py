@@ -4,7 +4,7 @@
 
     RUN/run.json              create-only: configuration, fingerprint, versions, manifest sha256
     RUN/manifest.parquet      normalised snapshot, written before anything runs
-    RUN/lease.json            who drives; heartbeat every 30 s, stale after 5 min
+    RUN/lease/<epoch>.json    who drives, the highest; heartbeat every 30 s, stale after 5 min
     RUN/outputs/<pair>/...    whole or absent, written before the row
     RUN/results/part-<epoch>-<seq>.parquet   append-only, one row per attempt
     RUN/summary.json          written last
@@ -19,7 +19,7 @@ import platform
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,7 +34,6 @@ from dfp_batch import storage
 from dfp_batch.errors import (
     ConfigError,
     LedgerError,
-    RunHeldError,
     StorageAccessError,
     StorageError,
 )
@@ -259,8 +258,7 @@ class Ledger:
     def close(self) -> None:
         """Flush and give the lease back."""
         self.flush()
-        if self._holds_lease():
-            storage.delete(storage.join(self.url, "lease.json"))
+        self._lease = self._lease.release(self.url)
 
     def _try(self, write: Callable[[], None]) -> None:
         """A store that is down for a moment costs nothing: the next tick writes again."""
@@ -272,14 +270,7 @@ class Ledger:
             return
 
     def _beat(self, now: float, running: int) -> None:
-        if not self._holds_lease():
-            raise RunHeldError(f"{self.url}: another driver has taken this run over")
-        self._lease = Lease(**{**asdict(self._lease), "heartbeat_at": now, "running": running})
-        storage.write_bytes(storage.join(self.url, "lease.json"), self._lease.to_bytes())
-
-    def _holds_lease(self) -> bool:
-        current = Lease.read(self.url)
-        return current is not None and current.token == self._lease.token
+        self._lease = self._lease.beat(self.url, now, running)
 
 
 def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> dict[str, Any]:

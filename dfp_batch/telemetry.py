@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from dfp_batch import storage
-from dfp_batch.lease import Lease
+from dfp_batch.lease import current_lease
 from dfp_batch.ledger import METRIC_COLUMNS, PairRecord, read_attempts, read_header, visible
 from dfp_batch.manifest import parquet_source
 
@@ -162,7 +162,7 @@ class RunStatus:
         )
         pending = total - rows.num_rows
         rate = _pairs_per_minute(attempts)
-        lease = Lease.read(url)
+        lease = current_lease(url)
         live = lease if lease is not None and lease.is_live(time.time()) else None
         return cls(
             run=url,
@@ -172,7 +172,7 @@ class RunStatus:
             quarantined=states["quarantined"],
             pending=pending,
             running=live.running if live else 0,
-            driver=f"process {live.pid} on {live.host.split()[0]}" if live else None,
+            driver=live.driver if live else None,
             by_category=dict(Counter(bad["category"].to_pylist())),
             pairs_per_minute=rate,
             eta_s=pending / rate * 60 if rate and pending else None,

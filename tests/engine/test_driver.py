@@ -10,6 +10,7 @@ from dfp_batch.config import run_config
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.engine.ray_executor import Slots
 from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
+from dfp_batch.lease import current_lease
 from dfp_batch.ledger import Ledger, read_attempts
 from dfp_batch.manifest import read_manifest
 from dfp_batch.telemetry import RunStatus, results
@@ -45,7 +46,7 @@ def test_a_run_leaves_images_rows_and_a_summary(make_archive, tmp_path):
     assert list(rows_of(url)) == ["p00", "p01", "p02", "p03"]
     assert all(row["width_px"] == 40 and row["height_px"] == 48 for row in rows_of(url).values())
     assert json.loads(storage.read_bytes(f"{url}/summary.json")) == status.to_json()
-    assert not storage.exists(f"{url}/lease.json")
+    assert current_lease(url) is None
 
 
 def test_one_code_path_for_the_paper_and_for_n_sources(make_archive, tmp_path):
