@@ -16,7 +16,8 @@
     |   `-- WorkerLostError    crash: the process that held the pair died (retried)
     `-- StorageError           transient: the store failed or was slow (retried)
         |-- ObjectMissingError input: nothing is there
-        `-- StorageAccessError fatal: credentials, bucket or disk          (exit 4)
+        |-- ObjectAccessError  input: this one cannot be read (403, archived, no such bucket)
+        `-- StorageAccessError fatal: credentials, disk, no right to write (exit 4)
 
 Every class carries the ``category`` that decides what the engine does with it.
 """
@@ -94,7 +95,13 @@ class ObjectMissingError(StorageError):
     category: ClassVar[Category] = "input"
 
 
+class ObjectAccessError(StorageError):
+    """This object or its bucket cannot be read; others may be."""
+
+    category: ClassVar[Category] = "input"
+
+
 class StorageAccessError(StorageError):
-    """Credentials, bucket or disk: no further access to the store can succeed."""
+    """Credentials, disk or no right to write: no further access to the store can succeed."""
 
     category: ClassVar[Category] = "fatal"

@@ -34,7 +34,6 @@ from dfp_batch import storage
 from dfp_batch.errors import (
     ConfigError,
     LedgerError,
-    StorageAccessError,
     StorageError,
 )
 from dfp_batch.lease import Lease, take_lease
@@ -264,10 +263,9 @@ class Ledger:
         """A store that is down for a moment costs nothing: the next tick writes again."""
         try:
             write()
-        except StorageAccessError:
-            raise
-        except StorageError:
-            return
+        except StorageError as error:
+            if error.category != "transient":
+                raise
 
     def _beat(self, now: float, running: int) -> None:
         self._lease = self._lease.beat(self.url, now, running)

@@ -10,7 +10,7 @@ from typing import NoReturn
 from natsort import natsorted
 
 from dfp_batch.codec.pages import holds_stack
-from dfp_batch.errors import ImageError
+from dfp_batch.errors import ImageError, ObjectAccessError, ObjectMissingError
 from dfp_batch.manifest import MIN_SOURCES, TIFF_NAME, Pair, id_problems, refuse
 from dfp_batch.storage import absolute_url, join, list_folder, open_seekable
 
@@ -86,7 +86,7 @@ def _stack_files(root: str, images: Iterable[str]) -> tuple[list[str], dict[str,
         try:
             with open_seekable(url) as file:
                 stacks += [image] if holds_stack(file, url) else []
-        except ImageError as error:
+        except (ImageError, ObjectMissingError, ObjectAccessError) as error:
             damaged[image] = str(error).removeprefix(f"{url}: ")
     return stacks, damaged
 

@@ -1,8 +1,10 @@
 """The only file that opens a URL: local files, object stores, memory.
 
-A file is whole or absent. What the stores raise becomes one line and one of three errors:
-nothing is there, no access, or try again (see :mod:`dfp_batch.errors`). Credentials and endpoints
-come from the environment of each driver, never from a URL.
+A file is whole or absent. What the stores raise becomes one line and one of four errors: nothing is
+there, this object cannot be read, no access at all, or try again (see :mod:`dfp_batch.errors`).
+What is wrong with one object concerns its reader alone; credentials and disks concern everybody,
+and so does every write that is refused. Credentials and endpoints come from the environment of
+each driver, never from a URL.
 """
 
 import errno
@@ -18,7 +20,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import fsspec
 
-from dfp_batch.errors import ConfigError, ObjectMissingError, StorageAccessError, StorageError
+from dfp_batch.errors import (
+    ConfigError,
+    ObjectAccessError,
+    ObjectMissingError,
+    StorageAccessError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -55,17 +63,69 @@ _DRIVER_ERRORS = (
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
 )
-_ACCESS_ERRORS = {
+# No credentials, or none that count: nothing can be read or written.
+_ACCOUNT_ERRORS = {
     "ClientAuthenticationError",
     "CredentialRetrievalError",
     "DefaultCredentialsError",
+    "InvalidConfigError",
+    "NoAuthTokenError",
     "NoCredentialsError",
     "PartialCredentialsError",
     "ProfileNotFound",
     "RefreshError",
+    "SSOError",
     "TokenRetrievalError",
 }
+_ACCOUNT_CODES = {
+    "401",
+    "AccountProblem",
+    "AuthenticationFailed",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidAuthenticationInfo",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "InvalidToken",
+    "InvalidTokenId",
+    "NoAuthenticationInformation",
+    "NotSignedUp",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnrecognizedClientException",
+}
+_DENIED = "403, no permission"
+_ARCHIVED = "archived (restore it first)"
+_NO_BUCKET = "the bucket does not exist"
+_DELETED = "this version is a mark of deletion"
+# What is wrong with one object or its bucket; "" where the store's own text says it best.
+_OBJECT_CODES = {
+    "301": "the bucket is in another region",
+    "400": "400, the store does not take this name",
+    "403": _DENIED,
+    "405": _DELETED,
+    "AccessDenied": _DENIED,
+    "AllAccessDisabled": _DENIED,
+    "AuthorizationFailure": _DENIED,
+    "AuthorizationHeaderMalformed": "",
+    "AuthorizationPermissionMismatch": _DENIED,
+    "BlobArchived": _ARCHIVED,
+    "ContainerNotFound": _NO_BUCKET,
+    "InvalidArgument": "",
+    "InvalidBucketName": "",
+    "InvalidObjectState": _ARCHIVED,
+    "KeyTooLongError": "",
+    "MethodNotAllowed": _DELETED,
+    "NoSuchBucket": _NO_BUCKET,
+    "PermanentRedirect": "the bucket is in another region",
+}
+_FORBIDDEN = 403
+_BARE_CODES = {"400", "403"}  # of an answer without a body, which does not say whose fault it is
 _FULL_DISK = {errno.EDQUOT, errno.ENOSPC, errno.EROFS}
+_NO_SUCH_NAME = {errno.ELOOP, errno.ENAMETOOLONG}
 _WRONG_PLACE = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _READING = {"read", "list"}
 _LEAST_READ_BYTES = 256 * 1024
@@ -105,7 +165,8 @@ def exists(url: str) -> bool:
     """Say whether a file or folder is there.
 
     Raises:
-        StorageError: The store failed, or the bucket does not exist.
+        ObjectAccessError: It cannot be known, or the bucket does not exist.
+        StorageError: The store failed.
     """
     with suppress(ObjectMissingError), _translated("read", url):
         fs, path = _open(url)
@@ -119,10 +180,11 @@ def read_bytes(url: str) -> bytes:
 
     Raises:
         ObjectMissingError: Nothing is there.
+        ObjectAccessError: It cannot be read.
         StorageError: The store failed.
     """
     with _translated("read", url):
-        fs, path = _open(url)
+        fs, path = _open_file(url)
         data: bytes = fs.cat_file(path)
         return data
 
@@ -139,10 +201,11 @@ def open_seekable(url: str) -> BinaryIO:
 
     Raises:
         ObjectMissingError: Nothing is there.
+        ObjectAccessError: It cannot be read.
         StorageError: The store failed.
     """
     with _translated("read", url):
-        fs, path = _open(url)
+        fs, path = _open_file(url)
         return io.BufferedReader(
             _Source(fs.open(path, "rb", cache_type="none"), url), _LEAST_READ_BYTES
         )
@@ -155,7 +218,7 @@ def write_bytes(url: str, data: bytes) -> None:
         StorageError: The store failed, or holds another number of bytes afterwards.
     """
     with _translated("write", url):
-        fs, path = _open(url)
+        fs, path = _open_file(url)
         if _is_local(url):
             _write_local(path, data)
         else:
@@ -177,7 +240,7 @@ def create_bytes(url: str, data: bytes) -> bool:
         StorageError: The store failed.
     """
     with _translated("write", url):
-        fs, path = _open(url)
+        fs, path = _open_file(url)
         if _is_local(url):
             return _create_local(path, data)
         with suppress(FileExistsError):
@@ -193,7 +256,8 @@ def list_files(url: str, suffix: str = "") -> list[str]:
         Their URLs; empty if the folder does not exist.
 
     Raises:
-        StorageError: The store failed, or the bucket does not exist.
+        ObjectAccessError: It cannot be listed, or the bucket does not exist.
+        StorageError: The store failed.
     """
     files, _ = list_folder(url)
     return [join(url, name) for name in files if name.endswith(suffix)]
@@ -206,7 +270,8 @@ def list_folder(url: str) -> tuple[list[str], list[str]]:
         Two lists of names, both empty if the folder does not exist.
 
     Raises:
-        StorageError: The store failed, or the bucket does not exist.
+        ObjectAccessError: It cannot be listed, or the bucket does not exist.
+        StorageError: The store failed.
     """
     entries = _entries(url)
     files = sorted(name for name, kind in entries.items() if kind != "directory")
@@ -221,7 +286,7 @@ def delete(url: str) -> None:
         StorageError: The store failed.
     """
     with _translated("delete", url), suppress(FileNotFoundError):
-        fs, path = _open(url)
+        fs, path = _open_file(url)
         fs.rm_file(path)
 
 
@@ -336,6 +401,14 @@ def _open(url: str) -> tuple[Any, str]:
     return fs, fs._strip_protocol(f"{protocol}://{path}")
 
 
+def _open_file(url: str) -> tuple[Any, str]:
+    """As ``_open``, of what can be a file."""
+    fs, path = _open(url)
+    if "/" not in path:
+        raise IsADirectoryError(errno.EISDIR, "is a bucket, not a file")
+    return fs, path
+
+
 def _entries(url: str) -> dict[str, str]:
     """Name and type of what a folder holds; a file listed as its own content is left out."""
     with suppress(ObjectMissingError), _translated("list", url):
@@ -381,8 +454,8 @@ def _translated(action: str, url: str) -> Iterator[None]:
     try:
         yield
     except _store_errors() as error:
-        error_class = _error_class(error, action)
-        raise error_class(f"{url}: cannot {action}: {_reason(error)}") from error
+        told = _explained(error, url) if action == "read" else error
+        raise _error_class(told, action)(f"{url}: cannot {action}: {_reason(told)}") from error
 
 
 def _store_errors() -> tuple[type[Exception], ...]:
@@ -390,30 +463,67 @@ def _store_errors() -> tuple[type[Exception], ...]:
     return (OSError, *(getattr(module, root) for module, root in loaded))
 
 
+def _explained(error: Exception, url: str) -> Exception:
+    """Ask again for one byte where the store has given no reason: an expired token looks alike."""
+    if _code(error) not in _BARE_CODES:
+        return error
+    try:
+        fs, path = _open_file(url)
+        fs.cat_file(path, start=0, end=1)
+    except _store_errors() as answer:
+        return answer
+    return error
+
+
 def _error_class(error: Exception, action: str) -> type[StorageError]:
-    if _is_access(error):
+    """Which error it is; a write that is refused concerns all that is to be written."""
+    reads = action in _READING
+    if _is_account(error):
         return StorageAccessError
-    if not isinstance(error, _WRONG_PLACE):
-        return StorageError
-    # A write makes its own file and folders: what it misses is the bucket or a usable path.
-    return ObjectMissingError if action in _READING else StorageAccessError
+    if _is_object(error):
+        return ObjectAccessError if reads else StorageAccessError
+    if isinstance(error, _WRONG_PLACE):
+        # A write makes its own file and folders: what it misses is a usable path.
+        return ObjectMissingError if reads else StorageAccessError
+    return StorageError
 
 
-def _is_access(error: Exception) -> bool:
+def _is_account(error: Exception) -> bool:
     full = isinstance(error, OSError) and error.errno in _FULL_DISK
-    denied = isinstance(error, PermissionError) or type(error).__name__ in _ACCESS_ERRORS
-    return full or denied or _is_bucket_missing(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return full or not names.isdisjoint(_ACCOUNT_ERRORS) or _code(error) in _ACCOUNT_CODES
 
 
-def _is_bucket_missing(error: Exception) -> bool:
-    """S3 says so only in the cause of s3fs's FileNotFoundError."""
-    response = getattr(error.__cause__, "response", None) or {}
-    return isinstance(response, dict) and response.get("Error", {}).get("Code") == "NoSuchBucket"
+def _is_object(error: Exception) -> bool:
+    unusable = isinstance(error, OSError) and error.errno in _NO_SUCH_NAME
+    refused = isinstance(error, PermissionError) or type(error).__name__ == "ParamValidationError"
+    return unusable or refused or _code(error) in _OBJECT_CODES
+
+
+def _code(error: Exception) -> str:
+    """The store's own word for what is wrong, or the status of its answer, or nothing.
+
+    S3's stands in the cause of what s3fs raises; Google's driver has but a text for status 403.
+    """
+    for fault in (error, error.__cause__):
+        response = getattr(fault, "response", None)
+        if isinstance(response, dict):
+            code = response.get("Error", {}).get("Code", "")
+            known = code in _ACCOUNT_CODES or code in _OBJECT_CODES
+            denied = response.get("ResponseMetadata", {}).get("HTTPStatusCode") == _FORBIDDEN
+            return "403" if denied and not known else str(code)
+        for name in ("error_code", "status", "code"):  # Azure's, aiohttp's, Google's
+            if code := getattr(fault, name, None):
+                return str(getattr(code, "value", code))
+    return "403" if str(error).startswith("Forbidden: ") else ""
 
 
 def _reason(error: Exception) -> str:
+    known = _OBJECT_CODES.get(_code(error))
+    if known:
+        return known
     if isinstance(error, FileNotFoundError):
-        return "the bucket does not exist" if _is_bucket_missing(error) else "nothing is there"
+        return "nothing is there"
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file stands where a folder is expected"
     text = getattr(error, "strerror", None) or str(error)

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: an S3 server, a Ray of our own, tiny archives."""
 
+import json
 import os
 import threading
 import weakref
@@ -45,6 +46,27 @@ def _create_bucket(name):
     import s3fs  # noqa: PLC0415
 
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
+
+
+def deny(url):
+    """Nobody may read or replace this object on S3 any more, whatever the credentials."""
+    import s3fs  # noqa: PLC0415
+
+    place = url.removeprefix("s3://")
+    actions = ["s3:GetObject", "s3:HeadObject", "s3:PutObject"]
+    resource = {"Effect": "Deny", "Principal": "*", "Resource": f"arn:aws:s3:::{place}"}
+    policy = {"Version": "2012-10-17", "Statement": [{"Action": actions, **resource}]}
+    bucket = place.partition("/")[0]
+    s3fs.S3FileSystem().call_s3("put_bucket_policy", Bucket=bucket, Policy=json.dumps(policy))
+
+
+def archive_away(url):
+    """Move an object on S3 to cold storage."""
+    import s3fs  # noqa: PLC0415
+
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    place = {"Bucket": bucket, "Key": key, "StorageClass": "GLACIER"}
+    s3fs.S3FileSystem().call_s3("put_object", Body=storage.read_bytes(url), **place)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from dfp_batch import pairing
-from dfp_batch.errors import ManifestError, StorageAccessError, StorageError
+from dfp_batch.errors import ManifestError, ObjectAccessError, StorageError
 from dfp_batch.manifest import Pair, read_manifest, write_manifest
 from dfp_batch.pairing import build_manifest
 from dfp_batch.storage import join, write_bytes
@@ -171,8 +171,8 @@ def test_a_missing_folder_is_refused(folder):
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_a_missing_bucket_is_no_access():
-    with pytest.raises(StorageAccessError, match="the bucket does not exist"):
+def test_a_missing_bucket_cannot_be_read():
+    with pytest.raises(ObjectAccessError, match="the bucket does not exist"):
         build_manifest("s3://no-such-bucket/lot")
 
 
@@ -181,3 +181,11 @@ def test_a_relative_folder_gives_absolute_urls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pairs, _ = build_manifest("lot")
     assert pairs == [Pair("p", urls(str(tmp_path / "lot"), "p_A.png", "p_B.png"))]
+
+
+def test_a_tiff_that_cannot_be_read_is_left_out_with_the_reason(tmp_path):
+    fill(str(tmp_path), "a_A.png", "a_B.png")
+    (tmp_path / "stack.tif").symlink_to("none.tif")
+    pairs, left_out = build_manifest(str(tmp_path))
+    assert [pair.pair_id for pair in pairs] == ["a"]
+    assert left_out == ["stack.tif: cannot read: nothing is there"]

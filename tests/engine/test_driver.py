@@ -2,9 +2,11 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
+from conftest import archive_away, deny
 from dfp_batch import storage
 from dfp_batch.config import run_config
 from dfp_batch.engine.driver import Observer, Submission, submit
@@ -12,7 +14,7 @@ from dfp_batch.engine.ray_executor import Slots
 from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
 from dfp_batch.lease import current_lease
 from dfp_batch.ledger import Ledger, read_attempts
-from dfp_batch.manifest import read_manifest
+from dfp_batch.manifest import Pair, read_manifest, write_manifest
 from dfp_batch.telemetry import RunStatus, results
 from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
@@ -53,8 +55,6 @@ def test_one_code_path_for_the_paper_and_for_n_sources(make_archive, tmp_path):
     manifest = make_archive(2)
     pairs = read_manifest(manifest)
     stack = [*pairs[0].sources, pairs[1].sources[0]]
-    from dfp_batch.manifest import Pair, write_manifest  # noqa: PLC0415
-
     write_manifest(manifest, [pairs[0], Pair("stack", tuple(stack))])
     url = f"{tmp_path}/run"
     status = run(manifest, url, run_config("paper", None, {"scale": 3, **SHORT_PAPER}))
@@ -147,6 +147,29 @@ def test_a_missing_object_in_a_bucket_is_an_input_error(make_archive, tmp_path, 
     assert "p00_B.png" in status.last_errors[0]["error_message"]
 
 
+def test_what_cannot_be_read_in_a_bucket_costs_its_own_pair(make_archive, tmp_path, s3_url):
+    folder, elsewhere = f"{s3_url}/{tmp_path.name}", "s3://no-such-bucket/a.png"
+    manifest = make_archive(4, folder)
+    deny(f"{folder}/p00_B.png")
+    archive_away(f"{folder}/p01_A.png")
+    pairs = read_manifest(manifest)
+    pairs[2] = replace(pairs[2], sources=(pairs[2].sources[0], elsewhere))
+    truth = replace(pairs[3], pair_id="truth", reference=f"{folder}/p00_B.png")
+    stack = Pair("stack", (f"{folder}/none.tif",))
+    write_manifest(manifest, [*pairs, truth, stack])
+    status = run(manifest, f"{folder}/run", max_failure_rate=1)
+    assert (status.ok, status.by_category) == (1, {"input": 5})
+    said = {key: row["error_message"] for key, row in rows_of(f"{folder}/run").items()}
+    assert said == {
+        "p00": f"{folder}/p00_B.png: cannot read: 403, no permission",
+        "p01": f"{folder}/p01_A.png: cannot read: archived (restore it first)",
+        "p02": f"{elsewhere}: cannot read: the bucket does not exist",
+        "p03": None,
+        "truth": f"{folder}/p00_B.png: cannot read: 403, no permission",
+        "stack": f"{folder}/none.tif: cannot read: nothing is there",
+    }
+
+
 def test_another_driver_or_configuration_is_refused(make_archive, tmp_path):
     manifest, url = make_archive(1), f"{tmp_path}/run"
     config = run_config("classical", None, {"scale": 2})
@@ -158,8 +181,6 @@ def test_another_driver_or_configuration_is_refused(make_archive, tmp_path):
 
 
 def test_a_bad_manifest_leaves_no_run_behind(make_archive, tmp_path):
-    from dfp_batch.manifest import Pair, write_manifest  # noqa: PLC0415
-
     manifest = make_archive(1)
     write_manifest(manifest, [Pair("a", ("x.png", "y.png")), Pair("a", ("x.png", "z.png"))])
     with pytest.raises(ManifestError, match=r"manifest row 1 \(pair_id 'a'\)"):
