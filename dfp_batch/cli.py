@@ -162,7 +162,8 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     }
     resolved = _resolve(preset, config, settings, flags)
     manifest_url = storage.absolute_url(manifest)
-    default = f"{manifest_url.removesuffix('.parquet')}-x{resolved.fusion.scale}"
+    stem = storage.without_version(manifest_url).removesuffix(".parquet")
+    default = f"{stem}-x{resolved.fusion.scale}"
     submission = driver.Submission(
         manifest_url,
         storage.absolute_url(output or default),

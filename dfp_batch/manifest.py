@@ -40,6 +40,7 @@ from dfp_batch.errors import ConfigError, ManifestError, ObjectMissingError
 from dfp_batch.storage import (
     absolute_url,
     read_bytes,
+    without_version,
     write_bytes,
 )
 
@@ -278,7 +279,7 @@ def _id_of(foreground: str | None) -> str | None:
     """The file name without extension and without a final ``_A`` or ``-A``."""
     if foreground is None:
         return None
-    stem = posixpath.splitext(posixpath.basename(foreground))[0]
+    stem = posixpath.splitext(posixpath.basename(without_version(foreground)))[0]
     return re.sub(r"(?<=.)[_-][Aa]$", "", stem)
 
 
@@ -346,7 +347,9 @@ def _reference_problems(urls: Sequence[str]) -> list[str]:
 
 def _in_one_file(sources: Sequence[str]) -> bool:
     """Say whether this is a stack in one file: how many sources it holds is not known yet."""
-    return len(sources) == 1 and (not sources[0] or TIFF_NAME.fullmatch(sources[0]) is not None)
+    if len(sources) != 1:
+        return False
+    return not sources[0] or TIFF_NAME.fullmatch(without_version(sources[0])) is not None
 
 
 def _mask_problems(masks: Sequence[str], sources: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import posixpath
+import re
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -128,13 +129,15 @@ _FULL_DISK = {errno.EDQUOT, errno.ENOSPC, errno.EROFS}
 _NO_SUCH_NAME = {errno.ELOOP, errno.ENAMETOOLONG}
 _WRONG_PLACE = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _READING = {"read", "list"}
+_VERSION = re.compile(r"\?versionId=[^/?]+$")
 _LEAST_READ_BYTES = 256 * 1024
 
 
 def absolute_url(url: str, base: str | None = None) -> str:
     """Resolve a URL or path, relative to the folder that holds ``base``.
 
-    ``file://`` URLs are taken literally: ``%20`` in one is not a space.
+    URLs are taken literally, those of files, too: ``%20`` in one is not a space. ``?versionId=ID``
+    at the end of one of S3 asks for that version of the object; other ``?`` belong to the name.
 
     Args:
         url: URL of an allowed protocol, or a local path.
@@ -148,12 +151,19 @@ def absolute_url(url: str, base: str | None = None) -> str:
     """
     if not url:
         raise ConfigError("URL is empty, expected a path or a URL")
+    if "\0" in url:
+        raise ConfigError(f"URL must not hold a null character, got {url!r}")
     protocol, path = _split(url)
     if protocol != "file":
         return f"{protocol}://{path}"
     if base is None or os.path.isabs(path):
         return os.path.abspath(path)
     return _beside(base, path)
+
+
+def without_version(url: str) -> str:
+    """The URL of an object without the version that it asks for: ``s3://...?versionId=ID``."""
+    return _VERSION.sub("", url) if url[:5].lower() == "s3://" else url
 
 
 def join(url: str, *parts: str) -> str:
@@ -243,7 +253,7 @@ def write_bytes(url: str, data: bytes) -> None:
         StorageError: The store failed, or holds another number of bytes afterwards.
     """
     with _translated("write", url):
-        fs, path = _open_file(url)
+        fs, path = _open_to_write(url)
         if _is_local(url):
             _write_local(path, data)
         else:
@@ -265,7 +275,7 @@ def create_bytes(url: str, data: bytes) -> bool:
         StorageError: The store failed.
     """
     with _translated("write", url):
-        fs, path = _open_file(url)
+        fs, path = _open_to_write(url)
         if _is_local(url):
             return _create_local(path, data)
         with suppress(FileExistsError):
@@ -291,6 +301,9 @@ def list_files(url: str, suffix: str = "") -> list[str]:
 def list_folder(url: str) -> tuple[list[str], list[str]]:
     """List a folder: the names of its files and of its subfolders, sorted.
 
+    Slashes at the end of the URL do not count, and a subfolder without a name (``a//b``) is left
+    out: what it holds has to be named by whole URLs.
+
     Returns:
         Two lists of names, both empty if the folder does not exist.
 
@@ -298,10 +311,15 @@ def list_folder(url: str) -> tuple[list[str], list[str]]:
         ObjectAccessError: It cannot be listed, or the bucket does not exist.
         StorageError: The store failed.
     """
-    entries = _entries(url)
-    files = sorted(name for name, kind in entries.items() if kind != "directory")
-    folders = sorted(name for name, kind in entries.items() if kind == "directory")
-    return files, folders
+    with suppress(ObjectMissingError), _translated("list", url):
+        fs, path = _open(url)
+        own = path.rstrip("/")
+        found = {(entry["name"].rstrip("/"), entry["type"]) for entry in fs.ls(path, detail=True)}
+        inside = [(posixpath.basename(name), kind) for name, kind in found if name != own]
+        files = sorted(name for name, kind in inside if kind != "directory")
+        folders = sorted(name for name, kind in inside if kind == "directory")
+        return files, folders
+    return [], []
 
 
 def delete(url: str) -> None:
@@ -311,7 +329,7 @@ def delete(url: str) -> None:
         StorageError: The store failed.
     """
     with _translated("delete", url), suppress(FileNotFoundError):
-        fs, path = _open_file(url)
+        fs, path = _open_to_write(url)
         fs.rm_file(path)
 
 
@@ -377,6 +395,8 @@ def _split(url: str) -> tuple[str, str]:
     if protocol not in _DRIVERS:
         allowed = ", ".join(_DRIVERS)
         raise ConfigError(f"{url}: protocol must be one of {allowed}, got {head!r}")
+    if protocol == "s3" and "?versionId=" in _VERSION.sub("", rest):
+        raise ConfigError(f"{url}: ?versionId= must stand at the end, with the id of a version")
     return protocol, rest
 
 
@@ -395,27 +415,35 @@ def _is_local(url: str) -> bool:
 
 
 def _beside(base: str, path: str) -> str:
-    """Resolve a relative path in the folder that holds ``base``; a bucket is never left."""
-    bucket, folder = _folder_of(base)
-    place = posixpath.join(folder, path)
-    return bucket + posixpath.normpath(place) if bucket else os.path.abspath(place)
+    """Resolve a relative path in the folder that holds ``base``; a bucket is never left.
+
+    Names in a bucket are no paths: only ``.`` and ``..`` of the relative path mean something, and
+    two slashes are not one.
+    """
+    protocol, place = _split(base)
+    if protocol == "file":
+        return os.path.abspath(os.path.join(os.path.dirname(place), path))
+    bucket, *steps = _folder_of(place)
+    for step in path.split("/"):
+        if step == "..":
+            del steps[-1:]
+        elif step != ".":
+            steps.append(step)
+    return "/".join([f"{protocol}://{bucket}", *steps])
 
 
 @lru_cache(maxsize=16)  # a manifest of a million rows has one base
-def _folder_of(base: str) -> tuple[str, str]:
-    """The URL of the bucket (empty if local) and the folder within it that holds ``base``."""
-    protocol, place = _split(base)
-    if protocol == "file":
-        return "", posixpath.dirname(place)
-    bucket, _, key = place.partition("/")
-    return f"{protocol}://{bucket}", posixpath.join("/", posixpath.dirname(key))
+def _folder_of(place: str) -> tuple[str, ...]:
+    """The bucket, and every step to the folder within it that holds an object."""
+    return tuple(place.split("/")[:-1])
 
 
 def _open(url: str) -> tuple[Any, str]:
     """Make the filesystem of a URL in this process, and the path within it."""
     protocol, path = _split(url)
+    versions = {"version_aware": True} if without_version(url) != url else {}
     try:
-        fs = fsspec.filesystem(protocol, **_OPTIONS.get(protocol, {}))
+        fs = fsspec.filesystem(protocol, **_OPTIONS.get(protocol, {}), **versions)
     except ImportError as error:
         driver = _DRIVERS[protocol]
         raise ConfigError(
@@ -428,10 +456,19 @@ def _open(url: str) -> tuple[Any, str]:
 
 def _open_file(url: str) -> tuple[Any, str]:
     """As ``_open``, of what can be a file."""
+    if url.endswith("/"):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file")
     fs, path = _open(url)
     if "/" not in path:
         raise IsADirectoryError(errno.EISDIR, "is a bucket, not a file")
     return fs, path
+
+
+def _open_to_write(url: str) -> tuple[Any, str]:
+    """As ``_open_file``; what a bucket keeps of the past is never changed."""
+    if without_version(url) != url:
+        raise ConfigError(f"{url}: a version of an object cannot be changed, drop ?versionId=...")
+    return _open_file(url)
 
 
 def _local_mark(path: str) -> str:
@@ -444,16 +481,6 @@ def _object_mark(info: Mapping[str, Any]) -> str:
         if mark := str(info.get(key) or "").strip('"'):
             return f"{key.lower()}:{mark}"
     return ""
-
-
-def _entries(url: str) -> dict[str, str]:
-    """Name and type of what a folder holds; a file listed as its own content is left out."""
-    with suppress(ObjectMissingError), _translated("list", url):
-        fs, path = _open(url)
-        found = {entry["name"].rstrip("/"): entry["type"] for entry in fs.ls(path, detail=True)}
-        own = path.rstrip("/")
-        return {posixpath.basename(name): kind for name, kind in found.items() if name != own}
-    return {}
 
 
 def _write_local(path: str, data: bytes) -> None:

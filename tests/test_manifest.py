@@ -78,6 +78,12 @@ def test_one_tiff_may_hold_the_whole_stack(name):
     ]
 
 
+def test_a_version_of_a_tiff_may_hold_the_whole_stack():
+    url = "s3://lot/stack.ome.tif?versionId=3.L_4"
+    put(pair_id=["p"], sources=[[url]])
+    assert read_manifest(URL) == [Pair("p", (url,))]
+
+
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int32(), pa.int64(), pa.uint64()])
 def test_every_arrow_type_of_integers_is_read(kind):
     frames = pa.array([1, None], kind)
@@ -108,6 +114,7 @@ def test_the_short_form_with_ids():
         ("img/lytro_09_A.jpg", "lytro_09"),
         ("img/lytro-09-a.tar.png", "lytro-09-a.tar"),
         ("s3://x/shot-a.png", "shot"),
+        ("s3://x/shot_A.png?versionId=3.L_4", "shot"),
         ("plain.png", "plain"),
         ("_A.png", "_A"),
         ("extra_B.png", "extra_B"),

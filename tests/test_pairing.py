@@ -1,6 +1,7 @@
 """Which images of a folder belong together."""
 
 import uuid
+from dataclasses import replace
 from io import BytesIO
 from unittest.mock import Mock
 
@@ -12,7 +13,7 @@ from dfp_batch import pairing
 from dfp_batch.errors import ManifestError, ObjectAccessError, StorageError
 from dfp_batch.manifest import Pair, read_manifest, write_manifest
 from dfp_batch.pairing import build_manifest
-from dfp_batch.storage import join, write_bytes
+from dfp_batch.storage import join, read_bytes, write_bytes
 
 
 @pytest.fixture(params=["file", "memory", "s3"])
@@ -189,3 +190,23 @@ def test_a_tiff_that_cannot_be_read_is_left_out_with_the_reason(tmp_path):
     pairs, left_out = build_manifest(str(tmp_path))
     assert [pair.pair_id for pair in pairs] == ["a"]
     assert left_out == ["stack.tif: cannot read: nothing is there"]
+
+
+def test_names_in_a_bucket_are_paired_literally_and_found_again(s3_url):
+    folder = f"{s3_url}/{uuid.uuid4().hex}//a %20+#?é"
+    names = ("shot 1%_A.png", "shot 1%_B.png", "st#ck?/1+.png", "st#ck?/2+.png")
+    fill(folder, *names)
+    pairs, left_out = build_manifest(folder)
+    assert left_out == []
+    assert pairs == [
+        Pair("shot 1%", urls(folder, *names[:2])),
+        Pair("st#ck?", urls(folder, *names[2:])),
+    ]
+    for number, base in enumerate((folder, f"{folder}/x//y")):
+        url = join(base, "manifest.parquet")
+        up = "../../../" * number
+        relative = [replace(pair, sources=tuple(up + name for name in names[:2])) for pair in pairs]
+        write_manifest(url, relative[:1])
+        (found,) = read_manifest(url)
+        assert found.sources == urls(folder, *names[:2])
+        assert [read_bytes(source) for source in found.sources] == [b"1", b"1"]

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -65,6 +66,56 @@ def text_of(error) -> str:
 def test_what_was_written_is_read(folder, data):
     write_bytes(join(folder, "deep", "er", "a b#1%20é.png"), data)
     assert read_bytes(join(folder, "deep", "er", "a b#1%20é.png")) == data
+
+
+LITERAL_NAMES = [
+    "two//slashes/a.png",
+    "/leading.png",
+    "./a.png",
+    "deep/../a.png",
+    "a b.png",
+    "a%20b.png",
+    "a+b.png",
+    "a#b.png",
+    "a?b=1.png",
+    "a?versionid=1.png",
+    "ünï/日本.png",
+    "a:b@c.png",
+    "*[1].png",
+    "a\\b.png",
+]
+
+
+@pytest.mark.parametrize("name", LITERAL_NAMES)
+def test_names_in_a_bucket_are_taken_literally(s3_url, name):
+    url = absolute_url(f"{s3_url}/{uuid.uuid4().hex}/{name}")
+    assert not exists(url)
+    assert create_bytes(url, name.encode())
+    bucket, key = url.removeprefix("s3://").split("/", 1)
+    body = s3fs.S3FileSystem().call_s3("get_object", Bucket=bucket, Key=key)["ContentLength"]
+    assert body == len(name.encode()), "the store knows it by this very name"
+    assert read_bytes(url) == name.encode()
+    with open_seekable(url) as file:
+        assert file.read() == name.encode()
+    assert version(url).startswith(f"{len(name.encode())} etag:")
+    delete(url)
+    assert not exists(url)
+
+
+@pytest.mark.parametrize("use", [read_bytes, open_seekable, version])
+def test_a_slash_at_the_end_names_a_folder(folder, use):
+    write_bytes(join(folder, "a.png"), b"1")
+    with pytest.raises(ObjectMissingError, match=r"a\.png/: cannot read: is a folder, not a file"):
+        use(join(folder, "a.png/"))
+
+
+def test_a_file_and_a_folder_of_one_name_are_both_listed(s3_url):
+    folder = f"{s3_url}/{uuid.uuid4().hex}"
+    for name in ("a", "a/b", "x//y"):
+        write_bytes(f"{folder}/{name}", b"1")
+    assert list_folder(folder) == (["a"], ["a", "x"])
+    assert list_folder(f"{folder}//") == (["a"], ["a", "x"])
+    assert list_folder(f"{folder}/x") == ([], []), "a folder without a name is left out"
 
 
 def test_writing_again_replaces(folder):
@@ -384,6 +435,74 @@ def test_only_what_is_read_is_fetched(s3_url, monkeypatch):
 # Versions.
 
 
+@pytest.fixture
+def versioned(s3_url):
+    """URL of an object in a bucket that keeps the past, and the ids of its two versions."""
+    name = f"kept-{uuid.uuid4().hex}"
+    s3 = s3fs.S3FileSystem()
+    s3.mkdir(name)
+    s3.call_s3("put_bucket_versioning", Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    put = [
+        s3.call_s3("put_object", Bucket=name, Key="x//a b.png", Body=b) for b in (b"old", b"now")
+    ]
+    return f"s3://{name}/x//a b.png", *(answer["VersionId"] for answer in put)
+
+
+def test_a_version_of_an_object_is_read(versioned):
+    url, old, now = versioned
+    for asked, content in [
+        ("", b"now"),
+        (f"?versionId={now}", b"now"),
+        (f"?versionId={old}", b"old"),
+    ]:
+        assert read_bytes(f"{url}{asked}") == content
+        with open_seekable(f"{url}{asked}") as file:
+            assert file.read() == content
+        assert exists(f"{url}{asked}")
+        assert version(f"{url}{asked}").endswith(hashlib.md5(content).hexdigest())
+    write_bytes(url, b"newer")
+    assert read_bytes(f"{url}?versionId={now}") == b"now"
+
+
+def test_a_version_that_is_not_there_is_missed(versioned):
+    unknown = f"{versioned[0]}?versionId={uuid.uuid4()}"
+    assert not exists(unknown)
+    for use in READERS:
+        with pytest.raises((ObjectMissingError, ObjectAccessError)) as error:
+            use(unknown)
+        assert text_of(error).startswith(f"{unknown}: cannot read: ")
+
+
+def test_a_deleted_object_still_has_its_versions(versioned):
+    url, old, _ = versioned
+    delete(url)
+    assert not exists(url)
+    assert read_bytes(f"{url}?versionId={old}") == b"old"
+
+
+@pytest.mark.parametrize("use", [*WRITERS, delete])
+def test_a_version_is_never_changed(versioned, use):
+    url, old, _ = versioned
+    with pytest.raises(ConfigError, match="a version of an object cannot be changed"):
+        use(f"{url}?versionId={old}")
+    assert read_bytes(f"{url}?versionId={old}") == b"old"
+
+
+@pytest.mark.parametrize("ending", ["?versionId=", "?versionId=1/a.png", "?versionId=1?b.png"])
+def test_a_version_stands_at_the_end(ending):
+    url = f"s3://lot/a.png{ending}"
+    with pytest.raises(ConfigError) as error:
+        absolute_url(url)
+    assert text_of(error) == f"{url}: ?versionId= must stand at the end, with the id of a version"
+
+
+def test_elsewhere_a_version_is_part_of_the_name(tmp_path):
+    for url in (f"{tmp_path}/a?versionId=1", "memory://lot/a?versionId=1"):
+        write_bytes(url, b"1")
+        assert read_bytes(url) == b"1"
+        assert not exists(url.partition("?")[0])
+
+
 def write_again(folder, url, data):
     if folder.startswith("/"):  # as after a while: two writes may come within one tick of the clock
         os.utime(url, ns=(1, 1))
@@ -548,12 +667,24 @@ def test_a_file_where_a_folder_is_needed(tmp_path, write):
         ("a.png", "s3://lot/manifest.parquet", "s3://lot/a.png"),
         ("img/a.png", "s3://lot/deep/manifest.parquet", "s3://lot/deep/img/a.png"),
         ("../../../a.png", "s3://lot/deep/manifest.parquet", "s3://lot/a.png"),
+        ("../a.png", "s3://lot/deep/manifest.parquet", "s3://lot/a.png"),
+        ("./x/../a.png", "s3://lot/deep/manifest.parquet", "s3://lot/deep/a.png"),
+        ("a.png", "s3://lot/two//slashes/m.parquet", "s3://lot/two//slashes/a.png"),
+        ("../a.png", "s3://lot/two//slashes/m.parquet", "s3://lot/two//a.png"),
+        ("x//a.png", "s3://lot/m.parquet", "s3://lot/x//a.png"),
+        ("a.png", "s3://lot//m.parquet", "s3://lot//a.png"),
+        ("a.png", "s3://lot/./up/../m.parquet", "s3://lot/./up/../a.png"),
+        ("a%20b#1?c.png", "s3://lot/é +/m.parquet", "s3://lot/é +/a%20b#1?c.png"),
+        ("a.png?versionId=v1", "s3://lot/m.parquet?versionId=v2", "s3://lot/a.png?versionId=v1"),
+        ("s3://lot/x//../a.png", "/lot/m.parquet", "s3://lot/x//../a.png"),
+        ("x//a.png", "/lot/m.parquet", "/lot/x/a.png"),
         ("S3://lot/A.png", "/lot/manifest.parquet", "s3://lot/A.png"),
         ("abfs://box@account.dfs.example/a", None, "abfs://box@account.dfs.example/a"),
         ("s3://arn:aws:s3:eu:1:point/a@b", None, "s3://arn:aws:s3:eu:1:point/a@b"),
         ("s3://lot/10:30@cam1.png", None, "s3://lot/10:30@cam1.png"),
         ("a://b", "/lot/m", ConfigError),
         ("", None, ConfigError),
+        ("a\0.png", None, ConfigError),
     ],
 )
 def test_absolute_url(url, base, expected):

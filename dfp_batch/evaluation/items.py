@@ -113,7 +113,7 @@ def item_set(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be >= 1, got {limit}; there would be nothing to score")
     kernel = kernel or Lanczos2()
-    if origin.endswith(".parquet"):
+    if storage.without_version(origin).endswith(".parquet"):
         return replace(Archive.read(origin, limit), kernel=kernel)
     named = origin in ("bundled", "procedural")
     url = origin if named else storage.absolute_url(origin)
@@ -224,7 +224,7 @@ class Archive:
     @property
     def label(self) -> str:
         """Name of the manifest."""
-        return _last_part(self.url).removesuffix(".parquet")
+        return _last_part(storage.without_version(self.url)).removesuffix(".parquet")
 
     def items(self, scales: Sequence[int]) -> list[Item]:
         """All pairs at all scales."""
