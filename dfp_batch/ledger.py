@@ -16,6 +16,7 @@ the earliest ``ok`` wins; without one the latest attempt speaks: its message is 
 import io
 import json
 import platform
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,14 @@ _RELATIVE = ("rmg", "rei", "rie", "rmga", "reco")
 METRICS = ("consistency", "mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", *_RELATIVE)
 METRIC_COLUMNS = (*METRICS, *(f"floor_{name}" for name in METRICS))
 
+_PART = re.compile(r"part-[0-9]{6,9}-[0-9]{6,9}\.parquet")
+_HEADER = {  # what is read of run.json
+    "run_id": str,
+    "config": dict,
+    "fingerprint": str,
+    "manifest_sha256": str,
+    "pairs": int,
+}
 _TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
@@ -317,31 +326,67 @@ def read_header(url: str) -> dict[str, Any]:
 
     Raises:
         ConfigError: if there is none.
-        LedgerError: if it is of another schema version.
+        LedgerError: if it is damaged, not ours, or of another schema version.
     """
     target = storage.join(url, "run.json")
     if not storage.exists(target):
         raise ConfigError(f"{url} is not a run directory: it has no run.json")
-    header: dict[str, Any] = json.loads(storage.read_bytes(target))
-    if header.get("schema_version") != SCHEMA_VERSION:
+    try:
+        header = json.loads(storage.read_bytes(target))
+    except ValueError as error:
+        raise _damaged_header(target, f"is not whole JSON ({error})") from error
+    if not isinstance(header, dict) or "schema_version" not in header:
+        raise _damaged_header(target, "has no schema_version")
+    if header["schema_version"] != SCHEMA_VERSION:
         raise LedgerError(
-            f"{url} has schema version {header.get('schema_version')}, expected {SCHEMA_VERSION}; "
+            f"{url} has schema version {header['schema_version']}, expected {SCHEMA_VERSION}; "
             "use the version of dfp-batch that wrote it"
         )
+    wrong = [name for name, kind in _HEADER.items() if not isinstance(header.get(name), kind)]
+    if wrong:
+        raise _damaged_header(target, f"has no {', '.join(wrong)} as they must be")
     return header
+
+
+def _damaged_header(target: str, fault: str) -> LedgerError:
+    return LedgerError(
+        f"{target} {fault}, expected what dfp-batch wrote when the run began; "
+        "restore the file, or use another --output for a new run"
+    )
 
 
 def last_epoch(url: str) -> int:
     """Highest epoch that left rows, 0 if none did."""
-    parts = storage.list_files(storage.join(url, "results"), ".parquet")
-    return max((int(part.rsplit("/", 1)[-1].split("-")[1]) for part in parts), default=0)
+    names = (part.rpartition("/")[2] for part in _parts(url))
+    return max((int(name.split("-")[1]) for name in names), default=0)
 
 
 def read_attempts(url: str) -> pa.Table:
-    """All rows of all attempts, ``SCHEMA``, in the order they were written."""
-    parts = storage.list_files(storage.join(url, "results"), ".parquet")
-    tables = [_conform(pq.read_table(parquet_source(storage.read_bytes(part)))) for part in parts]
-    return pa.concat_tables([SCHEMA.empty_table(), *tables])
+    """All rows of all attempts, ``SCHEMA``, in the order they were written.
+
+    Raises:
+        LedgerError: if a part is damaged or not ours; rows are never left out in silence.
+    """
+    return pa.concat_tables([SCHEMA.empty_table(), *map(_read_part, _parts(url))])
+
+
+def _parts(url: str) -> list[str]:
+    """The parts of a ledger; a file of another name is nobody's business here."""
+    files = storage.list_files(storage.join(url, "results"), ".parquet")
+    return [file for file in files if _PART.fullmatch(file.rpartition("/")[2])]
+
+
+def _read_part(url: str) -> pa.Table:
+    data = storage.read_bytes(url)
+    try:
+        return _conform(pq.read_table(parquet_source(data)))
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise LedgerError(
+            f"{url} is not a whole part of the ledger ({reason}), expected the Parquet file that "
+            "dfp-batch wrote; restore it, or move it out of results/: what no other part says is "
+            "done is then done again"
+        ) from error
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -352,14 +397,23 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 
 def _conform(table: pa.Table) -> pa.Table:
-    """Rows of an older or newer code version: absent columns are null, unknown ones dropped."""
+    """Rows of an older or newer code version: absent columns are null, unknown ones dropped.
+
+    Raises:
+        ValueError: if these are no rows of a ledger.
+    """
     columns = [
         table[column.name].cast(column.type)
         if column.name in table.column_names
         else pa.nulls(table.num_rows, column.type)
         for column in SCHEMA
     ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    rows = pa.Table.from_arrays(columns, schema=SCHEMA)
+    needed = [column.name for column in SCHEMA if not column.nullable]
+    missing = [name for name in needed if name not in table.column_names or rows[name].null_count]
+    if missing:
+        raise ValueError(f"rows without {', '.join(missing)}")
+    return rows
 
 
 def visible(attempts: pa.Table) -> pa.Table:

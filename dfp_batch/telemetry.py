@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from dfp_batch import storage
+from dfp_batch.errors import LedgerError
 from dfp_batch.lease import current_lease
 from dfp_batch.ledger import METRIC_COLUMNS, PairRecord, read_attempts, read_header, visible
 from dfp_batch.manifest import parquet_source
@@ -204,13 +205,25 @@ def results(url: str) -> pa.Table:
 
     Raises:
         ConfigError: if there is no run.
+        LedgerError: if the run directory is damaged.
     """
     read_header(url)
     rows = visible(read_attempts(url))
-    snapshot = storage.read_bytes(storage.join(url, "manifest.parquet"))
-    ids = pq.read_table(parquet_source(snapshot), columns=["pair_id"])["pair_id"]
+    ids = _ids_of(storage.join(url, "manifest.parquet"))
     order = pc.index_in(ids, value_set=rows["pair_id"].combine_chunks())
     return rows.take(order.combine_chunks().drop_null())
+
+
+def _ids_of(snapshot: str) -> pa.ChunkedArray:
+    data = storage.read_bytes(snapshot)
+    try:
+        return pq.read_table(parquet_source(data), columns=["pair_id"])["pair_id"]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise LedgerError(
+            f"{snapshot} is not a whole manifest ({reason}); delete it, and the next submit of the "
+            "same manifest writes it again"
+        ) from error
 
 
 def print_dashboard(console: Console, url: str) -> None:

@@ -22,11 +22,14 @@ from dfp_batch.ledger import (
     Ledger,
     PairRecord,
     deaths,
+    last_epoch,
+    parquet_bytes,
     read_attempts,
     read_header,
     visible,
 )
 from dfp_batch.manifest import Pair, read_manifest
+from dfp_batch.telemetry import RunStatus, results
 
 PAIRS = [Pair(f"p{k}", (f"/a{k}.png", f"/b{k}.png")) for k in range(3)]
 CONFIG = run_config("classical", None, {})
@@ -217,3 +220,102 @@ def test_what_is_not_a_run_is_refused(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"schema_version": 99}))
     with pytest.raises(LedgerError, match="schema version 99, expected 1"):
         read_header(str(tmp_path))
+
+
+# Damage.
+
+
+def damaged(part):
+    """The refusal of a run directory in which this part is not as it was written."""
+    with pytest.raises(LedgerError) as error:
+        read_attempts(part.rpartition("/results/")[0])
+    text = str(error.value)
+    assert "\n" not in text
+    assert text.startswith(f"{part} is not a whole part of the ledger (")
+    return text
+
+
+def written(url):
+    """The bytes of a part, and its URL."""
+    with Ledger.open(url, CONFIG, PAIRS) as ledger:
+        ledger.append(record("p0"))
+    (part,) = storage.list_files(f"{url}/results", ".parquet")
+    return storage.read_bytes(part), part
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.99])
+def test_a_part_that_breaks_off_is_named_and_never_left_out(run_url, share):
+    data, part = written(run_url)
+    storage.write_bytes(part, data[: int(share * len(data))])
+    assert "move it out of results/: what no other part says is done is then" in damaged(part)
+    with pytest.raises(LedgerError):
+        RunStatus.read(run_url)
+    storage.delete(part)
+    assert Ledger.open(run_url, CONFIG, PAIRS).epoch == 2
+
+
+def test_a_part_with_flipped_bytes_is_named(tmp_path):
+    data, part = written(str(tmp_path))
+    middle = len(data) // 3
+    storage.write_bytes(part, data[:middle] + bytes(40) + data[middle + 40 :])
+    damaged(part)
+
+
+ROW = {"run_id": "r", "pair_id": "p0", "epoch": 1, "attempt": 1, "status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"colour": "red"}, "rows without run_id, pair_id, epoch, attempt, status"),
+        (ROW | {"status": None}, "rows without status"),
+        (ROW | {"epoch": "first"}, "Failed to parse string: 'first'"),
+        (ROW | {"align_flags": 5}, "Unsupported cast"),
+    ],
+)
+def test_a_foreign_file_with_the_name_of_a_part_is_named(tmp_path, row, reason):
+    part = f"{tmp_path}/results/part-000001-000001.parquet"
+    storage.write_bytes(part, parquet_bytes(pa.Table.from_pylist([row])))
+    assert reason in damaged(part)
+
+
+def test_foreign_files_of_other_names_are_left_alone(run_url):
+    written(run_url)
+    foreign = parquet_bytes(pa.table({"colour": ["red"]}))
+    for name in ("table.parquet", "part-1.parquet", "part-a-b.parquet", "my-part-2.parquet"):
+        storage.write_bytes(f"{run_url}/results/{name}", foreign)
+    assert read_attempts(run_url).num_rows == 1
+    assert last_epoch(run_url) == 1
+    assert Ledger.open(run_url, CONFIG, PAIRS).epoch == 2
+    assert storage.read_bytes(f"{run_url}/results/table.parquet") == foreign
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "is not whole JSON (Expecting value: line 1 column 1 (char 0))"),
+        (b'{"schema_version": 1, "run', "is not whole JSON (Unterminated string"),
+        (b"\xff\xfe\x00", "is not whole JSON ("),
+        (b"[]", "has no schema_version"),
+        (b'{"name": "another program"}', "has no schema_version"),
+        (b'{"schema_version": 1, "run_id": "r", "config": []}', "has no config, fingerprint, "),
+    ],
+)
+def test_a_damaged_header_is_refused_in_one_line(run_url, content, fault):
+    storage.write_bytes(f"{run_url}/run.json", content)
+    for use in (lambda: Ledger.open(run_url, CONFIG, PAIRS), lambda: RunStatus.read(run_url)):
+        with pytest.raises(LedgerError) as error:
+            use()
+        assert "\n" not in str(error.value)
+        assert str(error.value).startswith(f"{run_url}/run.json {fault}")
+        assert str(error.value).endswith("or use another --output for a new run")
+
+
+def test_a_damaged_snapshot_is_refused_and_written_again(run_url):
+    written(run_url)
+    storage.write_bytes(f"{run_url}/manifest.parquet", b"PAR1")
+    with pytest.raises(LedgerError, match=r"manifest\.parquet is not a whole manifest \(.*delete"):
+        results(run_url)
+    storage.delete(f"{run_url}/manifest.parquet")
+    Ledger.open(run_url, CONFIG, PAIRS).close()
+    assert results(run_url)["pair_id"].to_pylist() == ["p0"]
