@@ -82,6 +82,15 @@ def local_ray(s3_url):
         ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def ray_head():
+    """A `ray start --head` of its own on the loopback interface, which asks for a token."""
+    from ray_head import RayHead  # noqa: PLC0415 - slow; only for those who ask
+
+    with RayHead() as head:
+        yield head
+
+
 def texture(height, width, channels=3, seed=0):
     """A photograph-like random texture (height, width, channels), uint8.
 

@@ -13,7 +13,8 @@ import ray
 
 from dfp_batch import storage
 from dfp_batch.config import RunConfig
-from dfp_batch.engine.ray_executor import RayExecutor, Slots, connect
+from dfp_batch.engine.cluster import connect
+from dfp_batch.engine.ray_executor import RayExecutor, Slots
 from dfp_batch.engine.scheduler import Breaker, Scheduler
 from dfp_batch.errors import RunStoppedError
 from dfp_batch.ledger import Ledger, PairRecord, deaths, read_attempts, visible
@@ -130,10 +131,9 @@ def _stop_signals() -> Iterator[_Signals]:
 def _cluster(
     submission: Submission, observer: Observer, signals: _Signals
 ) -> Iterator[RayExecutor]:
-    joined = ray.is_initialized()
-    observer.connected("" if joined else connect(submission.address))
-    signals.listen()  # Ray has put a handler of its own in place
-    try:
+    with connect(submission.address) as connection:
+        observer.connected(connection.url)
+        signals.listen()  # Ray has put a handler of its own in place
         resources = ray.cluster_resources()
         slots = Slots.plan(
             int(resources.get("CPU", 0)), resources.get("GPU", 0), submission.gpus_per_pair
@@ -143,9 +143,6 @@ def _cluster(
             yield executor
         finally:
             executor.close()
-    finally:
-        if not joined:
-            ray.shutdown()
 
 
 def _drive(

@@ -3,9 +3,6 @@
 Ray's own retries are off everywhere: the scheduler knows every pair and decides.
 """
 
-import logging
-import os
-import socket
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -37,7 +34,6 @@ from dfp_batch.manifest import Pair
 from dfp_batch.method.pipeline import FusionConfig
 
 _STORE_SHARE = 0.4
-_ANSWER_S = 10.0
 TASK_CPUS = 0.5
 _TASK_OPTIONS = {"max_retries": 0, "retry_exceptions": False, "num_cpus": TASK_CPUS}
 
@@ -220,34 +216,3 @@ def as_failure(error: RayError, stage: Stage) -> Failure:
     if isinstance(error, RayTaskError):
         return Failure("fatal", name, f"{stage}: cannot run here: {reason}")
     return Failure("transient", name, f"{stage}: {reason}")
-
-
-def _check_answers(target: str) -> None:
-    """Ray itself would wait for minutes."""
-    host, separator, port = target.removeprefix("ray://").rpartition(":")
-    if not separator:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no Ray cluster answers at {target}: {error}") from error
-
-
-def connect(address: str | None) -> str:
-    """Join the cluster at ``address`` or RAY_ADDRESS; without either start Ray on this machine.
-
-    Returns:
-        URL of the dashboard, or "" where there is none.
-    """
-    target = address or os.environ.get("RAY_ADDRESS") or "local"
-    _check_answers(target)
-    try:
-        context = ray.init(
-            target,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            **({"include_dashboard": True} if target == "local" else {}),
-        )
-    except ConnectionError as error:
-        raise ConfigError(f"no Ray cluster answers at {target}: {error}") from error
-    return f"http://{context.dashboard_url}" if context.dashboard_url else ""

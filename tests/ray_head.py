@@ -1,0 +1,94 @@
+"""A stock `ray start --head` for tests, on the loopback interface, ended by its process id."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else Ray listens on every interface
+START_S = 60.0
+POLL_S = 0.2
+
+
+class RayHead:
+    """The head; its folder has a short name, since the paths of sockets are limited.
+
+    Attributes:
+        token: What it asks for.
+        address: HOST:PORT for drivers.
+        url: Of the dashboard and of the Jobs API.
+    """
+
+    def __init__(self):
+        self.token = "f" * 32
+        self._folder = tempfile.mkdtemp(prefix="h-", dir="/tmp")
+        port, dashboard, agent = free_ports(3)
+        self.address = f"127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{dashboard}"
+        options = {
+            "port": port,
+            "node-ip-address": "127.0.0.1",
+            "dashboard-host": "127.0.0.1",
+            "dashboard-port": dashboard,
+            "dashboard-agent-listen-port": agent,
+            "num-cpus": 2,
+            "temp-dir": f"{self._folder}/r",
+        }
+        self._command = [f"{Path(sys.executable).parent}/ray", "start", "--head", "--block"]
+        self._command += [f"--{name}={value}" for name, value in options.items()]
+
+    def __enter__(self):
+        environment = {**os.environ, **LOOPBACK, "RAY_AUTH_TOKEN": self.token}
+        environment |= {"PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        with open(f"{self._folder}/log", "w") as log:
+            self._process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=log)
+        self._wait()
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        self._process.wait(START_S)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def home(self, folder, token=None):
+        """Environment of a user of this head who has no token, or has it in the home."""
+        (folder / ".ray").mkdir()
+        if token is not None:
+            (folder / ".ray" / "auth_token").write_text(token)
+        return {"HOME": str(folder), **LOOPBACK}
+
+    def _wait(self):
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            assert self._process.poll() is None, Path(self._folder, "log").read_text()
+            assert time.monotonic() < deadline, Path(self._folder, "log").read_text()
+            time.sleep(POLL_S)
+
+    def _answers(self):
+        if not Path(self._folder, "r", "ray_current_cluster").exists():
+            return False
+        headers = {"Authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(f"{self.url}/api/version", headers=headers)
+        try:
+            urllib.request.urlopen(request, timeout=1).close()
+        except (urllib.error.URLError, OSError):
+            return False
+        return True
+
+
+def free_ports(count):
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
