@@ -22,6 +22,7 @@ LAYERS = [
         "manifest",
         "pairing",
         "storage",
+        "storage_errors",
         "codec",
         "lease",
         "ledger",
