@@ -128,8 +128,11 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     crop: Crop = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N pairs.")] = None,
     gpus_per_pair: Annotated[
-        float, typer.Option(help="Share of a GPU per pair, e.g. 0.25 for small images.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="GPUs per pair, e.g. 0.25 for small images; default 1 where there are GPUs."
+        ),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to use; without it Ray starts here.")
     ] = None,
@@ -179,7 +182,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     console.print(f"run: {submission.output_url}", soft_wrap=True, highlight=False)
     with telemetry.LiveProgress(console) as progress:
         show = partial(telemetry.print_dashboard, console)
-        observer = driver.Observer(show, progress.moved)
+        observer = driver.Observer(show, progress.moved, progress.noted)
         status = driver.submit(submission, observer)
     telemetry.print_results(console, telemetry.results(submission.output_url))
     telemetry.print_status(console, status)

@@ -7,13 +7,15 @@
     |-- ManifestError          the run never starts: bad manifest               (exit 2)
     |-- RunHeldError           another driver holds the run                     (exit 5)
     |-- RunStoppedError        stopped before the end, resumable                (exit 4)
+    |   `-- ExecutorLostError  what runs the stages is gone, and all it held with it
     |-- LedgerError            fatal: the run directory cannot be trusted       (exit 4)
     |-- PairError              this pair only; the others go on
     |   |-- ImageError         input: undecodable, wrong size, wrong channels
     |   |-- AlignmentError     input: the frames could not be registered
     |   |-- DivergedError      input: the optimisation left the finite numbers
     |   |-- DeviceMemoryError  resource: the device has too little memory (retried)
-    |   `-- WorkerLostError    crash: the process that held the pair died (retried)
+    |   |-- WorkerLostError    crash: the process that held the pair died (retried)
+    |   `-- PairTimeoutError   timeout: it took too long, or gave no sign of life (retried once)
     `-- StorageError           transient: the store failed or was slow (retried)
         |-- ObjectMissingError input: nothing is there
         |-- ObjectAccessError  input: this one cannot be read (403, archived, no such bucket)
@@ -49,6 +51,10 @@ class RunStoppedError(DfpError):
     """The run was stopped before the end; the same command goes on from here."""
 
 
+class ExecutorLostError(RunStoppedError):
+    """What runs the stages is gone or does not answer; what it held is lost."""
+
+
 class LedgerError(DfpError):
     """The run directory is not what this version can read or write."""
 
@@ -81,6 +87,12 @@ class WorkerLostError(PairError):
     """The process that held the pair died."""
 
     category: ClassVar[Category] = "crash"
+
+
+class PairTimeoutError(PairError):
+    """A stage took longer than it may, or gave no sign of life."""
+
+    category: ClassVar[Category] = "timeout"
 
 
 class StorageError(DfpError):

@@ -17,6 +17,7 @@ import io
 import json
 import platform
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,10 @@ import dfp_batch
 from dfp_batch import storage
 from dfp_batch.errors import (
     ConfigError,
+    DfpError,
     LedgerError,
+    RunHeldError,
+    RunStoppedError,
     StorageError,
 )
 from dfp_batch.lease import Lease, take_lease
@@ -45,7 +49,8 @@ if TYPE_CHECKING:  # it imports torch, which reading a ledger does not need
 
 SCHEMA_VERSION = 1
 HEARTBEAT_S = 30.0
-FLUSH_S, FLUSH_ROWS = 30.0, 512
+FLUSH_S, FLUSH_ROWS = 2.0, 512
+CLOSE_S = 10.0
 MESSAGE_BYTES = 2048
 
 Status = Literal["ok", "error", "quarantined"]
@@ -85,6 +90,8 @@ SCHEMA = pa.schema(
         ("kernel_sigma_px", pa.float64()),
         ("kernel_error_px", pa.float64()),
         ("n_sources", pa.int32()),
+        ("source_versions", pa.list_(pa.string())),
+        ("adopted", pa.bool_()),
         ("reference_frame", pa.int32()),
         ("align_flags", pa.list_(pa.string())),
         ("align_score_before", pa.float64()),
@@ -158,7 +165,8 @@ def _utc(seconds: float) -> datetime:
 class Ledger:
     """One session of one driver on one run: holds the lease, appends the rows.
 
-    Open it with ``Ledger.open``; as a context manager it flushes and gives the lease back.
+    Open it with ``Ledger.open``; as a context manager it flushes and gives the lease back. What is
+    due at a ``tick`` is written in a thread of its own: a slow store does not hold up the driver.
     """
 
     def __init__(self, url: str, header: Mapping[str, Any], lease: Lease) -> None:
@@ -177,7 +185,9 @@ class Ledger:
         self._clock: Callable[[], float] = time.time
         self._rows: list[dict[str, Any]] = []
         self._sequence = 0
-        self._flushed_at = self._beaten_at = self._clock()
+        self._writing: _Writing | None = None
+        self._closed = False
+        self._looked_at = self._beaten_at = self._clock()
 
     @classmethod
     def open(
@@ -206,8 +216,13 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            self.close()
+        except DfpError as last:
+            if error is None:
+                raise
+            raise RunStoppedError(f"{error}; and at the end: {last}") from error
 
     @property
     def epoch(self) -> int:
@@ -233,51 +248,123 @@ class Ledger:
         )
 
     def tick(self, running: int) -> None:
-        """Flush and beat when due; call it about once a second.
+        """Write rows and heartbeat when due, in the background; call it about once a second.
 
         Raises:
             RunHeldError: if another driver took the run over.
             StorageAccessError: if the run can no longer be written.
         """
+        if self._writing is not None and self._writing.is_alive():
+            return
+        self._see()
         now = self._clock()
-        if len(self._rows) >= FLUSH_ROWS or now - self._flushed_at >= FLUSH_S:
-            self._flushed_at = now
-            self._try(self.flush)
-        if now - self._beaten_at >= HEARTBEAT_S:
-            self._beaten_at = now
-            self._try(lambda: self._beat(now, running))
+        if now - self._looked_at < FLUSH_S and len(self._rows) < FLUSH_ROWS:
+            return
+        self._looked_at = now
+        rows, self._rows = self._rows, []
+        self._begin_writing(rows, lambda: self._write(rows, now, running))
 
     def flush(self) -> None:
-        """Write the rows that are not yet on disk as one new part."""
-        if not self._rows:
+        """Write the rows that are not yet on disk.
+
+        Raises:
+            StorageError: if the store fails, or does not answer in time.
+        """
+        self.settle()
+        if self._rows:
+            rows, self._rows = self._rows, []
+            self._begin_writing(rows, lambda: self._write_part(rows))
+            self.settle(transient=False)
+
+    def close(self) -> None:
+        """Flush and give the lease back; a second call does nothing."""
+        if self._closed:
             return
+        self.flush()
+        self._closed = True
+        self._begin_writing([], self._release)
+        self.settle(transient=False)
+
+    def _begin_writing(self, rows: list[dict[str, Any]], write: Callable[[], None]) -> None:
+        self._writing = _Writing(rows, write)
+        self._writing.start()
+
+    def settle(self, transient: bool = True) -> None:
+        """Wait for what is being written.
+
+        Args:
+            transient: Whether a store that is down for a moment is fine: the next write tries it.
+
+        Raises:
+            RunHeldError: if another driver took the run over.
+            StorageError: if the store failed for good, or does not answer in time.
+        """
+        if self._writing is None:
+            return
+        self._writing.join(CLOSE_S)
+        if self._writing.is_alive():
+            raise StorageError(
+                f"{self.url}: the store has not answered for {CLOSE_S:.0f} s; rows may be missing, "
+                "the next start of the same command finds their results"
+            )
+        self._see(transient)
+
+    def _see(self, transient: bool = True) -> None:
+        """See how the last write ended; what it could not write is kept for the next."""
+        writing, self._writing = self._writing, None
+        if writing is None or writing.error is None:
+            return
+        self._rows = writing.rows + self._rows
+        passes = isinstance(writing.error, StorageError) and writing.error.category == "transient"
+        if not (passes and transient):
+            raise writing.error
+
+    def _write(self, rows: list[dict[str, Any]], now: float, running: int) -> None:
+        if rows:
+            self._write_part(rows)
+        if now - self._beaten_at >= HEARTBEAT_S:
+            self._beaten_at = now
+            self._lease = self._lease.beat(self.url, now, running)
+        elif self._lease.displaced(self.url):
+            raise RunHeldError(f"{self.url}: another driver has taken this run over")
+
+    def _write_part(self, rows: list[dict[str, Any]]) -> None:
         # A new number for every try: a failed write may have succeeded, and a row that is there
         # twice reads like a row that is there once.
         self._sequence += 1
         part = f"part-{self.epoch:06d}-{self._sequence:06d}.parquet"
-        table = pa.Table.from_pylist(self._rows, schema=SCHEMA)
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
         target = storage.join(self.url, "results", part)
         if not storage.create_bytes(target, parquet_bytes(table)):
             raise LedgerError(
                 f"{self.url}: results/{part} exists already; is there another driver?"
             )
-        self._rows.clear()
+        rows.clear()
 
-    def close(self) -> None:
-        """Flush and give the lease back."""
-        self.flush()
+    def _release(self) -> None:
         self._lease = self._lease.release(self.url)
 
-    def _try(self, write: Callable[[], None]) -> None:
-        """A store that is down for a moment costs nothing: the next tick writes again."""
-        try:
-            write()
-        except StorageError as error:
-            if error.category != "transient":
-                raise
 
-    def _beat(self, now: float, running: int) -> None:
-        self._lease = self._lease.beat(self.url, now, running)
+class _Writing(threading.Thread):
+    """One write in the background; a process does not wait for it to end.
+
+    Attributes:
+        rows: That it writes.
+        error: What it ended with, if not well.
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], write: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self.rows = rows
+        self.error: Exception | None = None
+        self._write = write
+
+    def run(self) -> None:
+        """Write."""
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            self.error = error
 
 
 def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> dict[str, Any]:

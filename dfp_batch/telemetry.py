@@ -41,12 +41,14 @@ class Counts:
         ok: Done, in this and earlier sessions.
         failed: Ended without a result in this session.
         running: In flight.
+        quarantined: Left alone in this session, since they killed a process twice.
     """
 
     total: int
     ok: int = 0
     failed: int = 0
     running: int = 0
+    quarantined: int = 0
 
     def __post_init__(self) -> None:
         self._failed_ids: set[str] = set()
@@ -89,7 +91,8 @@ class LiveProgress:
     def moved(self, counts: Counts) -> None:
         """Show the counts."""
         text = f"{counts.ok} done, {counts.failed} failed, {counts.running} running"
-        completed = counts.ok + counts.failed
+        text += f", {counts.quarantined} quarantined" if counts.quarantined else ""
+        completed = counts.ok + counts.failed + counts.quarantined
         if self._bar.tasks[0].total is None:  # what earlier sessions did says nothing of the speed
             self._bar.reset(self._task, total=counts.total, completed=completed)
         self._bar.update(self._task, description=text, completed=completed)
@@ -99,6 +102,10 @@ class LiveProgress:
             eta = self._bar.tasks[0].time_remaining
             left = "" if eta is None else f", about {eta:.0f} s left"
             self._console.print(f"{text} of {counts.total}{left}")
+
+    def noted(self, text: str) -> None:
+        """Show a line of text."""
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager

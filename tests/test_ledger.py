@@ -46,6 +46,12 @@ def record(pair_id, status="ok", attempt=1, category=None, message=None):
     )
 
 
+def tick(ledger, running=0):
+    """A tick whose work is done."""
+    ledger.tick(running)
+    ledger.settle()
+
+
 def table(rows):
     """Attempts from (pair, epoch, attempt, ok)."""
     filled = [
@@ -131,20 +137,21 @@ def test_a_second_driver_is_refused_by_name_and_can_force(run_url, monkeypatch):
     assert current_lease(run_url) is None
 
 
-def test_the_displaced_driver_notices_at_its_next_heartbeat(tmp_path, monkeypatch):
-    monkeypatch.setattr(ledger_module, "HEARTBEAT_S", 0.0)
+def test_the_displaced_driver_notices_within_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "FLUSH_S", 0.0)
     monkeypatch.setattr(lease_module, "ACKNOWLEDGE_S", 0.0)
     first = Ledger.open(str(tmp_path), CONFIG, PAIRS)
     Ledger.open(str(tmp_path), CONFIG, PAIRS, takeover=True)
     with pytest.raises(RunHeldError, match="another driver has taken this run over"):
-        first.tick(0)
+        tick(first)
 
 
 def test_the_heartbeat_says_what_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger_module, "HEARTBEAT_S", 0.0)
+    monkeypatch.setattr(ledger_module, "FLUSH_S", 0.0)
     with Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger:
         before = current_lease(str(tmp_path))
-        ledger.tick(7)
+        tick(ledger, 7)
         after = current_lease(str(tmp_path))
     assert (before.running, after.running) == (0, 7)
     assert after.heartbeat_at >= before.heartbeat_at
@@ -172,9 +179,9 @@ def test_a_busy_store_keeps_the_rows_for_the_next_tick(tmp_path, monkeypatch):
     ledger.append(record("p0"))
     with monkeypatch.context() as patch:
         patch.setattr(storage, "create_bytes", _busy)
-        ledger.tick(0)
+        tick(ledger)
     assert read_attempts(str(tmp_path)).num_rows == 0
-    ledger.tick(0)
+    tick(ledger)
     assert read_attempts(str(tmp_path)).num_rows == 1
 
 
@@ -186,10 +193,10 @@ def test_a_full_buffer_is_flushed_before_its_time(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger_module, "FLUSH_ROWS", 2)
     ledger = Ledger.open(str(tmp_path), CONFIG, PAIRS)
     ledger.append(record("p0"))
-    ledger.tick(0)
+    tick(ledger)
     assert read_attempts(str(tmp_path)).num_rows == 0
     ledger.append(record("p1"))
-    ledger.tick(0)
+    tick(ledger)
     assert read_attempts(str(tmp_path)).num_rows == 2
 
 

@@ -3,25 +3,27 @@
 import json
 import random
 import signal
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-import ray
-
 from dfp_batch import storage
 from dfp_batch.config import RunConfig
-from dfp_batch.engine.cluster import connect
-from dfp_batch.engine.ray_executor import RayExecutor, Slots
-from dfp_batch.engine.scheduler import Breaker, Scheduler
-from dfp_batch.errors import RunStoppedError
+from dfp_batch.engine.breaker import Breaker
+from dfp_batch.engine.executor import Executor
+from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
+from dfp_batch.engine.scheduler import Scheduler, Todo
+from dfp_batch.errors import RunHeldError, RunStoppedError, StorageError
 from dfp_batch.ledger import Ledger, PairRecord, deaths, read_attempts, visible
 from dfp_batch.manifest import Pair, read_manifest
 from dfp_batch.telemetry import Counts, RunStatus
 
 POLL_S = 1.0
+STILL_S = 30.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -35,7 +37,8 @@ class Submission:
         config: What to compute.
         limit: Only the first pairs of the manifest; None is all.
         address: Of a Ray cluster; None starts Ray on this machine.
-        gpus_per_pair: Share of a GPU for each pair; without GPUs it has no effect.
+        gpus_per_pair: GPUs, or share of one, for each pair; None is one where there are or may be
+            GPUs.
         max_failure_rate: Of finished pairs, beyond which the run stops.
         takeover: Take the run even from a driver that seems alive.
         retry_quarantined: Try pairs again whose process died twice.
@@ -46,7 +49,7 @@ class Submission:
     config: RunConfig
     limit: int | None = None
     address: str | None = None
-    gpus_per_pair: float = 1.0
+    gpus_per_pair: float | None = None
     max_failure_rate: float = 0.2
     takeover: bool = False
     retry_quarantined: bool = False
@@ -59,10 +62,12 @@ class Observer:
     Attributes:
         connected: Called once with the URL of the dashboard, or "".
         moved: Called about once a second with the counts.
+        noted: Called with a line of text when there is something to say.
     """
 
     connected: Callable[[str], None]
     moved: Callable[[Counts], None]
+    noted: Callable[[str], None] = lambda _: None
 
 
 def submit(submission: Submission, observer: Observer) -> RunStatus:
@@ -74,30 +79,39 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
     """
     pairs = read_manifest(submission.manifest_url)
     url = submission.output_url
-    with Ledger.open(url, submission.config, pairs, submission.takeover) as ledger:
+    with (
+        _stop_signals() as signals,
+        Ledger.open(url, submission.config, pairs, submission.takeover) as ledger,
+    ):
         chosen = pairs[: submission.limit]
-        left = what_is_left(url, chosen, submission.retry_quarantined)
-        if left:
-            with _stop_signals() as signals, _cluster(submission, observer, signals) as executor:
-                _drive(submission, left, len(chosen), ledger, executor, observer, signals)
+        todo, counts = what_is_left(url, chosen, ledger.epoch, submission.retry_quarantined)
+        if todo:
+            with _executor(submission, observer) as executor:
+                _drive(submission, todo, counts, ledger, executor, observer, signals)
     status = RunStatus.read(url)
     summary = json.dumps(status.to_json(), indent=1).encode()
     storage.write_bytes(storage.join(url, "summary.json"), summary)
     return status
 
 
-def what_is_left(url: str, pairs: list[Pair], retry_quarantined: bool) -> list[tuple[Pair, int]]:
-    """Pairs without an ``ok`` row, with their numbers of deaths; quarantined ones if asked for."""
+def what_is_left(
+    url: str, pairs: list[Pair], epoch: int, retry_quarantined: bool
+) -> tuple[list[Todo], Counts]:
+    """Pairs without an ``ok`` row, those that failed before last; quarantined ones if asked for."""
     attempts = read_attempts(url)
     rows = visible(attempts)
     status = dict(zip(rows["pair_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
+    states = Counter(status.get(pair.pair_id) for pair in pairs)
+    counts = Counts(len(pairs), ok=states["ok"])
     finished = {"ok"} if retry_quarantined else {"ok", "quarantined"}
+    counts.quarantined = 0 if retry_quarantined else states["quarantined"]
     died = deaths(attempts)
-    return [
-        (pair, died.get(pair.pair_id, 0))
+    todo = [
+        Todo(pair, died.get(pair.pair_id, 0), pair.pair_id in status, adopt=epoch > 1)
         for pair in pairs
         if status.get(pair.pair_id) not in finished
     ]
+    return sorted(todo, key=lambda one: one.tried), counts
 
 
 @dataclass
@@ -105,10 +119,6 @@ class _Signals:
     """Name of the signal that asked the driver to stop, or ""."""
 
     name: str = ""
-
-    def listen(self) -> None:
-        for number in _STOP_SIGNALS:
-            signal.signal(number, self.ask)
 
     def ask(self, number: int, _: FrameType | None) -> None:
         self.name = signal.Signals(number).name
@@ -118,8 +128,7 @@ class _Signals:
 @contextmanager
 def _stop_signals() -> Iterator[_Signals]:
     asked = _Signals()
-    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
-    asked.listen()
+    before = {number: signal.signal(number, asked.ask) for number in _STOP_SIGNALS}
     try:
         yield asked
     finally:
@@ -128,44 +137,66 @@ def _stop_signals() -> Iterator[_Signals]:
 
 
 @contextmanager
-def _cluster(
-    submission: Submission, observer: Observer, signals: _Signals
-) -> Iterator[RayExecutor]:
-    with connect(submission.address) as connection:
-        observer.connected(connection.url)
-        signals.listen()  # Ray has put a handler of its own in place
-        resources = ray.cluster_resources()
-        slots = Slots.plan(
-            int(resources.get("CPU", 0)), resources.get("GPU", 0), submission.gpus_per_pair
-        )
-        executor = RayExecutor(submission.config, submission.output_url, slots)
-        try:
-            yield executor
-        finally:
-            executor.close()
+def _executor(submission: Submission, observer: Observer) -> Iterator[Executor]:
+    """Ray in a process of its own, unless this process has joined a cluster already."""
+    loaded = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
+        from dfp_batch.engine.ray_executor import RayExecutor  # noqa: PLC0415 - it is loaded
+
+        observer.connected("")
+        with closing(
+            RayExecutor(submission.config, submission.output_url, submission.gpus_per_pair)
+        ) as joined:
+            yield joined
+        return
+    cluster = Cluster(
+        submission.config, submission.output_url, submission.address, submission.gpus_per_pair
+    )
+    with IsolatedExecutor(cluster) as isolated:
+        observer.connected(isolated.dashboard_url)
+        yield isolated
 
 
 def _drive(
     submission: Submission,
-    left: list[tuple[Pair, int]],
-    total: int,
+    todo: list[Todo],
+    counts: Counts,
     ledger: Ledger,
-    executor: RayExecutor,
+    executor: Executor,
     observer: Observer,
     signals: _Signals,
 ) -> None:
-    counts = Counts(total, ok=total - len(left))
-
     def record(row: PairRecord) -> None:
         ledger.append(row)
         counts.note(row)
 
     breaker = Breaker(submission.max_failure_rate)
-    scheduler = Scheduler(left, executor, record, time.time, random.Random(), breaker)
-    while not scheduler.done:
-        if signals.name:
-            raise RunStoppedError(f"stopped by {signals.name}; the same command goes on from here")
-        scheduler.step(POLL_S)
-        counts.running = scheduler.in_flight
-        observer.moved(counts)
-        ledger.tick(scheduler.in_flight)
+    scheduler = Scheduler(todo, executor, record, time.time, random.Random(), breaker)
+    said_at = 0.0
+    try:
+        while not scheduler.done:
+            if signals.name:
+                raise RunStoppedError(
+                    f"stopped by {signals.name}; the same command goes on from here"
+                )
+            scheduler.step(POLL_S)
+            counts.running = scheduler.in_flight
+            observer.moved(counts)
+            ledger.tick(scheduler.in_flight)
+            if scheduler.still_s > STILL_S and time.monotonic() - said_at > STILL_S:
+                said_at = time.monotonic()
+                observer.noted(_still(scheduler, executor))
+    except RunHeldError:
+        ledger.close()  # who took over waits for it
+        raise
+    finally:
+        with suppress(StorageError):  # tried again at the very end
+            ledger.flush()  # before Ray is ended, which takes a while
+
+
+def _still(scheduler: Scheduler, executor: Executor) -> str:
+    waiting, running = scheduler.unbegun, scheduler.in_flight - scheduler.unbegun
+    return (
+        f"nothing has begun or ended for {scheduler.still_s:.0f} s: {running} running, {waiting} "
+        f"waiting for room on the cluster ({executor.explain()})"
+    )

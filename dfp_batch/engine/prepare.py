@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from dfp_batch import codec
 from dfp_batch.codec import Frame
 from dfp_batch.config import Output, RunConfig
-from dfp_batch.engine import registration_file
+from dfp_batch.engine import receipt, registration_file
+from dfp_batch.engine.budget import prepare_limit_s
 from dfp_batch.engine.frames import Alphas, Colours, Frames, open_frames, read_frame
+from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.manifest import Pair
 from dfp_batch.method.focus import confidence, winners
@@ -67,7 +69,9 @@ class Prepared:
         return sum(array.nbytes for array in arrays)
 
 
-def prepare(pair: Pair, run: RunConfig) -> tuple[Prepared, dict[str, Any]]:
+def prepare(
+    pair: Pair, run: RunConfig, progress: Progress = UNWATCHED
+) -> tuple[Prepared, dict[str, Any]]:
     """Read, check, register and expose the frames, measure their focus, and merge them.
 
     About six full frames (h * w * C in float32) and the decision are in memory at once, however
@@ -80,8 +84,11 @@ def prepare(pair: Pair, run: RunConfig) -> tuple[Prepared, dict[str, Any]]:
         StorageError: if something cannot be read.
     """
     config = _for_pair(pair, run.fusion)
+    versions = receipt.versions(pair)  # before they are read: a change meanwhile is noticed later
     with open_frames(pair.sources) as frames:
         reference = _reference(frames, config)
+        h, w, _ = reference.pixels.shape
+        progress.expect(prepare_limit_s(len(frames), h * w))
         _check_truth(pair, reference, config.scale)
         check_output(reference, run.output)
         white = frames.white()
@@ -92,7 +99,8 @@ def prepare(pair: Pair, run: RunConfig) -> tuple[Prepared, dict[str, Any]]:
         prepared = _prepared(frames, reference, still, config)
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
-    return prepared, _facts(prepared, still)
+    progress.check()
+    return prepared, {"source_versions": versions, **_facts(prepared, still)}
 
 
 def _for_pair(pair: Pair, config: FusionConfig) -> FusionConfig:

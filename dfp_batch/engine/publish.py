@@ -13,9 +13,11 @@ from dfp_batch.codec import Frame
 from dfp_batch.codec.index_map import encode_indices
 from dfp_batch.config import RunConfig
 from dfp_batch.engine import registration_file
+from dfp_batch.engine.budget import publish_limit_s
 from dfp_batch.engine.frames import read_frame
 from dfp_batch.engine.optimise import Optimised
 from dfp_batch.engine.prepare import Prepared, check_output, floor_config
+from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.ledger import METRICS
 from dfp_batch.manifest import Pair, folder_name
 from dfp_batch.method.align import valid_rectangle
@@ -26,18 +28,26 @@ _CPU = torch.device("cpu")
 
 
 def publish(
-    pair: Pair, prepared: Prepared, optimised: Optimised, run: RunConfig, run_url: str
+    pair: Pair,
+    prepared: Prepared,
+    optimised: Optimised,
+    run: RunConfig,
+    run_url: str,
+    progress: Progress = UNWATCHED,
 ) -> tuple[None, dict[str, Any]]:
     """Measure, encode and write; the files are whole before the row exists.
 
     Raises:
+        PairTimeoutError: if nobody waits for this any more; another attempt may be writing.
         StorageError: if something cannot be written.
     """
+    progress.expect(publish_limit_s(prepared.confidence.size, run.fusion.scale))
     measured = _measure_all(pair, prepared, optimised, run.fusion)
     frame = finished_frame(prepared, optimised, run)
     extension = check_output(frame, run.output)
     data = codec.encode(frame, extension, run.output.quality)
     folder = storage.join(run_url, "outputs", folder_name(pair.pair_id))
+    progress.check()
     for name, content in _side_files(prepared, optimised, frame).items():
         storage.write_bytes(storage.join(folder, name), content)
     storage.write_bytes(storage.join(folder, f"fused.{extension}"), data)

@@ -1,18 +1,28 @@
-"""The executor on Ray Core: CPU tasks, one actor per accelerator share, nothing retried by Ray.
+"""The executor on Ray Core: every stage a task, or on a GPU an actor's; nothing retried by Ray.
+
+Without a GPU nothing is held between stages: a task takes one CPU while it runs, Ray shares the
+CPUs among all runs and starts nodes for what waits. A GPU belongs to an actor, since a process
+cannot give back the memory of a device. Why so: docs/decisions/0004-cpu-slots.md.
 
 Ray's own retries are off everywhere: the scheduler knows every pair and decides.
 """
 
+import math
 import time
+import uuid
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import ray
 import torch
-from ray.actor import ActorHandle
 from ray.exceptions import (
     ActorUnavailableError,
+    GetTimeoutError,
+    LocalRayletDiedError,
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
@@ -21,190 +31,280 @@ from ray.exceptions import (
     RayTaskError,
     WorkerCrashedError,
 )
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dfp_batch.config import RunConfig
 from dfp_batch.engine import stages
-from dfp_batch.engine.optimise import Optimised, optimise
-from dfp_batch.engine.prepare import Prepared, prepare
-from dfp_batch.engine.publish import publish
-from dfp_batch.engine.scheduler import Completion, Item
+from dfp_batch.engine.attempt import Job, perform
+from dfp_batch.engine.executor import Completion, Work
+from dfp_batch.engine.gpu_pool import GpuPool
+from dfp_batch.engine.nodes import Nodes
+from dfp_batch.engine.progress import Pulse
+from dfp_batch.engine.pulse import Handle, Heart, PulseBoard
 from dfp_batch.engine.stages import Failure, Report, Stage
-from dfp_batch.errors import ConfigError, WorkerLostError
-from dfp_batch.manifest import Pair
-from dfp_batch.method.pipeline import FusionConfig
+from dfp_batch.errors import ExecutorLostError, WorkerLostError
 
+NAMESPACE = "dfp-batch"
 _STORE_SHARE = 0.4
-TASK_CPUS = 0.5
-_TASK_OPTIONS = {"max_retries": 0, "retry_exceptions": False, "num_cpus": TASK_CPUS}
+_LOOK_EVERY_S = 1.0
+_COUNT_RUNS_EVERY_S = 10.0
+_ANSWER_S = 5.0
 
 
-@ray.remote(num_returns=2, max_calls=100, **_TASK_OPTIONS)
-def _prepare(pair: Pair, run: RunConfig) -> tuple[Report, Prepared | None]:
-    return stages.run_stage(Stage.PREPARE, pair.pair_id, lambda: prepare(pair, run))
-
-
-@ray.remote(num_returns=2, max_calls=100, **_TASK_OPTIONS)
-def _publish(
-    pair: Pair, prepared: Prepared, optimised: Optimised, run: RunConfig, run_url: str
-) -> tuple[Report, None]:
-    return stages.run_stage(
-        Stage.PUBLISH,
-        pair.pair_id,
-        lambda: publish(pair, prepared, optimised, run, run_url),
-    )
-
-
-class FusionWorker:
-    """Holds an accelerator, or one CPU thread, and optimises one pair at a time."""
-
-    def __init__(self, config: FusionConfig, gpu_share: float) -> None:
-        torch.set_num_threads(1)
-        if 0 < gpu_share < 1 and torch.cuda.is_available():
-            torch.cuda.set_per_process_memory_fraction(gpu_share)
-        self._config = config
-
-    def optimise(self, pair_id: str, prepared: Prepared) -> tuple[Report, Optimised | None]:
-        """The optimise stage of one pair."""
-        return stages.run_stage(Stage.OPTIMISE, pair_id, lambda: optimise(prepared, self._config))
-
-
-_RemoteFusionWorker = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=1)(
-    FusionWorker
-)
-
-
-@dataclass(frozen=True)
-class Slots:
-    """How a cluster is shared out; why so: docs/decisions/0004-cpu-slots.md.
-
-    Attributes:
-        workers: Fusion workers at most.
-        cpus_per_worker: Ray CPUs that each reserves.
-        gpus_per_worker: Ray GPUs that each reserves; 0 computes on the CPU.
-        tasks: CPU tasks of one stage at a time, each reserving ``TASK_CPUS``.
-    """
-
-    workers: int
-    cpus_per_worker: float
-    gpus_per_worker: float
-    tasks: int
-
-    @classmethod
-    def plan(cls, cpus: int, gpus: float, gpus_per_pair: float) -> "Slots":
-        """Share out the GPUs, or without any the CPUs; half of the CPUs are left to the tasks.
-
-        Raises:
-            ConfigError: if there is no CPU, or a pair asks for more than the GPUs there are.
-        """
-        if cpus < 1:
-            raise ConfigError(f"the cluster must have at least 1 CPU, it has {cpus}")
-        if gpus > 0 and not 0 < gpus_per_pair <= gpus:
-            raise ConfigError(f"--gpus-per-pair must be in (0, {gpus:g}], got {gpus_per_pair:g}")
-        workers = int(gpus / gpus_per_pair + 1e-9) if gpus > 0 else cpus
-        reserved = TASK_CPUS * min(1.0, cpus / workers)
-        tasks = int((cpus - workers * reserved) / TASK_CPUS)
-        return cls(workers, reserved, gpus_per_pair if gpus > 0 else 0, tasks)
+@ray.remote(num_returns=2, max_retries=0, retry_exceptions=False, num_cpus=1, max_calls=100)
+def _run(work: Work, job: Job, board: Handle, key: int, *values: object) -> tuple[Report, Any]:
+    torch.set_num_threads(1)
+    with Heart(board, key) as heart:
+        return perform(work, job, values, heart)
 
 
 @dataclass
 class _Running:
-    item: Item
-    stage: Stage
+    """A stage that Ray was given; ``key`` tells it from others of the same attempt."""
+
+    work: Work
+    key: int
+    report: "ray.ObjectRef[Any]"
     value: "ray.ObjectRef[Any]"
     started_at: float
-    worker: ActorHandle | None = None
+    worker: Handle = None
+
+
+@dataclass
+class _Board:
+    """The pulse board, and what was last read from it."""
+
+    actor: Handle
+    pulses: Mapping[int, Pulse] = field(default_factory=dict)
+    reading: Handle = None
+    read_at: float = 0.0
+    ended: list[int] = field(default_factory=list)
 
 
 class RayExecutor:
-    """Runs stages on the connected Ray cluster.
+    """Runs stages on the connected Ray cluster; ``close`` ends what it has started.
 
     Args:
         run: What to compute.
-        run_url: Run directory, for publish.
-        slots: How the cluster is shared out.
+        run_url: Run directory.
+        gpus_per_pair: As in ``Nodes``.
+
+    Raises:
+        ConfigError: if the cluster cannot do it.
     """
 
-    def __init__(self, run: RunConfig, run_url: str, slots: Slots) -> None:
-        self._run = ray.put(run)
-        self._fusion = ray.put(run.fusion)
-        self._run_url = run_url
-        self._slots = slots
-        store_bytes = ray.cluster_resources().get("object_store_memory", 0)
-        self._memory_bytes = int(_STORE_SHARE * store_bytes)
-        self._idle: deque[ActorHandle] = deque()
-        self._running: dict[ray.ObjectRef[Any], _Running] = {}
+    def __init__(self, run: RunConfig, run_url: str, gpus_per_pair: float | None = None) -> None:
+        self._nodes = Nodes(gpus_per_pair)
+        self._job = ray.put(Job(run, run_url))
+        self._board = _Board(_new_board())
+        self._pool = GpuPool(self._nodes, self._count_runs)
+        self._keys = count(1)
+        self._running: dict[int, _Running] = {}
+        self._values: dict[int, dict[Stage, Any]] = {}
+        self._queue: deque[Work] = deque()  # for a GPU
+        self._ended: list[Completion] = []
+        self._runs, self._counted_at = 1, -math.inf
 
     def capacity(self, stage: Stage) -> int:
-        """Workers for optimise, tasks for the others."""
-        return self._slots.workers if stage is Stage.OPTIMISE else self._slots.tasks
+        """Slots of GPUs for optimise where there are any, CPUs for everything else."""
+        on_gpu = stage is Stage.OPTIMISE and self._nodes.uses_gpus
+        return self._nodes.gpu_slots if on_gpu else self._nodes.cpus
 
     @property
     def memory_bytes(self) -> int:
         """Share of the cluster's object store that waiting pairs may fill."""
-        return self._memory_bytes
+        return int(_STORE_SHARE * self._nodes.store_bytes)
 
-    def start(self, stage: Stage, item: Item) -> None:
-        """Begin a stage as a task or on an idle worker; a missing worker is created."""
-        worker = None
-        pair, handles = item.pair, item.handles
-        name = {"name": f"{stage} {pair.pair_id}"}
-        if stage is Stage.PREPARE:
-            refs = _prepare.options(**name).remote(pair, self._run)
-        elif stage is Stage.PUBLISH:
-            values = (handles[Stage.PREPARE], handles[Stage.OPTIMISE])
-            refs = _publish.options(**name).remote(pair, *values, self._run, self._run_url)
-        else:
-            worker = self._idle.pop() if self._idle else self._new_worker()
-            call = worker.optimise.options(num_returns=2, **name)
-            refs = call.remote(pair.pair_id, handles[Stage.PREPARE])
-        report, value = refs
-        self._running[report] = _Running(item, stage, value, time.time(), worker)
+    def explain(self) -> str:
+        """What the cluster has, for a message to people."""
+        return self._nodes.explain()
+
+    def start(self, work: Work) -> None:
+        """Begin a stage as a task, or on a GPU worker as soon as one is free."""
+        self._forget(work.number)
+        if work.stage is Stage.OPTIMISE and self._nodes.uses_gpus:
+            self._queue.append(work)
+            self._feed_workers()
+            return
+        cpus = max(1.0, self._nodes.largest_cpus * max(0, work.relief - 1) / 2)
+        self._submit(work, _run.options(name=_name(work), num_cpus=int(cpus)), None)
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """Reports of the stages that have ended; a death is reported like any other failure."""
-        if not self._running:
-            time.sleep(timeout_s)  # only a backoff is left to wait for
-            return []
-        refs = list(self._running)
-        ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
-        ended, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
-        return [self._complete(ref) for ref in ended]
+        self._nodes.refresh()
+        self._look_at_board()
+        if self._nodes.uses_gpus:
+            self._pool.adapt(self._wanted_workers())
+            self._feed_workers()
+        ended, self._ended = self._ended, []
+        by_ref = {running.report: running for running in self._running.values()}
+        watched = [*by_ref, *self._pool.starting()]
+        if not watched:
+            time.sleep(0 if ended else timeout_s)  # only a backoff is left to wait for
+            return ended
+        timeout_s = 0 if ended else timeout_s
+        ray.wait(watched, num_returns=1, timeout=timeout_s, fetch_local=False)
+        refs = list(by_ref)
+        ready, _ = (
+            ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+            if refs
+            else ([], [])
+        )
+        return ended + [self._complete(by_ref[ref]) for ref in ready]
+
+    def pulses(self) -> Mapping[int, Pulse]:
+        """Of the stages that have begun, at most a few seconds old."""
+        pulses = self._board.pulses
+        return {
+            number: pulses[running.key]
+            for number, running in self._running.items()
+            if running.key in pulses
+        }
+
+    def cancel(self, number: int) -> None:
+        """Ask a stage to end with its next sign of life."""
+        running = self._running.get(number)
+        if running is not None:
+            self._board.actor.ask_to_end.remote(running.key)
+
+    def kill(self, number: int) -> None:
+        """End the process of a stage, or take it out of the queue."""
+        running = self._running.get(number)
+        if running is None:
+            self._unqueue(number)
+        elif running.worker is not None:
+            self._pool.end(running.worker)
+        else:
+            ray.cancel(running.report, force=True)
+
+    def drop(self, number: int) -> None:
+        """Forget an attempt and let go of its values."""
+        self._forget(number)
+        self._values.pop(number, None)
 
     def close(self) -> None:
-        """End the workers this executor made."""
-        busy = [running.worker for running in self._running.values() if running.worker]
-        for worker in (*self._idle, *busy):
-            ray.kill(worker)
+        """End what still runs."""
+        for number in list(self._running):
+            self.kill(number)
+        self._pool.close()
+        ray.kill(self._board.actor)
 
-    def _new_worker(self) -> ActorHandle:
-        slots = self._slots
-        resources = {"num_cpus": slots.cpus_per_worker, "num_gpus": slots.gpus_per_worker}
-        return _RemoteFusionWorker.options(**resources).remote(self._fusion, slots.gpus_per_worker)
+    # GPU workers
 
-    def _complete(self, ref: "ray.ObjectRef[Any]") -> Completion:
-        running = self._running.pop(ref)
+    def _wanted_workers(self) -> int:
+        return len(self._queue) + sum(r.worker is not None for r in self._running.values())
+
+    def _feed_workers(self) -> None:
+        while self._queue and (worker := self._pool.take()) is not None:
+            work = self._queue.popleft()
+            self._submit(work, worker.run.options(num_returns=2, name=_name(work)), worker)
+
+    def _unqueue(self, number: int) -> None:
+        for work in [work for work in self._queue if work.number == number]:
+            self._queue.remove(work)
+            failure = Failure("transient", "WorkerLostError", f"{work.stage}: no worker was free")
+            self._ended.append(
+                Completion(number, Report(work.stage, time.time(), 0.0, {}, failure))
+            )
+
+    # Tasks
+
+    def _submit(self, work: Work, call: Handle, worker: Handle) -> None:
+        key = next(self._keys)
+        order = [Stage.PREPARE, Stage.OPTIMISE]
+        held = self._values.setdefault(work.number, {})
+        values = [held[stage] for stage in order[: list(Stage).index(work.stage)]]
+        report, value = call.remote(work, self._job, self._board.actor, key, *values)
+        self._running[work.number] = _Running(work, key, report, value, time.time(), worker)
+
+    def _forget(self, number: int) -> None:
+        running = self._running.pop(number, None)
+        if running is None:
+            return
+        self._board.ended.append(running.key)
+        if running.worker is not None:
+            self._pool.end(running.worker)
+
+    def _complete(self, running: _Running) -> Completion:
+        work = running.work
         try:
-            report: Report = ray.get(ref)
+            report: Report = ray.get(running.report, timeout=_ANSWER_S)
             # A worker in which something broke is replaced: a CUDA error, say, stays for ever.
             healthy = report.failure is None or report.failure.category != "crash"
+        except LocalRayletDiedError as error:
+            raise ExecutorLostError("the Ray node that the driver runs on has died") from error
         except RayError as error:
+            failure = as_failure(error, work.stage, self._has_begun(running.key))
             seconds = time.time() - running.started_at
-            failure = as_failure(error, running.stage)
-            report = Report(running.stage, running.started_at, seconds, {}, failure)
-            healthy = False
-        if running.worker is not None:
-            self._release(running.worker, healthy)
-        return Completion(running.item, report, running.value)
+            report, healthy = Report(work.stage, running.started_at, seconds, {}, failure), False
+        if report.failure is None:
+            self._values[work.number][work.stage] = running.value
+        worker, running.worker = running.worker, None
+        self._forget(work.number)
+        if worker is not None:
+            self._pool.give_back(worker, healthy)
+        return Completion(work.number, report)
 
-    def _release(self, worker: ActorHandle, healthy: bool) -> None:
-        if healthy:
-            self._idle.append(worker)
-        else:
-            ray.kill(worker)
+    # The pulse board
+
+    def _look_at_board(self) -> None:
+        board, now = self._board, time.monotonic()
+        if board.reading is not None and _is_ready(board.reading):
+            with suppress(RayError):  # it comes back with nothing, and hears the next beats
+                board.pulses = ray.get(board.reading)
+            board.reading = None
+        if board.reading is None and now - board.read_at >= _LOOK_EVERY_S:
+            board.read_at = now
+            ended, board.ended = board.ended, []
+            board.reading = board.actor.read.remote(ended)
+
+    def _has_begun(self, key: int) -> bool:
+        """Whether a stage was under way; if nobody knows, its pair is not blamed."""
+        if key in self._board.pulses:
+            return True
+        with suppress(RayError, GetTimeoutError):
+            return bool(ray.get(self._board.actor.has_begun.remote(key), timeout=_ANSWER_S))
+        return False
+
+    def _count_runs(self) -> int:
+        now = time.monotonic()
+        if now - self._counted_at > _COUNT_RUNS_EVERY_S:
+            self._counted_at = now
+            actors = ray.util.list_named_actors(all_namespaces=True)
+            self._runs = max(1, sum(actor["namespace"] == NAMESPACE for actor in actors))
+        return self._runs
 
 
-def as_failure(error: RayError, stage: Stage) -> Failure:
-    """Category of what Ray says about a stage that gave no report of its own."""
+def _new_board() -> Handle:
+    """A board beside the driver, by which other runs can tell that this one is here."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "scheduling_strategy": here,
+        "namespace": NAMESPACE,
+        "name": f"run-{uuid.uuid4().hex}",
+    }
+    return ray.remote(PulseBoard).options(**options).remote()
+
+
+def _name(work: Work) -> str:
+    return f"{work.stage} {work.pair.pair_id}"
+
+
+def _is_ready(ref: Handle) -> bool:
+    ready, _ = ray.wait([ref], timeout=0, fetch_local=False)
+    return bool(ready)
+
+
+def as_failure(error: RayError, stage: Stage, began: bool) -> Failure:
+    """Category of what Ray says about a stage that gave no report of its own.
+
+    Args:
+        error: What Ray says.
+        stage: Which stage.
+        began: Whether it was under way; a process that dies before is not the pair's fault.
+    """
     name = type(error).__name__
     reason = " ".join(str(error).split())
     if isinstance(error, OutOfMemoryError):
@@ -212,6 +312,8 @@ def as_failure(error: RayError, stage: Stage) -> Failure:
     if isinstance(error, NodeDiedError | ObjectLostError | ActorUnavailableError):
         return Failure("transient", name, f"{stage}: a node or an object was lost: {reason}")
     if isinstance(error, RayActorError | WorkerCrashedError):
+        if not began:
+            return Failure("transient", name, f"{stage}: the process died before: {reason}")
         return stages.as_failure(WorkerLostError(f"{stage}: the process died: {reason}"))
     if isinstance(error, RayTaskError):
         return Failure("fatal", name, f"{stage}: cannot run here: {reason}")

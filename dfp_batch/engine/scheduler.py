@@ -3,11 +3,14 @@
 ::
 
     pending -> preparing -> prepared -> optimising -> optimised -> publishing -> row
-       ^                                                              |
+       ^           |                                                  |
+       |           '--> row, where an earlier attempt had left the result
        '------ waiting (backoff) <----- any stage failed, worth another try
 
 At most ``WINDOW`` prepared pairs per optimising slot are held, and no new ones beyond a number of
 bytes, so the accelerator never waits and memory stays bounded however long the manifest is.
+A stage that gives no sign of life, or takes longer than it may, is asked to end, then ended, then
+given up. When the run has to stop, what is in flight comes to its end first.
 """
 
 import heapq
@@ -15,8 +18,12 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import count
+from typing import Any
 
+from dfp_batch.engine.breaker import Breaker
+from dfp_batch.engine.executor import Completion, Executor, Work
+from dfp_batch.engine.progress import SILENCE_S, Pulse
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import Category, RunStoppedError
 from dfp_batch.ledger import PairRecord, Status
@@ -24,15 +31,35 @@ from dfp_batch.manifest import Pair
 
 WINDOW = 2
 LETHAL_DEATHS = 2
+LETHAL_TIMEOUTS = 2
 ATTEMPTS: Mapping[Category, int] = {
     "input": 1,
     "transient": 4,
-    "resource": 3,
+    "resource": 4,
     "crash": LETHAL_DEATHS,
-    "timeout": 2,
+    "timeout": LETHAL_TIMEOUTS,
     "fatal": 1,
 }
 BACKOFF_S, BACKOFF_LIMIT_S = 1.0, 60.0
+GRACE_S = 10.0
+WATCH_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Todo:
+    """A pair that a session is to do.
+
+    Attributes:
+        pair: What to do.
+        deaths: How often its process died in earlier sessions.
+        tried: Whether it failed in an earlier session.
+        adopt: Whether an earlier session may have left its result without a row.
+    """
+
+    pair: Pair
+    deaths: int = 0
+    tried: bool = False
+    adopt: bool = False
 
 
 @dataclass(eq=False)
@@ -40,154 +67,132 @@ class Item:
     """One pair on its way through the stages.
 
     Attributes:
-        pair: What to do.
+        todo: The pair and its past.
+        number: Of this attempt, unique in the session.
         deaths: How often its process died, in this and earlier sessions.
         attempt: Counted from 1 in this session.
         failures: Of this session, by category.
-        handles: Values of the stages it has passed, opaque to the scheduler.
         reports: Of the stages of this attempt.
-        held_bytes: Memory of the handles.
+        held_bytes: Memory of the values its stages have left.
     """
 
-    pair: Pair
-    deaths: int = 0
+    todo: Todo
+    number: int
+    deaths: int
     attempt: int = 1
     failures: Counter[Category] = field(default_factory=Counter)
-    handles: dict[Stage, object] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
     held_bytes: int = 0
 
-    def again(self) -> "Item":
-        """The next attempt, from the first stage."""
-        return Item(self.pair, self.deaths, self.attempt + 1, self.failures)
+    @property
+    def pair(self) -> Pair:
+        """What to do."""
+        return self.todo.pair
 
-
-@dataclass(frozen=True)
-class Completion:
-    """A stage of an item ended, well or not; ``handle`` is its value, for the next stage."""
-
-    item: Item
-    report: Report
-    handle: object = None
-
-
-class Executor(Protocol):
-    """Runs stages somewhere."""
-
-    def capacity(self, stage: Stage) -> int:
-        """How many items may be in this stage at once, >= 1."""
-        ...
-
-    def start(self, stage: Stage, item: Item) -> None:
-        """Begin a stage; its end comes out of ``wait``."""
-        ...
+    def work(self, stage: Stage) -> Work:
+        """For the executor."""
+        adopt = self.todo.adopt or self.attempt > 1
+        return Work(self.number, stage, self.pair, self.failures["resource"], adopt, self.facts)
 
     @property
-    def memory_bytes(self) -> int:
-        """How much the values between the stages may take together."""
-        ...
+    def facts(self) -> dict[str, Any]:
+        """What the stages of this attempt have found out, and how long they took."""
+        facts: dict[str, Any] = {}
+        for report in self.reports:
+            facts |= {f"t_{report.stage}_s": report.seconds} | report.facts
+        peaks = [report.facts.get("peak_rss_bytes") or 0 for report in self.reports]
+        return facts | {"peak_rss_bytes": max(peaks, default=0)}
 
-    def wait(self, timeout_s: float) -> list[Completion]:
-        """What has ended since, after at most ``timeout_s``."""
-        ...
 
+@dataclass(eq=False)
+class _Running:
+    """A stage that the executor was given, and how it is being ended, if it is."""
 
-@dataclass
-class Breaker:
-    """Stops a run that is only burning money.
-
-    Attributes:
-        max_failure_rate: Of all finished pairs, looked at from ``AFTER`` pairs on.
-    """
-
-    max_failure_rate: float = 0.2
-    finished: int = 0
-    failed: int = 0
-    alike: int = 0
-    last: tuple[str, str] | None = None
-
-    AFTER = 50
-    ALIKE = 20
-
-    def note(self, failure: Failure | None) -> None:
-        """Count one finished pair.
-
-        Raises:
-            RunStoppedError: if too many failed, or too many in a row for one reason of ours.
-        """
-        self.finished += 1
-        self.failed += failure is not None
-        # Bad input is the archive's own matter and says nothing about the next pair.
-        ours = failure if failure and failure.category != "input" else None
-        kind = (ours.category, ours.error_type) if ours else None
-        self.alike = 1 + self.alike * (kind == self.last) if kind else 0
-        self.last = kind
-        if self.finished >= self.AFTER and self.failed > self.max_failure_rate * self.finished:
-            raise RunStoppedError(
-                f"stopped: {self.failed} of {self.finished} pairs failed, more than "
-                f"{self.max_failure_rate:.0%}; see the last errors, or raise --max-failure-rate"
-            )
-        if ours and self.alike >= self.ALIKE:
-            raise RunStoppedError(
-                f"stopped: {self.alike} pairs in a row failed alike; the last with "
-                f"{ours.error_type} ({ours.category}): {ours.message}"
-            )
+    item: Item
+    stage: Stage
+    started_at: float
+    began: bool = False
+    restarts: int = 0
+    overdue: Failure | None = None
+    asked_at: float = 0.0
+    killed_at: float | None = None
 
 
 class Scheduler:
     """Moves every pair through its stages and hands a record of every attempt to ``record``.
 
     Args:
-        items: (pair, earlier deaths) in the order they should run.
+        todo: In the order they should run.
         executor: Runs the stages.
         record: Takes the row of an attempt.
         clock: Seconds since the epoch of Unix.
         rng: For the jitter of the backoff.
-        breaker: Stops the run when too much fails.
+        breaker: Says when too much fails.
     """
 
     def __init__(
         self,
-        items: Iterable[tuple[Pair, int]],
+        todo: Iterable[Todo],
         executor: Executor,
         record: Callable[[PairRecord], None],
         clock: Callable[[], float],
         rng: random.Random,
         breaker: Breaker,
     ) -> None:
-        self._todo = deque(items)
+        self._todo = deque(todo)
         self._executor = executor
         self._record = record
         self._clock = clock
         self._rng = rng
         self._breaker = breaker
+        self._numbers = count(1)
         self._again: deque[Item] = deque()
         self._later: list[tuple[float, int, Item]] = []
         self._ready: dict[Stage, deque[Item]] = {Stage.OPTIMISE: deque(), Stage.PUBLISH: deque()}
-        self._running: dict[Stage, int] = dict.fromkeys(Stage, 0)
+        self._running: dict[int, _Running] = {}
+        self._busy: Counter[Stage] = Counter()
         self._held_bytes = self._largest_bytes = 0
-        self._tickets = 0
+        self._stop: str | None = None
+        self._moved_at = self._watched_at = clock()
 
     @property
     def in_flight(self) -> int:
         """Pairs that have begun an attempt and not ended it."""
-        return sum(self._running.values()) + sum(map(len, self._ready.values()))
+        return len(self._running) + sum(map(len, self._ready.values()))
 
     @property
     def done(self) -> bool:
         """Nothing runs, nothing waits, nothing is left."""
         return not (self.in_flight or self._later or self._again or self._todo)
 
+    @property
+    def still_s(self) -> float:
+        """How long nothing has begun or ended."""
+        return self._clock() - self._moved_at
+
+    @property
+    def unbegun(self) -> int:
+        """Stages that wait for room on the cluster."""
+        return sum(not running.began for running in self._running.values())
+
+    def stop(self, reason: str) -> None:
+        """Begin no further pair; ``step`` raises once those in flight have ended."""
+        self._stop = self._stop or reason
+
     def step(self, timeout_s: float) -> None:
         """Start what fits and deal with what has ended.
 
         Raises:
-            RunStoppedError: after a fatal failure or when the breaker opens.
+            RunStoppedError: after a fatal failure, when the breaker has opened, or after ``stop``.
+            ExecutorLostError: if nothing can be run any more.
         """
         self._start_what_fits()
         for completion in self._executor.wait(timeout_s):
             self._end_stage(completion)
+        self._watch()
         self._start_what_fits()
+        if self._stop and not self.in_flight:
+            raise RunStoppedError(self._stop)
 
     def _start_what_fits(self) -> None:
         for stage in (Stage.PUBLISH, Stage.OPTIMISE):
@@ -197,15 +202,17 @@ class Scheduler:
             self._start(Stage.PREPARE, item)
 
     def _has_room(self, stage: Stage) -> bool:
-        return self._running[stage] < self._executor.capacity(stage)
+        return self._busy[stage] < self._executor.capacity(stage)
 
     def _wants_to_prepare(self) -> bool:
-        held = self._running[Stage.PREPARE] + len(self._ready[Stage.OPTIMISE])
+        if self._stop:
+            return False
+        held = self._busy[Stage.PREPARE] + len(self._ready[Stage.OPTIMISE])
         window = WINDOW * self._executor.capacity(Stage.OPTIMISE)
         # A store that cannot keep up must not pile up finished images either.
         clogged = len(self._ready[Stage.PUBLISH]) >= window
         # The size of a pair is known once it is prepared; before, it counts as the largest so far.
-        expected = self._held_bytes + (self._running[Stage.PREPARE] + 1) * self._largest_bytes
+        expected = self._held_bytes + (self._busy[Stage.PREPARE] + 1) * self._largest_bytes
         heavy = self.in_flight > 0 and expected > self._executor.memory_bytes
         return self._has_room(Stage.PREPARE) and held < window and not clogged and not heavy
 
@@ -213,61 +220,73 @@ class Scheduler:
         while self._later and self._later[0][0] <= self._clock():
             self._again.append(heapq.heappop(self._later)[2])
         if self._todo:
-            return Item(*self._todo.popleft())
+            todo = self._todo.popleft()
+            return Item(todo, next(self._numbers), todo.deaths)
         return self._again.popleft() if self._again else None
 
     def _start(self, stage: Stage, item: Item) -> None:
-        self._running[stage] += 1
-        self._executor.start(stage, item)
+        self._busy[stage] += 1
+        self._running[item.number] = _Running(item, stage, self._clock())
+        self._executor.start(item.work(stage))
 
     def _end_stage(self, completion: Completion) -> None:
-        item, report = completion.item, completion.report
-        self._running[report.stage] -= 1
+        running, report = self._running.pop(completion.number), completion.report
+        item = running.item
+        self._busy[running.stage] -= 1
+        self._moved_at = self._clock()
+        if report.failure is not None and running.killed_at and not running.overdue:
+            self._begin_again(running)
+            return
+        failure = report.failure and (running.overdue or report.failure)
         item.reports.append(report)
-        if report.failure is not None:
-            self._fail(item, report.failure)
-        elif report.stage is Stage.PUBLISH:
+        if failure is not None:
+            self._fail(item, failure)
+        elif report.finished or report.stage is Stage.PUBLISH:
             self._finish(item, "ok", None)
         else:
-            item.handles[report.stage] = completion.handle
-            item.held_bytes += report.value_bytes
-            self._held_bytes += report.value_bytes
-            if report.stage is Stage.PREPARE:
-                self._largest_bytes = max(self._largest_bytes, report.value_bytes)
-            following = Stage.OPTIMISE if report.stage is Stage.PREPARE else Stage.PUBLISH
-            self._ready[following].append(item)
+            self._pass_on(item, report)
+
+    def _pass_on(self, item: Item, report: Report) -> None:
+        item.held_bytes += report.value_bytes
+        self._held_bytes += report.value_bytes
+        if report.stage is Stage.PREPARE:
+            self._largest_bytes = max(self._largest_bytes, report.value_bytes)
+        following = Stage.OPTIMISE if report.stage is Stage.PREPARE else Stage.PUBLISH
+        self._ready[following].append(item)
 
     def _fail(self, item: Item, failure: Failure) -> None:
-        item.handles.clear()
         item.deaths += failure.category == "crash"
         item.failures[failure.category] += 1
-        quarantined = item.deaths >= LETHAL_DEATHS
+        lethal = failure.category == "timeout" and item.failures["timeout"] >= LETHAL_TIMEOUTS
+        quarantined = item.deaths >= LETHAL_DEATHS or lethal
         if not quarantined and item.failures[failure.category] < ATTEMPTS[failure.category]:
             self._write(item, "error", failure)
-            self._tickets += 1
-            due = self._clock() + self._backoff_s(item.attempt)
-            heapq.heappush(self._later, (due, self._tickets, item.again()))
+            self._put_off(item)
             return
         self._finish(item, "quarantined" if quarantined else "error", failure)
         if failure.category == "fatal":
-            raise RunStoppedError(f"stopped at pair {item.pair.pair_id!r}: {failure.message}")
+            self.stop(f"stopped at pair {item.pair.pair_id!r}: {failure.message}")
 
-    def _backoff_s(self, attempt: int) -> float:
-        """Exponential with full jitter."""
-        return self._rng.uniform(0, min(BACKOFF_LIMIT_S, BACKOFF_S * 2**attempt))
+    def _put_off(self, item: Item) -> None:
+        """Another attempt, from the first stage, exponentially later with full jitter."""
+        limit_s = min(BACKOFF_LIMIT_S, BACKOFF_S * 2**item.attempt)
+        due = self._clock() + self._rng.uniform(0, limit_s)
+        number = next(self._numbers)
+        again = Item(item.todo, number, item.deaths, item.attempt + 1, item.failures)
+        heapq.heappush(self._later, (due, number, again))
 
     def _finish(self, item: Item, status: Status, failure: Failure | None) -> None:
         self._write(item, status, failure)
-        self._breaker.note(failure)
+        if not item.todo.tried:
+            reason = self._breaker.note(failure)
+            if reason:
+                self.stop(reason)
 
     def _write(self, item: Item, status: Status, failure: Failure | None) -> None:
         """Hand over the row of an attempt, which ends here and holds nothing any more."""
         self._held_bytes -= item.held_bytes
+        self._executor.drop(item.number)
         first, last = item.reports[0], item.reports[-1]
-        facts: dict[str, Any] = {}
-        for report in item.reports:
-            facts |= report.facts | {f"t_{report.stage}_s": report.seconds}
-        peaks = [report.facts.get("peak_rss_bytes", 0) for report in item.reports]
         self._record(
             PairRecord(
                 pair_id=item.pair.pair_id,
@@ -279,6 +298,81 @@ class Scheduler:
                 category=failure.category if failure else None,
                 error_type=failure.error_type if failure else None,
                 error_message=failure.message if failure else None,
-                facts=facts | {"peak_rss_bytes": max(peaks)},
+                facts=item.facts,
             )
         )
+
+    # Deadlines
+
+    def _watch(self) -> None:
+        """Look after what takes too long."""
+        now = self._clock()
+        if now - self._watched_at < WATCH_EVERY_S:
+            return
+        self._watched_at = now
+        pulses = self._executor.pulses()
+        newest = self._note_begun(pulses)
+        for number, running in list(self._running.items()):
+            pulse = pulses.get(number)
+            if running.overdue or running.killed_at:
+                self._press(number, running, now)
+            elif pulse is not None:
+                self._hold_to_limits(number, running, pulse, now)
+            elif self._is_stuck(running, newest[running.stage], now):
+                running.killed_at = now
+                self._executor.kill(number)
+
+    def _hold_to_limits(self, number: int, running: _Running, pulse: Pulse, now: float) -> None:
+        silent_s, took_s = now - pulse.beaten_at, now - pulse.began_at
+        if silent_s > SILENCE_S:  # it would not hear the question either
+            text = f"no sign of life for {silent_s:.0f} s"
+            running.killed_at = now
+            self._executor.kill(number)
+        elif took_s > pulse.limit_s:
+            text = f"took longer than the {pulse.limit_s:.0f} s it may for a pair of this size"
+            running.asked_at = now
+            self._executor.cancel(number)
+        else:
+            return
+        running.overdue = Failure("timeout", "PairTimeoutError", f"{running.stage}: {text}")
+
+    def _note_begun(self, pulses: Mapping[int, Pulse]) -> dict[Stage, float]:
+        """When the latest of those stages that have begun was started, by stage."""
+        newest = dict.fromkeys(Stage, 0.0)
+        for number, pulse in pulses.items():
+            running = self._running.get(number)
+            if running is None:
+                continue
+            if not running.began:
+                running.began = True
+                self._moved_at = max(self._moved_at, pulse.began_at)
+            newest[running.stage] = max(newest[running.stage], running.started_at)
+        return newest
+
+    def _is_stuck(self, running: _Running, newest: float, now: float) -> bool:
+        """Whether a stage was given to a process that does not answer, rather than waits for room.
+
+        It is, probably, when others that came later have begun, or when nothing at all moves. If it
+        was not, it loses no more than its place.
+        """
+        patience_s = SILENCE_S * 2**running.restarts
+        waited_s = now - running.started_at
+        nothing_moves = self.still_s > patience_s and self.unbegun == len(self._running)
+        return waited_s > patience_s and (newest > running.started_at or nothing_moves)
+
+    def _press(self, number: int, running: _Running, now: float) -> None:
+        """After the question the end of the process, and after that the end of patience."""
+        if running.killed_at is None and now - running.asked_at > GRACE_S:
+            running.killed_at = now
+            self._executor.kill(number)
+        elif running.killed_at is not None and now - running.killed_at > GRACE_S:
+            failure = running.overdue or Failure("transient", "WorkerLostError", "did not begin")
+            report = Report(
+                running.stage, running.started_at, now - running.started_at, failure=failure
+            )
+            self._end_stage(Completion(number, report))
+
+    def _begin_again(self, running: _Running) -> None:
+        """The same stage elsewhere: the pair has no part in a process that did not answer."""
+        self._start(running.stage, running.item)
+        self._running[running.item.number].restarts = running.restarts + 1

@@ -49,6 +49,7 @@ class Report:
         facts: Columns of the row.
         failure: None if it succeeded.
         value_bytes: Memory of the value it left for the next stage.
+        finished: Whether the pair is done with this stage, since its result was there already.
     """
 
     stage: Stage
@@ -57,6 +58,7 @@ class Report:
     facts: dict[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
     value_bytes: int = 0
+    finished: bool = False
 
 
 def run_stage(
@@ -67,7 +69,8 @@ def run_stage(
     Args:
         stage: Which one.
         label: Names the pair in the worker's log.
-        work: Returns the value for the next stage and the facts for the row.
+        work: Returns the value for the next stage and the facts for the row; no value from a stage
+            other than the last says that the pair is done.
 
     Returns:
         The report, and the value or None.
@@ -82,7 +85,8 @@ def run_stage(
         log.warning("%s of %s failed", stage, label, exc_info=error)
     facts = {**facts, "node": platform.node(), "peak_rss_bytes": _peak_rss_bytes()}
     seconds, held = time.perf_counter() - clock, getattr(value, "nbytes", 0)
-    return Report(stage, started_at, seconds, facts, failure, held), value
+    finished = failure is None and value is None
+    return Report(stage, started_at, seconds, facts, failure, held, finished), value
 
 
 def as_failure(error: Exception) -> Failure:

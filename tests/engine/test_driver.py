@@ -9,8 +9,8 @@ import pytest
 from conftest import archive_away, deny
 from dfp_batch import storage
 from dfp_batch.config import run_config
+from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit
-from dfp_batch.engine.ray_executor import Slots
 from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
 from dfp_batch.lease import current_lease
 from dfp_batch.ledger import Ledger, read_attempts
@@ -20,6 +20,14 @@ from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 SHORT_PAPER = {"refinement.iterations": 2, "reconstruction.iterations": 3, "precision": "fp32"}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Another attempt comes at once."""
+    monkeypatch.setattr(scheduler, "BACKOFF_S", 0.05)
+
+
 SILENT = Observer(lambda url: None, lambda counts: None)
 
 
@@ -116,7 +124,7 @@ def test_a_pair_that_kills_its_process_stops_nobody_else(make_archive, tmp_path)
     }
     assert (rows["p01"]["category"], rows["p01"]["error_type"]) == ("crash", "WorkerLostError")
     assert (rows["p01"]["attempt"], rows["p01"]["stage"]) == (2, "optimise")
-    assert (rows["p02"]["category"], rows["p02"]["attempt"]) == ("resource", 3)
+    assert (rows["p02"]["category"], rows["p02"]["attempt"]) == ("resource", 4)
     assert (rows["p03"]["category"], rows["p03"]["error_type"]) == ("input", "DivergedError")
     assert rows["p04"]["attempt"] == 2
     assert status.quarantined == 1
@@ -199,27 +207,3 @@ def test_status_of_a_run_that_is_under_way(make_archive, tmp_path):
     assert status.pairs_per_minute > 0
     assert status.eta_s > 0
     assert RunStatus.read(url).driver is None
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "share", "workers", "reserved", "tasks"),
-    [
-        (1, 0, 1, 1, 0.5, 1),
-        (2, 0, 1, 2, 1, 2),
-        (16, 0, 1, 16, 8, 16),
-        (16, 1, 1, 1, 0.5, 31),
-        (16, 2, 0.25, 8, 4, 24),
-        (2, 1, 0.1, 10, 1, 2),
-    ],
-)
-def test_slots_leave_a_cpu_for_the_tasks(cpus, gpus, share, workers, reserved, tasks):
-    slots = Slots.plan(cpus, gpus, share)
-    assert (slots.workers, slots.workers * slots.cpus_per_worker) == (workers, reserved)
-    assert slots.tasks == tasks
-    assert slots.workers * slots.gpus_per_worker <= gpus
-    assert slots.workers * slots.cpus_per_worker + 0.5 <= cpus
-
-
-def test_more_than_the_gpus_there_are_is_refused():
-    with pytest.raises(ConfigError, match=r"--gpus-per-pair must be in \(0, 1\], got 2"):
-        Slots.plan(4, 1, 2)

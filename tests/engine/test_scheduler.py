@@ -7,76 +7,142 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch.engine.scheduler import (
-    ATTEMPTS,
-    WINDOW,
-    Breaker,
-    Completion,
-    Scheduler,
-)
+from dfp_batch.engine.breaker import Breaker
+from dfp_batch.engine.executor import Completion
+from dfp_batch.engine.progress import SILENCE_S, Pulse
+from dfp_batch.engine.scheduler import ATTEMPTS, GRACE_S, WINDOW, Scheduler, Todo
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import RunStoppedError
 from dfp_batch.manifest import Pair
 
 
 class FakeExecutor:
-    """Runs nothing; ``table[pair_id][attempt - 1]`` is None or (stage, category) of a failure."""
+    """Runs nothing; ``table[pair_id][attempt - 1]`` is None or (stage, what happens there).
+
+    What happens is the category of a failure; or the stage begins and then hangs ("hang"), is mute
+    as well ("freeze"), is mute and cannot even be killed ("lost"), or never begins, once ("stuck").
+    """
 
     def __init__(self, table, slots=1, tasks=2, seed=0, memory_bytes=10**9):
         self.table = table
         self.slots, self.tasks = slots, tasks
         self.rng = random.Random(seed)
-        self.running = []
+        self.running = {}
+        self.began = {}
+        self.attempts = Counter()
+        self.attempt_of = {}
         self.started = []
         self.now = 0.0
         self.most = Counter()
         self.prepared = self.most_prepared = 0
         self.memory_bytes = memory_bytes
         self.in_flight = []
+        self.asked, self.killed, self.was_stuck = set(), set(), set()
+        self.values = {}
 
     def capacity(self, stage):
         return self.slots if stage is Stage.OPTIMISE else self.tasks
 
-    def start(self, stage, item):
-        self.running.append((stage, item))
-        self.started.append((stage, item.pair.pair_id, item.attempt))
-        now = sum(running is stage for running, _ in self.running)
+    def explain(self):
+        return "1 node"
+
+    def start(self, work):
+        stage, number = work.stage, work.number
+        if stage is Stage.PREPARE and number not in self.attempt_of:
+            self.attempts[work.pair.pair_id] += 1
+            self.attempt_of[number] = self.attempts[work.pair.pair_id]
+        self.running[number] = work
+        if (number, stage) in self.was_stuck or self.fate(work) != "stuck":
+            self.began[number] = self.now
+            self.started.append((stage, work.pair.pair_id, self.attempt_of[number]))
+        now = sum(running.stage is stage for running in self.running.values())
         self.most[stage] = max(self.most[stage], now)
         self.prepared += {Stage.PREPARE: 1, Stage.OPTIMISE: -1, Stage.PUBLISH: 0}[stage]
         self.most_prepared = max(self.most_prepared, self.prepared)
         self.in_flight.append(len(self.running))
         if stage is not Stage.PREPARE:
-            assert item.handles[Stage.PREPARE] == f"prepare {item.pair.pair_id} {item.attempt}"
+            assert Stage.PREPARE in self.values[number]
+            assert f"t_{Stage.PREPARE}_s" in work.facts
+
+    def fate(self, work):
+        outcomes = self.table.get(work.pair.pair_id, [])
+        attempt = self.attempt_of[work.number]
+        outcome = outcomes[attempt - 1] if attempt <= len(outcomes) else None
+        return outcome[1] if outcome and outcome[0] is work.stage else None
 
     def wait(self, timeout_s):
-        if not self.running:
+        ending = [number for number in self.running if self.can_end(number)]
+        if not ending:
             self.now += timeout_s
             return []
-        self.rng.shuffle(self.running)
-        count = self.rng.randint(1, len(self.running))
-        ended, self.running = self.running[:count], self.running[count:]
-        return [self.end(stage, item) for stage, item in ended]
+        self.rng.shuffle(ending)
+        return [self.end(number) for number in ending[: self.rng.randint(1, len(ending))]]
 
-    def end(self, stage, item):
-        outcomes = self.table.get(item.pair.pair_id, [])
-        outcome = outcomes[item.attempt - 1] if item.attempt <= len(outcomes) else None
-        failure = None
-        if outcome and outcome[0] is stage:
-            failure = Failure(outcome[1], "Injected", f"{outcome[1]} at {stage}")
-            self.prepared -= stage is Stage.PREPARE
-        report = Report(stage, self.now, 1.0, {f"seen_{stage}": 1}, failure, 0 if failure else 100)
-        return Completion(item, report, f"{stage} {item.pair.pair_id} {item.attempt}")
+    def can_end(self, number):
+        work = self.running[number]
+        fate = self.fate(work)
+        if fate == "stuck" and (number, work.stage) not in self.was_stuck:
+            return False
+        asked = number in self.asked or number in self.killed
+        return {"hang": asked, "freeze": number in self.killed, "lost": False}.get(fate, True)
+
+    def end(self, number):
+        work = self.running.pop(number)
+        self.began.pop(number, None)
+        fate = None if number in self.was_stuck else self.fate(work)
+        fate = None if (number, work.stage) in self.was_stuck else fate
+        failure = fate and self.failure(fate, work.stage)
+        if number in self.killed:
+            self.killed.discard(number)
+            failure = Failure("transient", "Cancelled", "it was killed")
+        self.prepared -= work.stage is Stage.PREPARE and failure is not None
+        if failure is None:
+            self.values.setdefault(number, {})[work.stage] = True
+        facts = {f"seen_{work.stage}": 1}
+        value_bytes = 0 if failure else 100
+        report = Report(work.stage, self.now, 1.0, facts, failure, value_bytes)
+        return Completion(number, report)
+
+    @staticmethod
+    def failure(fate, stage):
+        category = {"hang": "timeout"}.get(fate, fate)
+        return Failure(category, "Injected", f"{category} at {stage}")
+
+    def pulses(self):
+        return {
+            number: Pulse(at, at if self.fate(self.running[number]) in MUTE else self.now, 100.0)
+            for number, at in self.began.items()
+        }
+
+    def cancel(self, number):
+        self.asked.add(number)
+
+    def kill(self, number):
+        work = self.running[number]
+        if self.fate(work) == "stuck":
+            self.was_stuck.add((number, work.stage))
+        if self.fate(work) != "lost":
+            self.killed.add(number)
+
+    def drop(self, number):
+        self.values.pop(number, None)
+        if number in self.running:
+            self.prepared -= self.running.pop(number).stage is Stage.PREPARE
+            self.began.pop(number, None)
+
+
+MUTE = ("freeze", "lost")
 
 
 def pairs(count):
     return [Pair(f"p{k}", ("a", "b")) for k in range(count)]
 
 
-def run(count, table, breaker=None, deaths=0, **options):
-    executor = FakeExecutor(table, **options)
+def drive(todo, executor, breaker=None):
+    """All records, and why the scheduler stopped early, if it did."""
     records = []
     scheduler = Scheduler(
-        [(pair, deaths) for pair in pairs(count)],
+        todo,
         executor,
         records.append,
         lambda: executor.now,
@@ -84,10 +150,24 @@ def run(count, table, breaker=None, deaths=0, **options):
         breaker or Breaker(max_failure_rate=1.0),
     )
     steps = 0
-    while not scheduler.done:
-        scheduler.step(1.0)
-        steps += 1
-        assert steps < 100 * (count + 1), "the scheduler does not come to an end"
+    try:
+        while not scheduler.done:
+            scheduler.step(1.0)
+            steps += 1
+            assert steps < 1000 * (len(todo) + 1), "the scheduler does not come to an end"
+    except RunStoppedError as stop:
+        assert scheduler.in_flight == 0, "what is in flight ends before"
+        return records, str(stop)
+    return records, None
+
+
+def run(count, table, breaker=None, deaths=0, **options):
+    executor = FakeExecutor(table, **options)
+    todo = [Todo(pair, deaths) for pair in pairs(count)]
+    records, stopped = drive(todo, executor, breaker)
+    if stopped:
+        raise RunStoppedError(stopped)
+    assert not executor.values, "nothing is held at the end"
     return records, executor
 
 
@@ -109,7 +189,12 @@ P, O, U = Stage.PREPARE, Stage.OPTIMISE, Stage.PUBLISH  # noqa: E741
             [(k, "error", "transient") for k in (1, 2, 3)] + [(4, "ok", None)],
         ),
         ([(U, "transient")] * 9, [(k, "error", "transient") for k in (1, 2, 3, 4)]),
-        ([(O, "resource")] * 9, [(k, "error", "resource") for k in (1, 2, 3)]),
+        ([(O, "resource")] * 9, [(k, "error", "resource") for k in (1, 2, 3, 4)]),
+        ([(O, "hang")], [(1, "error", "timeout"), (2, "ok", None)]),
+        ([(P, "hang")] * 9, [(1, "error", "timeout"), (2, "quarantined", "timeout")]),
+        ([(O, "freeze")], [(1, "error", "timeout"), (2, "ok", None)]),
+        ([(U, "lost")], [(1, "error", "timeout"), (2, "ok", None)]),
+        ([(O, "stuck")], [(1, "ok", None)]),
         ([(O, "crash")], [(1, "error", "crash"), (2, "ok", None)]),
         ([(O, "crash")] * 9, [(1, "error", "crash"), (2, "quarantined", "crash")]),
         ([(P, "crash"), (U, "crash")], [(1, "error", "crash"), (2, "quarantined", "crash")]),
@@ -135,27 +220,55 @@ def test_earlier_deaths_count():
     assert outcomes(records, "p0") == [(1, "quarantined", "crash")]
 
 
-def test_a_fatal_failure_stops_the_run_after_its_row():
-    executor = FakeExecutor({"p0": [(P, "fatal")]})
-    records = []
-    scheduler = Scheduler(
-        [(pair, 0) for pair in pairs(5)],
-        executor,
-        records.append,
-        lambda: executor.now,
-        random.Random(0),
-        Breaker(),
-    )
-    with pytest.raises(RunStoppedError, match="stopped at pair 'p0': fatal at prepare"):
-        while not scheduler.done:
-            scheduler.step(1.0)
+def test_a_fatal_failure_stops_the_run_after_what_is_in_flight():
+    executor = FakeExecutor({"p0": [(P, "fatal")]}, slots=2)
+    records, stopped = drive([Todo(pair) for pair in pairs(5)], executor)
+    assert "stopped at pair 'p0': fatal at prepare" in stopped
     assert outcomes(records, "p0") == [(1, "error", "fatal")]
+    begun = {pair_id for _, pair_id, _ in executor.started}
+    assert {record.pair_id for record in records} == begun
+    assert len(begun) < 5
+
+
+def test_a_stage_that_is_over_its_limit_is_asked_first():
+    records, executor = run(2, {"p0": [(O, "hang")]})
+    assert "took longer than the 100 s" in records[0].error_message or any(
+        "took longer than the 100 s" in (record.error_message or "") for record in records
+    )
+    assert not executor.killed
+    assert 100 < executor.now < 100 + GRACE_S
+
+
+def test_silence_ends_a_stage_long_before_its_limit():
+    records, executor = run(1, {"p0": [(O, "freeze")]})
+    assert "no sign of life for" in records[0].error_message
+    assert executor.now < SILENCE_S + GRACE_S
+
+
+def test_what_cannot_even_be_killed_is_given_up():
+    records, executor = run(1, {"p0": [(O, "lost")]})
+    assert [record.status for record in records] == ["error", "ok"]
+    assert executor.now < SILENCE_S + 2 * GRACE_S + 5
+
+
+def test_a_process_that_does_not_answer_costs_the_pair_no_attempt():
+    records, executor = run(1, {"p0": [(P, "stuck")]})
+    assert outcomes(records, "p0") == [(1, "ok", None)]
+    assert SILENCE_S < executor.now < SILENCE_S + GRACE_S
+
+
+def test_waiting_for_room_is_no_fault_however_long():
+    records, _ = run(6, {f"p{k}": [(P, "stuck")] for k in range(6)}, tasks=3)
+    assert Counter(record.status for record in records) == {"ok": 6}
 
 
 failures = st.one_of(
     st.none(),
     st.tuples(
-        st.sampled_from(list(Stage)), st.sampled_from(["input", "transient", "resource", "crash"])
+        st.sampled_from(list(Stage)),
+        st.sampled_from(
+            ["input", "transient", "resource", "crash", "hang", "freeze", "lost", "stuck"]
+        ),
     ),
 )
 
@@ -209,15 +322,48 @@ def test_the_record_joins_the_facts_of_its_stages():
 
 def test_breaker_stops_at_the_failure_rate():
     breaker = Breaker(max_failure_rate=0.2)
-    table = {f"p{k}": [(P, "input")] for k in range(0, 100, 3)}
-    with pytest.raises(RunStoppedError, match=r"of 5\d pairs failed, more than 20%"):
+    table = {f"p{k}": [(P, "crash")] * 2 for k in range(0, 100, 3)}
+    with pytest.raises(RunStoppedError, match=r"\d\d pairs failed, .* more than 20%"):
         run(100, table, breaker)
 
 
-def test_breaker_allows_a_few_bad_inputs_at_the_start():
-    table = {f"p{k}": [(P, "input")] for k in range(30)}
-    records, _ = run(49, table, Breaker(max_failure_rate=0.2))
-    assert Counter(record.status for record in records) == {"error": 30, "ok": 19}
+def test_bad_input_never_opens_the_breaker():
+    table = {f"p{k}": [(P, "input")] for k in range(90)}
+    records, _ = run(100, table, Breaker(max_failure_rate=0.2))
+    assert Counter(record.status for record in records) == {"error": 90, "ok": 10}
+
+
+def test_what_failed_before_does_not_open_the_breaker():
+    executor = FakeExecutor({f"p{k}": [(P, "crash")] * 2 for k in range(60)})
+    todo = [Todo(pair, tried=True) for pair in pairs(60)]
+    records, stopped = drive(todo, executor, Breaker(max_failure_rate=0.2))
+    assert stopped is None
+    assert {record.pair_id for record in records} == {f"p{k}" for k in range(60)}
+
+
+fates = st.sampled_from(["good"] * 4 + ["input", "crash", "transient", "fatal", "hang"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(fates, min_size=1, max_size=150), st.integers(1, 3), st.integers(0, 1000))
+def test_the_same_command_goes_on_until_every_good_pair_is_done(fates, slots, seed):
+    """Whatever fails for ever, and however often the run is stopped for it."""
+    archive = [Pair(f"p{k}", ("a", "b")) for k in range(len(fates))]
+    table = {f"p{k}": [(P, fate)] * 9 for k, fate in enumerate(fates) if fate != "good"}
+    status = {}
+    for _ in range(len(fates) + 1):
+        todo = [
+            Todo(pair, tried=pair.pair_id in status)
+            for pair in archive
+            if status.get(pair.pair_id) not in ("ok", "quarantined")
+        ]
+        executor = FakeExecutor(table, slots=slots, tasks=4, seed=seed)
+        records, stopped = drive(sorted(todo, key=lambda one: one.tried), executor, Breaker(0.2))
+        status |= {record.pair_id: record.status for record in records}
+        if stopped is None:
+            break
+    good = {f"p{k}" for k, fate in enumerate(fates) if fate == "good"}
+    assert good == {pair_id for pair_id, state in status.items() if state == "ok"}
 
 
 def test_breaker_stops_when_all_fail_alike_for_a_reason_of_ours():

@@ -1,0 +1,73 @@
+"""One stage of one attempt, wherever it runs: the step from numbers to pixels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from dfp_batch import storage
+from dfp_batch.config import RunConfig
+from dfp_batch.engine import receipt
+from dfp_batch.engine.budget import optimise_limit_s
+from dfp_batch.engine.executor import Work
+from dfp_batch.engine.optimise import optimise
+from dfp_batch.engine.prepare import prepare
+from dfp_batch.engine.progress import FIRST_LIMIT_S, Progress
+from dfp_batch.engine.publish import publish
+from dfp_batch.engine.stages import Report, Stage, run_stage
+from dfp_batch.manifest import folder_name
+
+Outcome = tuple[Any, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all attempts of a run have in common.
+
+    Attributes:
+        run: What to compute.
+        url: Run directory.
+    """
+
+    run: RunConfig
+    url: str
+
+
+def perform(
+    work: Work, job: Job, values: tuple[Any, ...], progress: Progress
+) -> tuple[Report, Any]:
+    """Run a stage.
+
+    Args:
+        work: Which stage of which pair.
+        job: Of the run.
+        values: What the stages before have left, in their order.
+        progress: Hears of it.
+
+    Returns:
+        The report, and the value for the next stage or None.
+    """
+    action = {Stage.PREPARE: _prepare, Stage.OPTIMISE: _optimise, Stage.PUBLISH: _publish}
+    return run_stage(
+        work.stage, work.pair.pair_id, lambda: action[work.stage](work, job, values, progress)
+    )
+
+
+def _prepare(work: Work, job: Job, _: tuple[Any, ...], progress: Progress) -> Outcome:
+    progress.expect(FIRST_LIMIT_S)
+    if work.adopt and (facts := receipt.adopt(work.pair, job.run, job.url)) is not None:
+        return None, facts
+    return prepare(work.pair, job.run, progress)
+
+
+def _optimise(_: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
+    (prepared,) = values
+    progress.expect(optimise_limit_s(prepared.confidence.size, job.run.fusion))
+    return optimise(prepared, job.run.fusion, lambda *_: progress.check())
+
+
+def _publish(work: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
+    prepared, optimised = values
+    _, facts = publish(work.pair, prepared, optimised, job.run, job.url, progress)
+    folder = storage.join(job.url, "outputs", folder_name(work.pair.pair_id))
+    content = receipt.to_bytes(work.pair, job.run, {**work.facts, **facts})
+    storage.write_bytes(storage.join(folder, receipt.NAME), content)
+    return None, facts

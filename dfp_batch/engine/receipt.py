@@ -1,0 +1,64 @@
+"""result.json: what a finished pair leaves beside its image, written last.
+
+A row is written by the driver, some seconds after. If the driver, or the way to it, dies in
+between, the receipt tells the next attempt that the work is done: it is adopted, not done again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dfp_batch import storage
+from dfp_batch.config import RunConfig
+from dfp_batch.errors import ObjectMissingError
+from dfp_batch.manifest import Pair, folder_name, manifest_sha256
+
+NAME = "result.json"
+
+
+def to_bytes(pair: Pair, run: RunConfig, facts: Mapping[str, Any]) -> bytes:
+    """The file.
+
+    Args:
+        pair: What was done.
+        run: How.
+        facts: Columns of the row, ``output_url``, ``output_sha256`` and ``source_versions`` among
+            them.
+    """
+    return json.dumps({**_identity(pair, run), "facts": dict(facts)}, indent=1).encode()
+
+
+def adopt(pair: Pair, run: RunConfig, run_url: str) -> dict[str, Any] | None:
+    """Columns of the row of a result that is there, whole, and what this run would make.
+
+    Returns:
+        None if there is none, or if configuration, sources or image are others now.
+
+    Raises:
+        StorageError: if the store failed, or a source cannot be read.
+    """
+    target = storage.join(run_url, "outputs", folder_name(pair.pair_id), NAME)
+    try:
+        content = json.loads(storage.read_bytes(target))
+        facts: dict[str, Any] = content.pop("facts")
+        if content != _identity(pair, run) or facts["source_versions"] != versions(pair):
+            return None
+        image = storage.read_bytes(facts["output_url"])
+    except (ObjectMissingError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    is_whole = hashlib.sha256(image).hexdigest() == facts["output_sha256"]
+    return {**facts, "adopted": True} if is_whole else None
+
+
+def versions(pair: Pair) -> list[str]:
+    """What identifies the content of every source, without reading it.
+
+    Raises:
+        StorageError: if a source is not there, or the store failed.
+    """
+    return [storage.version(url) for url in pair.sources]
+
+
+def _identity(pair: Pair, run: RunConfig) -> dict[str, str]:
+    return {"pair_sha256": manifest_sha256([pair]), "fingerprint": run.fingerprint}
