@@ -5,6 +5,7 @@ Named as ``fault_injection:FaultyReconstruction`` in a configuration, as a user'
 
 import ctypes
 import os
+import signal
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from dfp_batch.errors import DivergedError, StorageError
 from dfp_batch.method.baseline import BackProjection
 
-RAISE, SEGV, EXIT, OUT_OF_MEMORY, DIVERGE, BUSY_ONCE, HOLD = range(1, 8)
+RAISE, SEGV, EXIT, OUT_OF_MEMORY, DIVERGE, BUSY_ONCE, HOLD, FREEZE_ONCE = range(1, 9)
 
 
 def _busy_once(folder):
@@ -22,6 +23,14 @@ def _busy_once(folder):
     if not marker.exists():
         marker.touch()
         raise StorageError("the store is busy")
+
+
+def _freeze_once(folder):
+    """Stop this process, as a signal from outside would."""
+    marker = Path(folder) / "frozen"
+    if not marker.exists():
+        marker.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _hold(folder):
@@ -48,6 +57,8 @@ class FaultyReconstruction:
             raise torch.OutOfMemoryError("tried to allocate 1 TiB")
         if code == DIVERGE:
             raise DivergedError("loss is not finite")
+        if code == FREEZE_ONCE:
+            _freeze_once(self.folder)
         if code == HOLD:
             _hold(self.folder)
         if code == BUSY_ONCE:

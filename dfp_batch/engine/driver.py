@@ -16,6 +16,7 @@ from dfp_batch.config import RunConfig
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
+from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
 from dfp_batch.errors import RunHeldError, RunStoppedError, StorageError
 from dfp_batch.ledger import Ledger, PairRecord, deaths, read_attempts, visible
@@ -42,6 +43,7 @@ class Submission:
         max_failure_rate: Of finished pairs, beyond which the run stops.
         takeover: Take the run even from a driver that seems alive.
         retry_quarantined: Try pairs again whose process died twice.
+        patience: With processes that do not answer.
     """
 
     manifest_url: str
@@ -53,6 +55,7 @@ class Submission:
     max_failure_rate: float = 0.2
     takeover: bool = False
     retry_quarantined: bool = False
+    patience: Patience = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -139,19 +142,16 @@ def _stop_signals() -> Iterator[_Signals]:
 @contextmanager
 def _executor(submission: Submission, observer: Observer) -> Iterator[Executor]:
     """Ray in a process of its own, unless this process has joined a cluster already."""
+    run, url, gpus = submission.config, submission.output_url, submission.gpus_per_pair
     loaded = sys.modules.get("ray")
     if loaded is not None and loaded.is_initialized():
         from dfp_batch.engine.ray_executor import RayExecutor  # noqa: PLC0415 - it is loaded
 
         observer.connected("")
-        with closing(
-            RayExecutor(submission.config, submission.output_url, submission.gpus_per_pair)
-        ) as joined:
+        with closing(RayExecutor(run, url, gpus, submission.patience)) as joined:
             yield joined
         return
-    cluster = Cluster(
-        submission.config, submission.output_url, submission.address, submission.gpus_per_pair
-    )
+    cluster = Cluster(run, url, submission.address, gpus, submission.patience)
     with IsolatedExecutor(cluster) as isolated:
         observer.connected(isolated.dashboard_url)
         yield isolated
@@ -171,7 +171,9 @@ def _drive(
         counts.note(row)
 
     breaker = Breaker(submission.max_failure_rate)
-    scheduler = Scheduler(todo, executor, record, time.time, random.Random(), breaker)
+    scheduler = Scheduler(
+        todo, executor, record, time.time, random.Random(), breaker, submission.patience
+    )
     said_at = 0.0
     try:
         while not scheduler.done:

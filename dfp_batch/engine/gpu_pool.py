@@ -41,16 +41,9 @@ class FusionWorker:
         """Where it runs; answered once it does."""
         return str(ray.get_runtime_context().get_node_id())
 
-    def run(
-        self,
-        work: Work,
-        job: Job,
-        board: Handle,
-        key: int,
-        *values: object,
-    ) -> tuple[Report, Any]:
+    def run(self, work: Work, job: Job, heart: Heart, *values: object) -> tuple[Report, Any]:
         """One stage of one pair."""
-        with Heart(board, key) as heart:
+        with heart:
             return perform(work, job, values, heart)
 
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from dfp_batch.config import RunConfig
 from dfp_batch.engine.executor import Completion, Executor, Work
-from dfp_batch.engine.progress import Pulse
+from dfp_batch.engine.progress import PATIENCE, Patience, Pulse
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import DfpError, ExecutorLostError
 
@@ -43,12 +43,14 @@ class Cluster:
         run_url: Run directory.
         address: Of a Ray cluster; None starts Ray on this machine.
         gpus_per_pair: As in ``engine.nodes.Nodes``.
+        patience: With processes that do not answer.
     """
 
     run: RunConfig
     run_url: str
     address: str | None = None
     gpus_per_pair: float | None = None
+    patience: Patience = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,9 @@ def _serve(pipe: Connection, cluster: Cluster) -> None:
 
     orders = _Orders(pipe)
     with connect(cluster.address) as connection:
-        executor = RayExecutor(cluster.run, cluster.run_url, cluster.gpus_per_pair)
+        executor = RayExecutor(
+            cluster.run, cluster.run_url, cluster.gpus_per_pair, cluster.patience
+        )
         pipe.send(_Connected(connection.url))
         orders.listen()
         try:

@@ -6,8 +6,25 @@ This module is light: the process that listens to all stages needs nothing else.
 from dataclasses import dataclass
 from typing import Protocol
 
-SILENCE_S = 30.0  # without a sign of life, after which a process counts as frozen
 FIRST_LIMIT_S = 1800.0  # until the size of the pair is known: opening the files
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a process that should answer.
+
+    Attributes:
+        silence_s: Without a sign of life, after which it counts as frozen.
+        grace_s: Between asking it to end, ending it, and giving it up.
+        beat_s: Between two signs of life.
+    """
+
+    silence_s: float = 30.0
+    grace_s: float = 10.0
+    beat_s: float = 5.0
+
+
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True)

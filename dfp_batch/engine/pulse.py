@@ -11,10 +11,9 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from dfp_batch.engine.progress import FIRST_LIMIT_S, SILENCE_S, Pulse
+from dfp_batch.engine.progress import FIRST_LIMIT_S, Patience, Pulse
 from dfp_batch.errors import PairTimeoutError
 
-BEAT_S = 5.0
 Handle = Any  # of an actor, or a reference: Ray gives them no type
 _ANSWER_S = 5.0
 
@@ -55,28 +54,29 @@ class PulseBoard:
 
 
 class Heart:
-    """Progress of one stage in a worker: beats in a thread of its own, as a context.
+    """Progress of one stage: made by the driver, a context in the worker.
 
-    The first beat is answered before the stage begins, so that the death of a process before is
-    not counted against the pair.
+    A thread beats. The first beat is answered before the stage begins, so that the death of a
+    process before is not counted against the pair.
 
     Args:
         board: Handle of a ``PulseBoard``.
         key: Of the stage.
+        patience: Of the one who waits.
     """
 
-    def __init__(self, board: Handle, key: int) -> None:
+    def __init__(self, board: Handle, key: int, patience: Patience) -> None:
         self._board = board
         self._key = key
+        self._patience = patience
+
+    def __enter__(self) -> "Heart":
         self._began = self._ticked = time.monotonic()
         self._limit_s = FIRST_LIMIT_S
         self._asked = False
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Heart":
         self._beat()
-        self._thread.start()
+        threading.Thread(target=self._run, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,17 +92,19 @@ class Heart:
         A process that was frozen meanwhile has been given up, too, and does not know it.
         """
         silent_s = time.monotonic() - self._ticked
-        if self._asked or silent_s > SILENCE_S:
+        if self._asked or silent_s > self._patience.silence_s:
             reason = "asked to" if self._asked else f"stood still for {silent_s:.0f} s"
             raise PairTimeoutError(f"ended, since it was {reason}")
 
     def _run(self) -> None:
-        while not self._over.wait(BEAT_S):
+        while not self._over.wait(self._patience.beat_s):
             self._beat()
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if now - self._ticked <= SILENCE_S:  # else frozen: the state stays what it is
+        if (
+            now - self._ticked <= self._patience.silence_s
+        ):  # else frozen: the state stays what it is
             self._ticked = now
         try:
             beat = self._board.beat.remote(self._key, now - self._began, self._limit_s)

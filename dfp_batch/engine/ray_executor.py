@@ -39,7 +39,7 @@ from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Completion, Work
 from dfp_batch.engine.gpu_pool import GpuPool
 from dfp_batch.engine.nodes import Nodes
-from dfp_batch.engine.progress import Pulse
+from dfp_batch.engine.progress import PATIENCE, Patience, Pulse
 from dfp_batch.engine.pulse import Handle, Heart, PulseBoard
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import ExecutorLostError, WorkerLostError
@@ -52,9 +52,9 @@ _ANSWER_S = 5.0
 
 
 @ray.remote(num_returns=2, max_retries=0, retry_exceptions=False, num_cpus=1, max_calls=100)
-def _run(work: Work, job: Job, board: Handle, key: int, *values: object) -> tuple[Report, Any]:
+def _run(work: Work, job: Job, heart: Heart, *values: object) -> tuple[Report, Any]:
     torch.set_num_threads(1)
-    with Heart(board, key) as heart:
+    with heart:
         return perform(work, job, values, heart)
 
 
@@ -88,12 +88,20 @@ class RayExecutor:
         run: What to compute.
         run_url: Run directory.
         gpus_per_pair: As in ``Nodes``.
+        patience: With processes that do not answer.
 
     Raises:
         ConfigError: if the cluster cannot do it.
     """
 
-    def __init__(self, run: RunConfig, run_url: str, gpus_per_pair: float | None = None) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        run_url: str,
+        gpus_per_pair: float | None = None,
+        patience: Patience = PATIENCE,
+    ) -> None:
+        self._patience = patience
         self._nodes = Nodes(gpus_per_pair)
         self._job = ray.put(Job(run, run_url))
         self._board = _Board(_new_board())
@@ -214,7 +222,8 @@ class RayExecutor:
         order = [Stage.PREPARE, Stage.OPTIMISE]
         held = self._values.setdefault(work.number, {})
         values = [held[stage] for stage in order[: list(Stage).index(work.stage)]]
-        report, value = call.remote(work, self._job, self._board.actor, key, *values)
+        heart = Heart(self._board.actor, key, self._patience)
+        report, value = call.remote(work, self._job, heart, *values)
         self._running[work.number] = _Running(work, key, report, value, time.time(), worker)
 
     def _forget(self, number: int) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Completion, Executor, Work
-from dfp_batch.engine.progress import SILENCE_S, Pulse
+from dfp_batch.engine.progress import PATIENCE, Patience, Pulse
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import Category, RunStoppedError
 from dfp_batch.ledger import PairRecord, Status
@@ -41,7 +41,6 @@ ATTEMPTS: Mapping[Category, int] = {
     "fatal": 1,
 }
 BACKOFF_S, BACKOFF_LIMIT_S = 1.0, 60.0
-GRACE_S = 10.0
 WATCH_EVERY_S = 1.0
 
 
@@ -128,6 +127,7 @@ class Scheduler:
         clock: Seconds since the epoch of Unix.
         rng: For the jitter of the backoff.
         breaker: Says when too much fails.
+        patience: With processes that do not answer.
     """
 
     def __init__(
@@ -138,6 +138,7 @@ class Scheduler:
         clock: Callable[[], float],
         rng: random.Random,
         breaker: Breaker,
+        patience: Patience = PATIENCE,
     ) -> None:
         self._todo = deque(todo)
         self._executor = executor
@@ -145,6 +146,7 @@ class Scheduler:
         self._clock = clock
         self._rng = rng
         self._breaker = breaker
+        self._patience = patience
         self._numbers = count(1)
         self._again: deque[Item] = deque()
         self._later: list[tuple[float, int, Item]] = []
@@ -324,7 +326,7 @@ class Scheduler:
 
     def _hold_to_limits(self, number: int, running: _Running, pulse: Pulse, now: float) -> None:
         silent_s, took_s = now - pulse.beaten_at, now - pulse.began_at
-        if silent_s > SILENCE_S:  # it would not hear the question either
+        if silent_s > self._patience.silence_s:  # it would not hear the question either
             text = f"no sign of life for {silent_s:.0f} s"
             running.killed_at = now
             self._executor.kill(number)
@@ -355,17 +357,17 @@ class Scheduler:
         It is, probably, when others that came later have begun, or when nothing at all moves. If it
         was not, it loses no more than its place.
         """
-        patience_s = SILENCE_S * 2**running.restarts
+        patience_s = self._patience.silence_s * 2**running.restarts
         waited_s = now - running.started_at
         nothing_moves = self.still_s > patience_s and self.unbegun == len(self._running)
         return waited_s > patience_s and (newest > running.started_at or nothing_moves)
 
     def _press(self, number: int, running: _Running, now: float) -> None:
         """After the question the end of the process, and after that the end of patience."""
-        if running.killed_at is None and now - running.asked_at > GRACE_S:
+        if running.killed_at is None and now - running.asked_at > self._patience.grace_s:
             running.killed_at = now
             self._executor.kill(number)
-        elif running.killed_at is not None and now - running.killed_at > GRACE_S:
+        elif running.killed_at is not None and now - running.killed_at > self._patience.grace_s:
             failure = running.overdue or Failure("transient", "WorkerLostError", "did not begin")
             report = Report(
                 running.stage, running.started_at, now - running.started_at, failure=failure

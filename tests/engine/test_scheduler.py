@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Completion
-from dfp_batch.engine.progress import SILENCE_S, Pulse
-from dfp_batch.engine.scheduler import ATTEMPTS, GRACE_S, WINDOW, Scheduler, Todo
+from dfp_batch.engine.progress import Patience, Pulse
+from dfp_batch.engine.scheduler import ATTEMPTS, WINDOW, Scheduler, Todo
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import RunStoppedError
 from dfp_batch.manifest import Pair
@@ -131,6 +131,7 @@ class FakeExecutor:
             self.began.pop(number, None)
 
 
+SILENCE_S, GRACE_S = Patience().silence_s, Patience().grace_s
 MUTE = ("freeze", "lost")
 
 

@@ -1,0 +1,166 @@
+"""What a night does to a run: processes that freeze or die, neighbours, results without a row."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+import ray
+
+from conftest import write_image
+from dfp_batch import storage
+from dfp_batch.config import run_config
+from dfp_batch.engine import scheduler
+from dfp_batch.engine.driver import Observer, Submission, submit
+from dfp_batch.engine.progress import Patience
+from dfp_batch.ledger import read_attempts
+from dfp_batch.telemetry import results
+from fault_injection import FREEZE_ONCE, HOLD
+
+FAULTY = "fault_injection:FaultyReconstruction"
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Another attempt comes at once."""
+    monkeypatch.setattr(scheduler, "BACKOFF_S", 0.05)
+
+
+def run(manifest_url, output_url, settings=None, **options):
+    config = run_config("classical", None, {"scale": 2, **(settings or {})})
+    submission = Submission(manifest_url, output_url, config, **options)
+    return submit(submission, Observer(lambda url: None, lambda counts: None))
+
+
+def faulty(folder):
+    return {"reconstruction.use": FAULTY, "reconstruction.folder": str(folder)}
+
+
+def attempts_of(url):
+    rows = read_attempts(url).to_pylist()
+    return sorted((row["pair_id"], row["epoch"], row["attempt"], row["category"]) for row in rows)
+
+
+def written(url):
+    """When every image of a run was last written."""
+    return {
+        row["pair_id"]: os.stat(row["output_url"]).st_mtime_ns for row in results(url).to_pylist()
+    }
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_frozen_worker_is_ended_and_its_pair_done_elsewhere(make_archive, tmp_path):
+    manifest, url = make_archive(3, faults={1: FREEZE_ONCE}), f"{tmp_path}/run"
+    patience = Patience(silence_s=3.0, grace_s=2.0, beat_s=0.5)
+    assert run(manifest, url, faulty(tmp_path), patience=patience).ok == 3
+    rows = read_attempts(url).to_pylist()
+    (lost,) = [row for row in rows if row["status"] != "ok"]
+    assert (lost["pair_id"], lost["category"]) == ("p01", "timeout")
+    assert "no sign of life for" in lost["error_message"]
+    frozen = int((tmp_path / "frozen").read_text())
+    assert not psutil.pid_exists(frozen), "it holds nothing any more"
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_results_whose_rows_were_lost_are_adopted(make_archive, tmp_path):
+    manifest, url = make_archive(3), f"{tmp_path}/run"
+    run(manifest, url)
+    before, metrics = written(url), results(url).to_pylist()
+    for part in storage.list_files(f"{url}/results"):
+        storage.delete(part)
+    assert run(manifest, url).ok == 3
+    assert written(url) == before
+    after = results(url).to_pylist()
+    assert all(row["adopted"] for row in after)
+    same = ("output_sha256", "mg", "floor_mg", "source_versions", "t_optimise_s", "n_sources")
+    assert [[row[name] for name in same] for row in after] == [
+        [row[name] for name in same] for row in metrics
+    ]
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("change", ["source", "image", "receipt"])
+def test_results_that_are_not_what_this_run_would_make_are_not_adopted(
+    make_archive, tmp_path, change
+):
+    manifest, url = make_archive(2), f"{tmp_path}/run"
+    run(manifest, url)
+    row = results(url).to_pylist()[0]
+    for part in storage.list_files(f"{url}/results"):
+        storage.delete(part)
+    if change == "source":
+        write_image(f"{tmp_path}/p00_A.png", 255 - _pixels(f"{tmp_path}/p00_A.png"))
+    elif change == "image":
+        storage.write_bytes(row["output_url"], b"damaged")
+    else:
+        storage.write_bytes(f"{url}/outputs/p00/result.json", b"{}")
+    assert run(manifest, url).ok == 2
+    assert [row["adopted"] for row in results(url).to_pylist()] == [None, True]
+
+
+def _pixels(url):
+    from dfp_batch.engine.frames import read_frame  # noqa: PLC0415
+
+    return read_frame(url).pixels
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_two_runs_on_one_cluster_both_come_to_their_end(make_archive, tmp_path):
+    manifest = make_archive(12)
+    address = ray.get_runtime_context().gcs_address
+    other = command("submit", manifest, "--preset", "classical", "--address", address)
+    assert run(manifest, f"{tmp_path}/run").ok == 12
+    out, err = other.communicate(timeout=200)
+    assert other.returncode == 0, out + err
+
+
+def command(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "dfp_batch", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def descendants(process, name):
+    """Running processes of this name below another."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in below if name in child.name()]
+
+
+def wait_for(seen):
+    deadline = time.monotonic() + 100
+    while not (found := seen()):
+        assert time.monotonic() < deadline, "it did not happen"
+        threading.Event().wait(0.1)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gcs_server", "raylet", "python"])
+def test_without_ray_the_rows_are_kept_and_the_same_command_goes_on(make_archive, tmp_path, name):
+    """The head, the node, and the process that talks to them."""
+    manifest, url = make_archive(4, faults={2: HOLD}), f"{tmp_path}/run"
+    settings = [f"{key}={value}" for key, value in faulty(tmp_path).items()]
+    options = ["--output", url, "--preset", "classical"]
+    options += [part for setting in settings for part in ("--set", setting)]
+    driver = command("submit", manifest, *options)
+    wait_for(lambda: (tmp_path / "run/results").exists() and read_attempts(url).num_rows == 3)
+    descendants(driver, name)[0].send_signal(signal.SIGKILL)
+    out, err = driver.communicate(timeout=100)
+    assert driver.returncode == 4, out + err
+    assert err.startswith("error: stopped: "), err
+    assert err.count("\n") == 1
+    before = written(url)
+    (tmp_path / "go-on").touch()
+    again = command("submit", manifest, *options)
+    out, err = again.communicate(timeout=200)
+    assert again.returncode == 0, out + err
+    assert {key: value for key, value in written(url).items() if key in before} == before
+    assert json.loads((tmp_path / "run/summary.json").read_text())["ok"] == 4
