@@ -60,7 +60,11 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")
 ]
 Precision = Annotated[
-    str | None, typer.Option(help="auto, fp32 or bf16; auto is bf16 where the device has it.")
+    str | None,
+    typer.Option(
+        help="auto (default), fp32 or bf16; auto is bf16 where a short measurement in every worker "
+        "finds it clearly faster."
+    ),
 ]
 Align = Annotated[
     str | None,

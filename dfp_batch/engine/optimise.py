@@ -16,10 +16,10 @@ from dfp_batch.method.pipeline import (
     FusionConfig,
     Merged,
     choose_device,
-    compute_dtype,
     merge,
     reconstruct,
 )
+from dfp_batch.method.precision import compute_dtype
 
 
 @dataclass(frozen=True)

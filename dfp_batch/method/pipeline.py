@@ -37,6 +37,7 @@ from dfp_batch.method.optimise import (
     ignore_progress,
 )
 from dfp_batch.method.potts import Potts
+from dfp_batch.method.precision import compute_dtype
 from dfp_batch.method.prior import LearnedPrior
 from dfp_batch.method.refine import DecisionEmbedding, GuidedFilter, Refinement, Then, Votes
 from dfp_batch.method.stack import Sources, Stack, Still, channels_last, hold_still
@@ -66,9 +67,9 @@ class FusionConfig:
         policy: "best-of" replaces a result by back projection where that restores the item better
             from itself, degraded once more; "always" takes what comes.
         scale: Enlargement, 1 (fusion only), 2, 3 or 4.
-        seed: Of all randomness; same seed and same device give the same image.
-        precision: Of convolutions: "fp32", "bf16", or "auto" = bf16 where the device has bf16
-            matrix units.
+        seed: Of all randomness; same seed, device and precision give the same image.
+        precision: Of convolutions: "fp32", "bf16", or "auto" = bf16 where a short measurement, once
+            per process, finds it clearly faster on the device, else fp32.
 
     Raises:
         ConfigError: for a field out of its range.
@@ -372,15 +373,6 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
-
-
-def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """bfloat16 where asked for, or with "auto" where the device multiplies it in hardware."""
-    if precision == "auto":
-        units = torch.cpu.get_capabilities()
-        in_hardware = units.get("amx_bf16", False) or units.get("avx512_bf16", False)
-        precision = "bf16" if device.type == "cuda" or in_hardware else "fp32"
-    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from dfp_batch.method.pipeline import (
     FusionConfig,
     FusionResult,
     as_stack,
-    compute_dtype,
     fuse,
     is_light,
     measure_focus,
@@ -357,20 +356,3 @@ def test_impossible_configurations_are_refused(make, message):
 
 def test_largest_seed_is_usable(scene):
     fuse(scene.sources, small("paper", seed=2**63 - 1), "cpu")
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "expected"),
-    [
-        ({"amx_bf16": True}, torch.bfloat16),
-        ({"avx512_bf16": True}, torch.bfloat16),
-        ({"avx2": True, "amx_bf16": False}, torch.float32),
-        ({}, torch.float32),
-    ],
-)
-def test_auto_precision_follows_the_processor(monkeypatch, capabilities, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert compute_dtype("auto", torch.device("cpu")) is expected
-    assert compute_dtype("auto", torch.device("cuda")) is torch.bfloat16
-    assert compute_dtype("fp32", torch.device("cuda")) is torch.float32
-    assert compute_dtype("bf16", torch.device("cpu")) is torch.bfloat16
