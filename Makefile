@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format benchmark clean
+# `make test-slow` runs what starts clusters and environments of its own.
+.PHONY: demo test test-slow check format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
@@ -22,7 +23,10 @@ demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> 
 		--set reconstruction.iterations=100 --set refinement.iterations=50 --output samples/paper-x2
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 check: $(READY)
 	$(BIN)/ruff format --check .

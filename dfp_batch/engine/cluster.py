@@ -70,6 +70,11 @@ class Connection:
         self.close()
 
 
+def takes_jobs(address: str | None) -> bool:
+    """Whether an address is that of a cluster's Jobs API."""
+    return (address or "").startswith(("http://", "https://"))
+
+
 def connect(address: str | None) -> Connection:
     """Join the cluster at ``address`` or RAY_ADDRESS; without either start Ray on this machine.
 
@@ -97,7 +102,7 @@ def authentication(mode: str) -> Iterator[None]:
     Both sides of a cluster must do the same, since each connects to the other.
     """
     try:
-        with _variable(_AUTH_MODE, mode):
+        with variable(_AUTH_MODE, mode):
             Config.initialize("")
             yield
     finally:
@@ -128,7 +133,7 @@ def _start(ending: ExitStack) -> str:
     folder = ending.enter_context(_private_folder())
     ending.enter_context(_loopback())
     ending.callback(ray.shutdown)
-    with _variable("TMPDIR", folder):  # for what Ray's own processes and the workers leave
+    with variable("TMPDIR", folder):  # for what Ray's own processes and the workers leave
         context = ray.init(
             "local",
             include_dashboard=True,
@@ -250,14 +255,14 @@ def _loopback() -> Iterator[None]:
     before = ray_constants.ENABLE_RAY_CLUSTER
     try:
         ray_constants.ENABLE_RAY_CLUSTER = False
-        with _variable(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0"):
+        with variable(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0"):
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
+def variable(name: str, value: str) -> Iterator[None]:
     """A variable of the environment, for this process and those it starts meanwhile."""
     before = os.environ.get(name)
     try:
