@@ -56,20 +56,26 @@ class Job:
     Attributes:
         job_id: Ray's submission id.
         address: URL of the cluster's Jobs API.
+        with_token: Whether the commands need to send one.
     """
 
     job_id: str
     address: str
+    with_token: bool
 
     @property
     def follow_command(self) -> str:
         """Shell command that shows what the driver says."""
-        return f"ray job logs --address {self.address} --follow {self.job_id}"
+        return f"{self._ray_job('logs --follow')} {self.job_id}"
 
     @property
     def stop_command(self) -> str:
         """Shell command that stops the run; the same submission goes on later."""
-        return f"ray job stop --address {self.address} {self.job_id}"
+        return f"{self._ray_job('stop')} {self.job_id}"
+
+    def _ray_job(self, verb: str) -> str:
+        mode = "RAY_AUTH_MODE=token " if self.with_token else ""  # else Ray would not look for it
+        return f"{mode}ray job {verb} --address {self.address}"
 
 
 def check_reachable(url: str) -> bool:
@@ -108,7 +114,7 @@ def send(submission: Submission) -> Job:
             runtime_env={"env_vars": _environment()},
             metadata={"run": submission.output_url},
         )
-    return Job(job_id, address)
+    return Job(job_id, address, has_token())
 
 
 def follow(job: Job, write: Callable[[str], None]) -> int:

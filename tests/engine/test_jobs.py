@@ -95,7 +95,7 @@ def test_the_lease_refuses_a_second_job_and_stop_gives_it_back(submit, make_arch
 def said(command, submit):
     """Output of a printed shell command."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, **submit.environment, "PATH": path, "RAY_AUTH_MODE": "token"}
+    environment = {**os.environ, **submit.environment, "PATH": path}
     done = subprocess.run(
         command, shell=True, env=environment, capture_output=True, text=True, check=True
     )
