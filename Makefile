@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # `make test-slow` runs what starts clusters and environments of its own.
-.PHONY: demo test test-slow check format benchmark clean
+.PHONY: demo test test-slow wheel check format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
@@ -28,6 +28,11 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
+wheel: $(READY)  ## dist/: what install.sh needs to set up a machine of a cluster, or an image
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	cp constraints.txt infra/install.sh dist/
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,4 +46,4 @@ benchmark: $(READY)
 	$(BIN)/python jobs/benchmark.py
 
 clean:
-	rm -rf $(VENV) samples .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) samples dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
