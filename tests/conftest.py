@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: an S3 server, a Ray of our own, tiny archives."""
 
 import os
+import shutil
+import tempfile
 import threading
 import weakref
 from pathlib import Path
@@ -67,6 +69,14 @@ def ray_head():
 
     with RayHead() as head:
         yield head
+
+
+@pytest.fixture
+def short_folder():
+    """An empty folder whose path is short enough for those of Ray's sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def texture(height, width, channels=3, seed=0):

@@ -123,15 +123,30 @@ def has_token() -> bool:
         raise ConfigError(str(error.message)) from error
 
 
-def _start(ending: ExitStack) -> str:
-    """Ray for us alone; ``ending`` ends it and removes its files."""
+@contextmanager
+def private_ray() -> Iterator[str]:
+    """What Ray that is started meanwhile needs so as to be for this user only.
+
+    It listens on the loopback interface, asks for a token, and everything temporary goes to a
+    folder that is removed afterwards.
+
+    Yields:
+        That folder, for Ray's ``_temp_dir``.
+
+    Raises:
+        ConfigError: There is no token and none can be made.
+    """
     _remove_leftovers()
     mode = os.environ.get(_AUTH_MODE, "token")
     if mode == "token" and not has_token():
         _make_token()
-    ending.enter_context(authentication(mode))
-    folder = ending.enter_context(_private_folder())
-    ending.enter_context(_loopback())
+    with authentication(mode), _private_folder() as folder, _loopback():
+        yield folder
+
+
+def _start(ending: ExitStack) -> str:
+    """Ray for us alone."""
+    folder = ending.enter_context(private_ray())
     ending.callback(ray.shutdown)
     with variable("TMPDIR", folder):  # for what Ray's own processes and the workers leave
         context = ray.init(
