@@ -1,6 +1,7 @@
 """Runs that are sent to a cluster: a real head with a token, and the command as a user runs it."""
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from dfp_batch import cli
+from dfp_batch import cli, storage
 from dfp_batch.config import run_config
 from dfp_batch.engine import jobs
 from dfp_batch.engine.driver import Submission
@@ -52,22 +53,22 @@ def lines(done):
 
 
 @pytest.mark.slow
-def test_a_run_in_the_cluster_ends_with_its_own_exit_code(submit, make_archive, tmp_path):
+def test_a_run_in_the_cluster_ends_with_its_own_exit_code(submit, make_archive, tmp_path, s3_url):
+    """The keys are the cluster's: whoever submits has none, and says where the store is."""
     config = tmp_path / "mine.toml"
     config.write_text('preset = "classical"\n[reconstruction]\nsteps = 3\n')
-    manifest = make_archive(2)
-    done = submit(manifest, "--config", str(config), "--limit", "1", "--wait")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (
-        done.stderr
-        == f"note: {manifest} must be on a file system that every machine there shares\n"
-    )
+    manifest = make_archive(2, f"{s3_url}/jobs")
+    nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    done = submit(manifest, "--config", str(config), "--limit", "1", "--wait", **nobody)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "1 done, 0 failed" in done.stdout
     assert re.fullmatch(r"dfp-manifest-x2-\d{8}-\d{6}-[0-9a-f]{4}", lines(done)["job"])
     status = RunStatus.read(manifest.removesuffix(".parquet") + "-x2")
     assert (status.ok, status.total) == (1, 2)
+    ran = storage.read_bytes(f"{s3_url}/jobs/manifest-x2/run.json")
+    assert json.loads(ran)["config"]["reconstruction.steps"] == 3
 
-    missing = submit(f"{tmp_path}/nowhere.parquet", "--wait")
+    missing = submit(f"{s3_url}/nowhere.parquet", "--wait", **nobody)
     assert missing.returncode == 2
     assert "nowhere.parquet: cannot read: nothing is there" in missing.stdout
 
@@ -80,6 +81,8 @@ def test_the_lease_refuses_a_second_job_and_stop_gives_it_back(submit, make_arch
     options = [text for setting in settings for text in ("--set", setting)]
     first = submit(manifest, *options)
     assert first.returncode == 0, first.stderr
+    shared = f"note: {manifest} must be on a file system that every machine there shares\n"
+    assert first.stderr == shared
     lease = Path(manifest.removesuffix(".parquet") + "-x2", "lease.json")
     wait_for(lease.exists)
 
