@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format benchmark clean
+# `make test-slow` runs what starts clusters and environments of its own.
+.PHONY: demo test test-slow wheel check format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
@@ -22,7 +23,15 @@ demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> 
 		--set reconstruction.iterations=100 --set refinement.iterations=50 --output samples/paper-x2
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+wheel: $(READY)  ## dist/: what install.sh needs to set up a machine of a cluster, or an image
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	cp constraints.txt infra/install.sh dist/
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -37,4 +46,4 @@ benchmark: $(READY)
 	$(BIN)/python jobs/benchmark.py
 
 clean:
-	rm -rf $(VENV) samples .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) samples dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -6,6 +6,7 @@ the end, the same command goes on; 5 another driver holds the run.
 
 import json
 import logging
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -138,8 +139,15 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
         ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster to use; without it Ray starts here.")
+        str | None,
+        typer.Option(
+            help="http://HEAD:8265 sends the run to that Ray cluster; HOST:PORT joins it, on one "
+            "of its machines; default RAY_ADDRESS. Without either Ray starts here."
+        ),
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With http://: show what the run says, to its end.")
+    ] = False,
     max_failure_rate: Annotated[
         float, typer.Option(min=0, max=1, help="Stop when more than this share fails.")
     ] = 0.2,
@@ -156,6 +164,8 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from dfp_batch import storage, telemetry
     from dfp_batch.engine import driver
 
+    address = address or os.environ.get("RAY_ADDRESS")
+    remote = _is_remote(address, wait, [manifest, output, align_from])
     flags = {
         "scale": scale,
         "kernel": kernel,
@@ -184,6 +194,9 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     )
     console = Console()
     console.print(f"run: {submission.output_url}", soft_wrap=True, highlight=False)
+    if remote:
+        _send(submission, wait)
+        return
     with telemetry.LiveProgress(console) as progress:
         show = partial(telemetry.print_dashboard, console)
         observer = driver.Observer(show, progress.moved, progress.noted)
@@ -454,6 +467,33 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
     tables.print_evaluation(console, evaluation)
     if any(row["status"] != "ok" for row in evaluation.rows):
         raise typer.Exit(3)
+
+
+def _is_remote(address: str | None, wait: bool, urls: list[str | None]) -> bool:
+    """Whether the run is sent to a cluster, which must be able to read the URLs."""
+    from dfp_batch.engine import cluster
+
+    if not cluster.takes_jobs(address):
+        if wait:
+            raise errors.ConfigError("--wait goes with --address http://HEAD:8265")
+        return False
+    from dfp_batch.engine import jobs
+
+    for url in filter(None, urls):
+        if not jobs.check_reachable(url):
+            typer.echo(
+                f"note: {url} must be on a file system that every machine there shares", err=True
+            )
+    return True
+
+
+def _send(submission: Any, wait: bool) -> None:  # noqa: ANN401 - Submission, which imports Ray
+    from dfp_batch.engine import jobs
+
+    job = jobs.send(submission)
+    typer.echo(f"job:    {job.job_id}\nfollow: {job.follow_command}\nstop:   {job.stop_command}")
+    if wait:
+        raise typer.Exit(jobs.follow(job, partial(typer.echo, nl=False)))
 
 
 def _resolve(

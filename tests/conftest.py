@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tempfile
 import threading
 import weakref
 from pathlib import Path
@@ -89,6 +91,14 @@ def ray_head():
 
     with RayHead() as head:
         yield head
+
+
+@pytest.fixture
+def short_folder():
+    """An empty folder whose path is short enough for those of Ray's sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def texture(height, width, channels=3, seed=0):

@@ -12,7 +12,9 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # else Ray listens on every interface
+PLACES = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 START_S = 60.0
 POLL_S = 0.2
 
@@ -41,12 +43,18 @@ class RayHead:
             "num-cpus": 2,
             "temp-dir": f"{self._folder}/r",
         }
-        self._command = [f"{Path(sys.executable).parent}/ray", "start", "--head", "--block"]
+        self._command = [f"{BIN}/ray", "start", "--head", "--block"]
         self._command += [f"--{name}={value}" for name, value in options.items()]
 
     def __enter__(self):
         environment = {**os.environ, **LOOPBACK, "RAY_AUTH_TOKEN": self.token}
-        environment |= {"PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        environment |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT}/tests"}
+        environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        environment |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "HOME": self._folder}
+        # Keys of the store are the cluster's; where the store is comes with each job.
+        environment |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        for name in PLACES:
+            environment.pop(name, None)
         with open(f"{self._folder}/log", "w") as log:
             self._process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=log)
         self._wait()

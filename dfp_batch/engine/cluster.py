@@ -70,6 +70,11 @@ class Connection:
         self.close()
 
 
+def takes_jobs(address: str | None) -> bool:
+    """Whether an address is that of a cluster's Jobs API."""
+    return (address or "").startswith(("http://", "https://"))
+
+
 def connect(address: str | None) -> Connection:
     """Join the cluster at ``address`` or RAY_ADDRESS; without either start Ray on this machine.
 
@@ -97,7 +102,7 @@ def authentication(mode: str) -> Iterator[None]:
     Both sides of a cluster must do the same, since each connects to the other.
     """
     try:
-        with _variable(_AUTH_MODE, mode):
+        with variable(_AUTH_MODE, mode):
             Config.initialize("")
             yield
     finally:
@@ -118,17 +123,32 @@ def has_token() -> bool:
         raise ConfigError(str(error.message)) from error
 
 
-def _start(ending: ExitStack) -> str:
-    """Ray for us alone; ``ending`` ends it and removes its files."""
+@contextmanager
+def private_ray() -> Iterator[str]:
+    """What Ray that is started meanwhile needs so as to be for this user only.
+
+    It listens on the loopback interface, asks for a token, and everything temporary goes to a
+    folder that is removed afterwards.
+
+    Yields:
+        That folder, for Ray's ``_temp_dir``.
+
+    Raises:
+        ConfigError: There is no token and none can be made.
+    """
     _remove_leftovers()
     mode = os.environ.get(_AUTH_MODE, "token")
     if mode == "token" and not has_token():
         _make_token()
-    ending.enter_context(authentication(mode))
-    folder = ending.enter_context(_private_folder())
-    ending.enter_context(_loopback())
+    with authentication(mode), _private_folder() as folder, _loopback():
+        yield folder
+
+
+def _start(ending: ExitStack) -> str:
+    """Ray for us alone."""
+    folder = ending.enter_context(private_ray())
     ending.callback(ray.shutdown)
-    with _variable("TMPDIR", folder):  # for what Ray's own processes and the workers leave
+    with variable("TMPDIR", folder):  # for what Ray's own processes and the workers leave
         context = ray.init(
             "local",
             include_dashboard=True,
@@ -250,14 +270,14 @@ def _loopback() -> Iterator[None]:
     before = ray_constants.ENABLE_RAY_CLUSTER
     try:
         ray_constants.ENABLE_RAY_CLUSTER = False
-        with _variable(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0"):
+        with variable(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0"):
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
+def variable(name: str, value: str) -> Iterator[None]:
     """A variable of the environment, for this process and those it starts meanwhile."""
     before = os.environ.get(name)
     try:

@@ -56,6 +56,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(make_archive, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_stock_head_is_joined_with_the_token_in_the_home(make_archive, tmp_path, ray_head):
     home = ray_head.home(tmp_path, ray_head.token)
     done = submit_to(ray_head.address, make_archive(1), f"{tmp_path}/run", **home)
@@ -136,6 +137,7 @@ def own_ray(folder, **options):
     )
 
 
+@pytest.mark.slow
 def test_ray_of_our_own_stays_on_the_loopback_and_leaves_nothing(short_folder):
     """Also not what a run has left that was killed; what is not ours stays."""
     killed = own_ray(short_folder)

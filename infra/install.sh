@@ -1,0 +1,17 @@
+#!/bin/sh
+# Install dfp-batch and Ray into a new virtual environment: so are the machines of a cluster made, and the image.
+#
+#   sh dist/install.sh VENV dist        dist is what `make wheel` leaves
+set -eu
+venv=$1
+folder=$2
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer")'
+"$python" -m venv "$venv"
+install() {
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --constraint "$folder/constraints.txt" "$@"
+}
+install torch==2.13.0 # first, and exactly: a looser range pulls GPU libraries onto machines without a GPU
+install "$folder"/dfp_batch-*.whl
+"$venv/bin/dfp-batch" --version
+"$venv/bin/ray" --version

@@ -1,0 +1,41 @@
+"""The cluster to try things on: two nodes, a run, nothing left."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ray_head import ROOT, free_ports
+
+
+@pytest.mark.slow
+def test_two_nodes_take_a_run_and_end_by_a_signal(make_archive, tmp_path, short_folder):
+    (port,) = free_ports(1)
+    environment = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(short_folder)}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    script = [sys.executable, ROOT / "jobs" / "local_cluster.py"]
+    options = ["--workers", "2", "--gpus", "1", "--port", str(port)]
+    cluster = subprocess.Popen(
+        [*script, *options], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    said = [cluster.stdout.readline() for _ in range(4)]
+    assert said[0] == f"send runs with   --address http://127.0.0.1:{port} --wait\n"
+
+    run = [sys.executable, "-m", "dfp_batch", "submit", make_archive(4), "--preset", "classical"]
+    done = subprocess.run(
+        [*run, "--address", f"http://127.0.0.1:{port}", "--wait", "--gpus-per-pair", "0.5"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 done, 0 failed" in done.stdout
+
+    cluster.terminate()
+    assert cluster.wait(60) == 0
+    assert not list(short_folder.iterdir())
+    assert Path(tmp_path, ".ray", "auth_token").exists()
