@@ -63,7 +63,7 @@ def test_a_frozen_worker_is_ended_and_its_pair_done_elsewhere(make_archive, tmp_
     assert (lost["pair_id"], lost["category"]) == ("p01", "timeout")
     assert "no sign of life for" in lost["error_message"]
     frozen = int((tmp_path / "frozen").read_text())
-    assert not psutil.pid_exists(frozen), "it holds nothing any more"
+    wait_for(lambda: not is_alive(frozen))
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -117,6 +117,13 @@ def test_two_runs_on_one_cluster_both_come_to_their_end(make_archive, tmp_path):
     assert run(manifest, f"{tmp_path}/run").ok == 12
     out, err = other.communicate(timeout=200)
     assert other.returncode == 0, out + err
+
+
+def is_alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def command(*arguments):
