@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # `make test-slow` runs what starts clusters and environments of its own.
-.PHONY: demo test test-slow wheel check format benchmark clean
+.PHONY: demo test test-slow chaos wheel check format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
@@ -32,6 +32,11 @@ wheel: $(READY)  ## dist/: what install.sh needs to set up a machine of a cluste
 	rm -rf dist
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	cp constraints.txt infra/install.sh dist/
+
+SEED ?= 1
+MINUTES ?= 10
+chaos: $(READY)  ## a cluster whose every part dies now and then; fails if a pair is lost or done twice
+	PYTHONPATH=.:tests $(BIN)/python tests/chaos.py --seed $(SEED) --minutes $(MINUTES)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
