@@ -43,6 +43,7 @@ class Submission:
         max_failure_rate: Of finished pairs, beyond which the run stops.
         takeover: Take the run even from a driver that seems alive.
         retry_quarantined: Try pairs again whose process died twice.
+        until: When the run is to stop, in seconds since the epoch of Unix; None is when it is done.
         patience: With processes that do not answer.
     """
 
@@ -55,6 +56,7 @@ class Submission:
     max_failure_rate: float = 0.2
     takeover: bool = False
     retry_quarantined: bool = False
+    until: float | None = None
     patience: Patience = PATIENCE
 
 
@@ -181,6 +183,7 @@ def _drive(
                 raise RunStoppedError(
                     f"stopped by {signals.name}; the same command goes on from here"
                 )
+            _keep_time(scheduler, submission.until)
             scheduler.step(POLL_S)
             counts.running = scheduler.in_flight
             observer.moved(counts)
@@ -194,6 +197,20 @@ def _drive(
     finally:
         with suppress(StorageError):  # tried again at the very end
             ledger.flush()  # before Ray is ended, which takes a while
+
+
+def _keep_time(scheduler: Scheduler, until: float | None) -> None:
+    """Begin nothing that would not end in time, and end in time."""
+    if until is None:
+        return
+    left_s = until - time.time()
+    if left_s <= 0:
+        raise RunStoppedError("stopped: the time is up; the same command goes on from here")
+    if left_s < scheduler.typical_s:
+        scheduler.stop(
+            f"stopped: {left_s:.0f} s were left and a pair takes {scheduler.typical_s:.0f} s; the "
+            "same command goes on from here"
+        )
 
 
 def _still(scheduler: Scheduler, executor: Executor) -> str:

@@ -18,6 +18,7 @@ from dfp_batch.config import run_config
 from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.engine.progress import Patience
+from dfp_batch.errors import RunStoppedError
 from dfp_batch.ledger import read_attempts
 from dfp_batch.telemetry import results
 from fault_injection import FREEZE_ONCE, HOLD
@@ -107,6 +108,35 @@ def _pixels(url):
     from dfp_batch.engine.frames import read_frame  # noqa: PLC0415
 
     return read_frame(url).pixels
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_ends_in_time_and_goes_on(make_archive, tmp_path):
+    manifest, url = make_archive(3, faults={2: HOLD}), f"{tmp_path}/run"
+    run(manifest, url, faulty(tmp_path), limit=2)
+    with pytest.raises(RunStoppedError, match="the time is up; the same command goes on"):
+        run(manifest, url, faulty(tmp_path), until=time.time() + 1)
+    (tmp_path / "go-on").touch()
+    assert run(manifest, url, faulty(tmp_path), until=time.time() + 100).ok == 3
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_who_takes_over_redoes_nothing_of_what_is_finished(make_archive, tmp_path):
+    manifest, url = make_archive(4, faults={3: HOLD}), f"{tmp_path}/run"
+    settings = [f"{key}={value}" for key, value in faulty(tmp_path).items()]
+    options = [part for setting in settings for part in ("--set", setting)]
+    address = ray.get_runtime_context().gcs_address
+    first = command(
+        "submit", manifest, "--output", url, "--preset", "classical", "--address", address, *options
+    )
+    wait_for(lambda: len(list((tmp_path / "run/outputs").glob("*/result.json"))) == 3)
+    (tmp_path / "go-on").touch()
+    assert run(manifest, url, faulty(tmp_path), takeover=True).ok == 4
+    _, err = first.communicate(timeout=100)
+    assert first.returncode in (0, 5), err
+    done = [row["pair_id"] for row in read_attempts(url).to_pylist() if row["status"] == "ok"]
+    assert sorted(set(done)) == ["p00", "p01", "p02", "p03"]
+    assert len(done) - len(set(done)) <= 1, "at most the one that was in flight"
 
 
 @pytest.mark.usefixtures("local_ray")

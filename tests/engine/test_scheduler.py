@@ -373,6 +373,27 @@ def test_breaker_stops_when_all_fail_alike_for_a_reason_of_ours():
         run(40, table, Breaker(max_failure_rate=1.0))
 
 
+def test_a_run_that_is_told_to_stop_ends_what_it_has_begun():
+    executor = FakeExecutor({}, slots=2)
+    records = []
+    scheduler = Scheduler(
+        [Todo(pair) for pair in pairs(50)],
+        executor,
+        records.append,
+        lambda: executor.now,
+        random.Random(0),
+        Breaker(),
+    )
+    while len(records) < 10:
+        scheduler.step(1.0)
+    begun = {pair_id for _, pair_id, _ in executor.started}
+    scheduler.stop("the time is up")
+    with pytest.raises(RunStoppedError, match="the time is up"):
+        while True:
+            scheduler.step(1.0)
+    assert {record.pair_id for record in records} == begun
+
+
 def test_many_pairs_stay_in_a_small_window():
     records, executor = run(20_000, {}, slots=4, tasks=8)
     assert len(records) == 20_000
