@@ -41,6 +41,7 @@ DISK_BYTES = 64 * 2**20
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 KEYS |= {"AWS_DEFAULT_REGION": "us-east-1"}
 FAULT_RATE = 0.02
+NOTED_STILL_S = 40
 GOES_ON = (0, 3, 4, 5, -signal.SIGKILL, -signal.SIGTERM)  # the last: not yet listening
 
 
@@ -253,6 +254,8 @@ class Stillness:
         if run.done or excused or moved != self.seen.get(run.name):
             self.seen[run.name], self.since[run.name] = moved, now
         still_s = now - self.since.setdefault(run.name, now)
+        if still_s > NOTED_STILL_S and still_s > self.longest_s[run.name.partition("-")[0]]:
+            logging.getLogger("chaos").info("%s stands still for %.0f s", run.name, still_s)
         self.longest_s[run.name.partition("-")[0]] = max(
             self.longest_s[run.name.partition("-")[0]], still_s
         )
@@ -329,7 +332,7 @@ def soak(options, this):
                 messages += run.messages
                 this.runs.remove(run)
         if not calm and now > next_hurt:
-            next_hurt = now + this.random.uniform(4, 12)
+            next_hurt = now + this.random.uniform(8, 20)
             this.hurt()
         this.repair()
         time.sleep(0.2)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from dfp_batch import storage
@@ -18,13 +18,20 @@ from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
-from dfp_batch.errors import RunHeldError, RunStoppedError, StorageError
+from dfp_batch.errors import (
+    ConfigError,
+    ExecutorLostError,
+    RunHeldError,
+    RunStoppedError,
+    StorageError,
+)
 from dfp_batch.ledger import Ledger, PairRecord, deaths, read_attempts, visible
 from dfp_batch.manifest import Pair, read_manifest
 from dfp_batch.telemetry import Counts, RunStatus
 
 POLL_S = 1.0
 STILL_S = 30.0
+LOSSES = 3  # of Ray, without a row in between
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -88,11 +95,7 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         _stop_signals() as signals,
         Ledger.open(url, submission.config, pairs, submission.takeover) as ledger,
     ):
-        chosen = pairs[: submission.limit]
-        todo, counts = what_is_left(url, chosen, ledger.epoch, submission.retry_quarantined)
-        if todo:
-            with _executor(submission, observer) as executor:
-                _drive(submission, todo, counts, ledger, executor, observer, signals)
+        _run(_Session(submission, ledger, observer, signals, pairs[: submission.limit]))
     status = RunStatus.read(url)
     summary = json.dumps(status.to_json(), indent=1).encode()
     storage.write_bytes(storage.join(url, "summary.json"), summary)
@@ -142,11 +145,11 @@ def _stop_signals() -> Iterator[_Signals]:
 
 
 @contextmanager
-def _executor(submission: Submission, observer: Observer) -> Iterator[Executor]:
+def _executor(session: "_Session") -> Iterator[Executor]:
     """Ray in a process of its own, unless this process has joined a cluster already."""
+    submission, observer = session.submission, session.observer
     run, url, gpus = submission.config, submission.output_url, submission.gpus_per_pair
-    loaded = sys.modules.get("ray")
-    if loaded is not None and loaded.is_initialized():
+    if _is_joined():
         from dfp_batch.engine.ray_executor import RayExecutor  # noqa: PLC0415 - it is loaded
 
         observer.connected("")
@@ -154,34 +157,89 @@ def _executor(submission: Submission, observer: Observer) -> Iterator[Executor]:
             yield joined
         return
     cluster = Cluster(run, url, submission.address, gpus, submission.patience)
-    with IsolatedExecutor(cluster) as isolated:
+    with IsolatedExecutor(cluster, lambda: session.signals.name) as isolated:
         observer.connected(isolated.dashboard_url)
         yield isolated
 
 
-def _drive(
-    submission: Submission,
-    todo: list[Todo],
-    counts: Counts,
-    ledger: Ledger,
-    executor: Executor,
-    observer: Observer,
-    signals: _Signals,
-) -> None:
+@dataclass
+class _Session:
+    """One driver on one run.
+
+    Attributes:
+        attempts: Made in this session, by pair.
+        rows: Written in this session.
+    """
+
+    submission: Submission
+    ledger: Ledger
+    observer: Observer
+    signals: _Signals
+    pairs: list[Pair]
+    attempts: dict[str, int] = field(default_factory=dict)
+    rows: int = 0
+
+    def left(self) -> tuple[list[Todo], Counts]:
+        """What is to do now."""
+        submission, epoch = self.submission, self.ledger.epoch
+        todo, counts = what_is_left(
+            submission.output_url, self.pairs, epoch, submission.retry_quarantined
+        )
+        made = self.attempts
+        again = [
+            replace(one, attempts=made[one.pair.pair_id], adopt=True)
+            if one.pair.pair_id in made
+            else one
+            for one in todo
+        ]
+        return again, counts
+
+    def record(self, row: PairRecord) -> None:
+        """Take the row of an attempt."""
+        self.ledger.append(row)
+        self.attempts[row.pair_id] = row.attempt
+        self.rows += 1
+
+
+def _run(session: _Session) -> None:
+    """Run what is left; where Ray is lost, with another one, as long as that gets anywhere."""
+    losses, rows, lost = 0, 0, None
+    while True:
+        todo, counts = session.left()
+        if not todo:
+            return
+        try:
+            with _executor(session) as executor:
+                _drive(session, todo, counts, executor)
+            return
+        except ExecutorLostError as error:
+            losses = 1 if session.rows > rows else losses + 1
+            rows, lost = session.rows, error
+            if losses >= LOSSES or _is_joined():
+                raise
+            session.observer.noted(f"{error}; starting again")
+        except ConfigError as error:
+            if lost is None:
+                raise
+            raise RunStoppedError(f"{lost}, and {error}") from error
+
+
+def _drive(session: _Session, todo: list[Todo], counts: Counts, executor: Executor) -> None:
+    submission, ledger, observer = session.submission, session.ledger, session.observer
+
     def record(row: PairRecord) -> None:
-        ledger.append(row)
+        session.record(row)
         counts.note(row)
 
     breaker = Breaker(submission.max_failure_rate)
-    scheduler = Scheduler(
-        todo, executor, record, time.time, random.Random(), breaker, submission.patience
-    )
+    rng, patience = random.Random(), submission.patience
+    scheduler = Scheduler(todo, executor, record, time.time, rng, breaker, patience)
     said_at = 0.0
     try:
         while not scheduler.done:
-            if signals.name:
+            if session.signals.name:
                 raise RunStoppedError(
-                    f"stopped by {signals.name}; the same command goes on from here"
+                    f"stopped by {session.signals.name}; the same command goes on from here"
                 )
             _keep_time(scheduler, submission.until)
             scheduler.step(POLL_S)
@@ -197,6 +255,12 @@ def _drive(
     finally:
         with suppress(StorageError):  # tried again at the very end
             ledger.flush()  # before Ray is ended, which takes a while
+
+
+def _is_joined() -> bool:
+    """Whether this process has joined a cluster itself."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _keep_time(scheduler: Scheduler, until: float | None) -> None:

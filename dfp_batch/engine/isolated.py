@@ -8,26 +8,28 @@ write down what it knows. Started as ``python -m dfp_batch.engine.isolated FD``.
 import logging
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, Any
 
 from dfp_batch.config import RunConfig
 from dfp_batch.engine.executor import Completion, Executor, Work
-from dfp_batch.engine.progress import PATIENCE, Patience, Pulse
+from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.stages import Stage
-from dfp_batch.errors import DfpError, ExecutorLostError
+from dfp_batch.errors import DfpError, ExecutorLostError, RunStoppedError
 
 log = logging.getLogger(__name__)
 
 START_S = 180.0
+_PYTHON_ERROR = re.compile(r"[\w.]+: \w")  # and no line of Ray's own log
 STILL_S = 40.0
 _CLOSE_S = 8.0
 _TICK_S = 1.0
@@ -72,15 +74,21 @@ class _Connected:
 class IsolatedExecutor:
     """An ``Executor`` whose Ray lives in another process; a context that ends it.
 
+    Args:
+        cluster: Where and what to run.
+        asked: Says who asks to stop, or nothing; heard while Ray starts.
+
     Attributes:
         dashboard_url: Or "" where there is none.
 
     Raises:
         ConfigError: if no cluster answers, or it cannot do it.
+        RunStoppedError: if asked to stop.
         ExecutorLostError: if Ray does not start.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, asked: Callable[[], str] = lambda: "") -> None:
+        self._asked = asked
         self._pipe, theirs = Pipe()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``close``
         with theirs:
@@ -115,8 +123,9 @@ class IsolatedExecutor:
         return self._tick.explanation
 
     def pulses(self) -> Mapping[int, Pulse]:
-        """As last heard."""
-        return self._tick.pulses
+        """As last heard; nothing if that is long ago."""
+        is_fresh = time.monotonic() - self._heard_at < FRESH_S
+        return self._tick.pulses if is_fresh else {}
 
     def start(self, work: Work) -> None:
         """As ``Executor.start``."""
@@ -167,8 +176,12 @@ class IsolatedExecutor:
             raise self._lost() from error
 
     def _receive(self, timeout_s: float) -> Any:  # noqa: ANN401 - a _Connected, or a _Tick
-        if not self._pipe.poll(timeout_s):
-            raise ExecutorLostError(f"stopped: Ray did not start within {timeout_s:.0f} s")
+        deadline = time.monotonic() + timeout_s
+        while not self._pipe.poll(_TICK_S if timeout_s else 0):
+            if asked := self._asked():
+                raise RunStoppedError(f"stopped by {asked}; the same command goes on from here")
+            if time.monotonic() > deadline:
+                raise ExecutorLostError(f"stopped: Ray did not start within {timeout_s:.0f} s")
         try:
             word = self._pipe.recv()
         except (EOFError, OSError) as error:
@@ -183,7 +196,8 @@ class IsolatedExecutor:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
         said = self._said()
         log.debug("log of the process with Ray: %s", said)
-        last = f": {said.splitlines()[-1]}" if said else ""
+        words = said.splitlines()[-1] if said else ""
+        last = f": {words}" if _PYTHON_ERROR.match(words) else ""
         return ExecutorLostError(f"stopped: Ray is gone, its process ended with {how}{last}")
 
     def _said(self) -> str:

@@ -52,7 +52,7 @@ class Nodes:
         self._refreshed_at = now
         alive = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
         if self._own not in alive:
-            raise ExecutorLostError("the Ray node that the driver runs on is gone")
+            raise ExecutorLostError("stopped: the driver's Ray node is gone")
         self.draining = set(state.get_draining_nodes())
         self._nodes: Mapping[str, Mapping[str, float]] = {
             name: resources for name, resources in alive.items() if name not in self.draining

@@ -6,6 +6,7 @@ This module is light: the process that listens to all stages needs nothing else.
 from dataclasses import dataclass
 from typing import Protocol
 
+FRESH_S = 5.0  # how old the news of a running stage may be
 FIRST_LIMIT_S = 1800.0  # until the size of the pair is known: opening the files
 
 

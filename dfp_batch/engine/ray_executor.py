@@ -39,7 +39,7 @@ from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Completion, Work
 from dfp_batch.engine.gpu_pool import GpuPool
 from dfp_batch.engine.nodes import Nodes
-from dfp_batch.engine.progress import PATIENCE, Patience, Pulse
+from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.pulse import Handle, Heart, PulseBoard
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import ExecutorLostError, WorkerLostError
@@ -77,6 +77,7 @@ class _Board:
     actor: Handle
     pulses: Mapping[int, Pulse] = field(default_factory=dict)
     reading: Handle = None
+    asked_at: float = 0.0
     read_at: float = 0.0
     ended: list[int] = field(default_factory=list)
 
@@ -161,7 +162,9 @@ class RayExecutor:
         return ended + [self._complete(by_ref[ref]) for ref in ready]
 
     def pulses(self) -> Mapping[int, Pulse]:
-        """Of the stages that have begun, at most a few seconds old."""
+        """Of the stages that have begun, at most a few seconds old; else nobody is judged by it."""
+        if time.monotonic() - self._board.read_at > FRESH_S:
+            return {}
         pulses = self._board.pulses
         return {
             number: pulses[running.key]
@@ -241,7 +244,7 @@ class RayExecutor:
             # A worker in which something broke is replaced: a CUDA error, say, stays for ever.
             healthy = report.failure is None or report.failure.category != "crash"
         except LocalRayletDiedError as error:
-            raise ExecutorLostError("the Ray node that the driver runs on has died") from error
+            raise ExecutorLostError("stopped: the driver's Ray node has died") from error
         except RayError as error:
             failure = as_failure(error, work.stage, self._has_begun(running.key))
             seconds = time.time() - running.started_at
@@ -260,10 +263,13 @@ class RayExecutor:
         board, now = self._board, time.monotonic()
         if board.reading is not None and _is_ready(board.reading):
             with suppress(RayError):  # it comes back with nothing, and hears the next beats
-                board.pulses = ray.get(board.reading)
+                board.pulses, board.read_at = ray.get(board.reading), now
             board.reading = None
-        if board.reading is None and now - board.read_at >= _LOOK_EVERY_S:
-            board.read_at = now
+        if board.reading is not None and now - board.asked_at > self._patience.silence_s:
+            ray.kill(board.actor, no_restart=False)  # frozen
+            board.reading = None
+        if board.reading is None and now - board.asked_at >= _LOOK_EVERY_S:
+            board.asked_at = now
             ended, board.ended = board.ended, []
             board.reading = board.actor.read.remote(ended)
 

@@ -54,12 +54,14 @@ class Todo:
         deaths: How often its process died in earlier sessions.
         tried: Whether it failed in an earlier session.
         adopt: Whether an earlier session may have left its result without a row.
+        attempts: Made already in this session, before Ray was lost.
     """
 
     pair: Pair
     deaths: int = 0
     tried: bool = False
     adopt: bool = False
+    attempts: int = 0
 
 
 @dataclass(eq=False)
@@ -231,7 +233,7 @@ class Scheduler:
             self._again.append(heapq.heappop(self._later)[2])
         if self._todo:
             todo = self._todo.popleft()
-            return Item(todo, next(self._numbers), todo.deaths)
+            return Item(todo, next(self._numbers), todo.deaths, 1 + todo.attempts)
         return self._again.popleft() if self._again else None
 
     def _start(self, stage: Stage, item: Item) -> None:
@@ -330,7 +332,7 @@ class Scheduler:
                 self._press(number, running, now)
             elif pulse is not None:
                 self._hold_to_limits(number, running, pulse, now)
-            elif self._is_stuck(running, newest[running.stage], now):
+            elif not running.began and self._is_stuck(running, newest[running.stage], now):
                 running.killed_at = now
                 self._executor.kill(number)
 

@@ -7,6 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,6 +26,7 @@ from dfp_batch.ledger import read_attempts
 from dfp_batch.telemetry import results
 from fault_injection import FREEZE_ONCE, HOLD
 
+TESTS = Path(__file__).parent.parent
 FAULTY = "fault_injection:FaultyReconstruction"
 
 
@@ -162,6 +166,7 @@ def command(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))},
     )
 
 
@@ -179,24 +184,49 @@ def wait_for(seen):
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["gcs_server", "raylet", "python"])
-def test_without_ray_the_rows_are_kept_and_the_same_command_goes_on(make_archive, tmp_path, name):
-    """The head, the node, and the process that talks to them."""
+def begin_held(make_archive, tmp_path):
+    """A run with a Ray of its own, whose last pair waits; and how to begin it."""
     manifest, url = make_archive(4, faults={2: HOLD}), f"{tmp_path}/run"
     settings = [f"{key}={value}" for key, value in faulty(tmp_path).items()]
     options = ["--output", url, "--preset", "classical"]
     options += [part for setting in settings for part in ("--set", setting)]
-    driver = command("submit", manifest, *options)
+    begin = partial(command, "submit", manifest, *options)
+    driver = begin()
     wait_for(lambda: (tmp_path / "run/results").exists() and read_attempts(url).num_rows == 3)
-    descendants(driver, name)[0].send_signal(signal.SIGKILL)
-    out, err = driver.communicate(timeout=100)
-    assert driver.returncode == 4, out + err
-    assert err.startswith("error: stopped: "), err
-    assert err.count("\n") == 1
+    return driver, begin, url
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_run_whose_ray_dies_goes_on_with_another(make_archive, tmp_path, name):
+    driver, _, url = begin_held(make_archive, tmp_path)
     before = written(url)
+    (child,) = psutil.Process(driver.pid).children()
+    descendants(driver, name)[0].send_signal(signal.SIGKILL)
+    wait_for(lambda: [other for other in psutil.Process(driver.pid).children() if other != child])
     (tmp_path / "go-on").touch()
-    again = command("submit", manifest, *options)
+    out, err = driver.communicate(timeout=200)
+    assert driver.returncode == 0, out + err
+    assert err == ""
+    assert "starting again" in out
+    assert {key: value for key, value in written(url).items() if key in before} == before
+    assert read_attempts(url).num_rows == 4, "nothing is done twice, nobody is blamed"
+
+
+@pytest.mark.slow
+def test_without_any_ray_the_rows_are_kept_and_the_same_command_goes_on(make_archive, tmp_path):
+    driver, begin, url = begin_held(make_archive, tmp_path)
+    before = written(url)
+    while driver.poll() is None:
+        for child in descendants(driver, "python")[:1]:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        threading.Event().wait(0.5)
+    out, err = driver.communicate()
+    assert driver.returncode == 4, out + err
+    assert err == "error: stopped: Ray is gone, its process ended with signal SIGKILL\n"
+    (tmp_path / "go-on").touch()
+    again = begin()
     out, err = again.communicate(timeout=200)
     assert again.returncode == 0, out + err
     assert {key: value for key, value in written(url).items() if key in before} == before
