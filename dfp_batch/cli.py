@@ -47,15 +47,13 @@ Kernel = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="balanced (default), fast: in one pass, classical: the floor, or paper: as published, "
-        "slow."
+        help="balanced (default), fast: with a network of half the depth, best: the network of "
+        "balanced fitted to every item, slow, classical: the floor, or paper: as published, slower."
     ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="One setting, e.g. reconstruction.iterations=50."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. refinement.contrast=80."),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")

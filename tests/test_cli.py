@@ -92,9 +92,9 @@ def test_fuse_takes_three_sources_and_every_format(two_images, tmp_path):
     [
         (["--scale", "5"], 2, "scale must be 1, 2, 3 or 4, got 5"),
         (
-            ["--preset", "best"],
+            ["--preset", "sharpest"],
             2,
-            "preset must be one of balanced, fast, classical, paper, got 'best'",
+            "preset must be one of balanced, fast, best, classical, paper, got 'sharpest'",
         ),
         (["--set", "focus.kernel=3"], 2, "unknown setting 'focus.kernel'"),
         (["--kernel", "box"], 2, "sigma=1.2, sigma=1.2x0.8@30, module:Class"),

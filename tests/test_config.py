@@ -432,14 +432,18 @@ def test_wrong_settings_are_refused(settings, message):
         (
             "sharpest",
             None,
-            "preset must be one of balanced, fast, classical, paper, got 'sharpest'",
+            "preset must be one of balanced, fast, best, classical, paper, got 'sharpest'",
         ),
         (
             None,
             'preset = "sharpest"',
-            "preset must be one of balanced, fast, classical, paper, got 'sharpest'",
+            "preset must be one of balanced, fast, best, classical, paper, got 'sharpest'",
         ),
-        (None, "preset = [1]", "preset must be one of balanced, fast, classical, paper, got [1]"),
+        (
+            None,
+            "preset = [1]",
+            "preset must be one of balanced, fast, best, classical, paper, got [1]",
+        ),
         (None, "scale: 2", "--config is not valid TOML: "),
         (None, "focus = 1", "setting 'focus' must be a name or a table, got 1"),
     ],

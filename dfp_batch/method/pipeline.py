@@ -117,8 +117,9 @@ _SHARP: dict[str, Any] = {
     **_STEADY,
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "balanced": {**_SHARP, "reconstruction": FittedPrior()},
+    "balanced": {**_SHARP, "reconstruction": LearnedPrior("large")},
     "fast": {**_SHARP, "reconstruction": LearnedPrior()},
+    "best": {**_SHARP, "reconstruction": FittedPrior()},
     "classical": {
         "focus": SumModifiedLaplacian(),
         "refinement": Then(Votes(), GuidedFilter()),

@@ -25,7 +25,7 @@ SHIPPED = {
 }
 ENLARGEMENTS = (2, 3, 4)
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
-_TILE_PX = 256
+_TILE_PX = 320  # more costs memory; less costs time in halos, most where the network is deep
 _LEAST_NOISE, _MOST_NOISE = 1 / 255, 2 / 255  # standard deviations
 _LEAST_BLOCKS, _MOST_BLOCKS = 1.15, 1.35  # JPEG of quality 90, 80
 _DETAIL_GAIN = 4.0  # makes back-projected detail about as large as the image

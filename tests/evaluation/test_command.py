@@ -83,7 +83,7 @@ def test_the_kernel_of_the_sources_is_asked_for_and_recorded(archive, tmp_path):
     ("arguments", "text"),
     [
         ([], "no method to evaluate"),
-        (["--methods", "best"], "unknown method 'best'"),
+        (["--methods", "sharpest"], "unknown method 'sharpest'"),
         (["--methods", "average", "--scales", "1,x"], "scales must be like 1,2, got '1,x'"),
         (["--methods", "average", "--scales", "5"], "scales must be 1, 2, 3 or 4, got 5"),
         (["--methods", "average", "--limit", "0"], "limit must be >= 1, got 0"),

@@ -78,7 +78,7 @@ def test_baselines_take_settings():
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("best", "unknown method 'best'; there are balanced, fast, classical, paper"),
+        ("sharpest", "unknown method 'sharpest'; there are balanced, fast, best, classical, paper"),
         ("average+nearest", "average, laplacian-pyramid, mask and bicubic, lanczos"),
         ("classical+dip", "unknown method 'classical+dip'"),
         ("average+", "unknown method 'average+'"),

@@ -13,6 +13,7 @@ from dfp_batch.method.exposure import ExposureMatch
 from dfp_batch.method.focus import SumModifiedLaplacian, confidence
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.pipeline import (
+    DEFAULT_PRESET,
     PRESETS,
     FusionConfig,
     FusionResult,
@@ -136,12 +137,25 @@ def test_fuse_is_focus_then_merge_then_reconstruction(preset, scene):
 
 
 def test_sources_are_merged_to_one_but_for_the_paper(scene):
-    for preset, count in {"paper": 2, "classical": 1, "fast": 1, "balanced": 1}.items():
+    for preset in PRESETS:
+        count = 2 if preset == "paper" else 1
         config, device = small(preset), torch.device("cpu")
         merged = merge(scene.sources, measure_focus(scene.sources, config), config, device)
         assert len(merged.sources) == len(merged.weights) == count
         torch.testing.assert_close(merged.weights.sum(0), torch.ones(1, 64, 64))
         assert is_light(config) == (preset != "paper")
+
+
+def test_best_is_the_default_fitted_to_the_item():
+    assert DEFAULT_PRESET == "balanced"
+    default, best = FusionConfig.preset(DEFAULT_PRESET), FusionConfig.preset("best")
+    assert replace(best, reconstruction=best.reconstruction.prior) == default
+
+
+def test_at_scale_1_the_depth_of_the_network_and_its_fit_change_nothing(scene):
+    configs = [FusionConfig.preset(name, scale=1) for name in ("fast", "balanced", "best")]
+    fast, *others = (fuse(scene.sources, config, "cpu").fused for config in configs)
+    assert all(torch.equal(fast, other) for other in others)
 
 
 def test_confidence_is_of_the_measured_decision(scene):
@@ -338,7 +352,7 @@ def test_preset_with_changes():
     [
         (
             lambda: FusionConfig.preset("sharpest"),
-            "preset must be one of balanced, fast, classical, paper, got 'sharpest'",
+            "preset must be one of balanced, fast, best, classical, paper, got 'sharpest'",
         ),
         (lambda: FusionConfig(scale=5), "scale must be 1, 2, 3 or 4, got 5"),
         (
