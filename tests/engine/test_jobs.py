@@ -161,7 +161,7 @@ def test_the_command_line_of_the_job_is_the_submission(preset, settings, count):
     assert {name: given[name] for name in options} == options
     assert given["address"] is None
     assert count is None or len(given["settings"]) == count
-    assert cli._resolve(given["preset"], None, given["settings"], {}) == config
+    assert options.resolve(given["preset"], None, given["settings"], {}) == config
 
 
 def parsed(entrypoint):
