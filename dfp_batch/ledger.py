@@ -9,8 +9,10 @@
     RUN/results/part-<epoch>-<seq>.parquet   append-only, one row per attempt
     RUN/summary.json          written last
 
-A session of a driver on a run is an epoch. Reading rule, per pair: ``ok`` beats everything else and
-the earliest ``ok`` wins; without one the latest attempt speaks: its message is the current one.
+A session of a driver on a run is an epoch, and so is a command that changes a run between them.
+Reading rule, per pair: rows up to the epoch of its latest ``requeued`` row are void. Of the others
+``ok`` beats everything else and the earliest ``ok`` wins; without one the latest attempt speaks:
+its message is the current one. A pair without a row that counts is still to be done.
 """
 
 import io
@@ -37,6 +39,7 @@ from dfp_batch.errors import (
     ConfigError,
     DfpError,
     LedgerError,
+    ObjectMissingError,
     RunHeldError,
     RunStoppedError,
     StorageError,
@@ -53,7 +56,8 @@ FLUSH_S, FLUSH_ROWS = 2.0, 512
 CLOSE_S = 10.0
 MESSAGE_BYTES = 2048
 
-Status = Literal["ok", "error", "quarantined"]
+Status = Literal["ok", "error", "quarantined", "requeued"]
+MOST_LISTINGS = 8
 
 _RELATIVE = ("rmg", "rei", "rie", "rmga", "reco")
 METRICS = ("consistency", "mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", *_RELATIVE)
@@ -132,13 +136,14 @@ class PairRecord:
     Attributes:
         pair_id: Of the manifest.
         attempt: Counted from 1 in this epoch.
-        status: "ok", "error", or "quarantined" when it will not be tried again by itself.
-        stage: The last stage that ran.
+        status: "ok", "error", "quarantined" when it will not be tried again by itself, or
+            "requeued" by a command: it is to be done, whatever earlier sessions have said.
+        stage: The last stage that ran, or the command.
         started_at: Seconds since the epoch of Unix.
         finished_at: Likewise.
         category: Of the error, see ``errors``; None for "ok".
         error_type: Class name of the error.
-        error_message: One line; cut to 2 kB in the row.
+        error_message: One line, or why it was requeued; cut to 2 kB in the row.
         facts: Further columns of ``SCHEMA`` that the stages found out.
     """
 
@@ -246,6 +251,11 @@ class Ledger:
                 "finished_at": _utc(record.finished_at),
             }
         )
+
+    def requeue(self, pair_id: str, command: str, why: str) -> None:
+        """Void all that this and earlier sessions have said of a pair, for later ones to do it."""
+        now = self._clock()
+        self.append(PairRecord(pair_id, 1, "requeued", command, now, now, error_message=why))
 
     def tick(self, running: int) -> None:
         """Write rows and heartbeat when due, in the background; call it about once a second.
@@ -444,26 +454,50 @@ def _damaged_header(target: str, fault: str) -> LedgerError:
 
 def last_epoch(url: str) -> int:
     """Highest epoch that left rows, 0 if none did."""
-    names = (part.rpartition("/")[2] for part in _parts(url))
+    names = (part.rpartition("/")[2] for part in parts(url))
     return max((int(name.split("-")[1]) for name in names), default=0)
 
 
 def read_attempts(url: str) -> pa.Table:
     """All rows of all attempts, ``SCHEMA``, in the order they were written.
 
+    While parts are being put together (see :mod:`dfp_batch.compaction`) a row may come twice: the
+    rows of a part that goes away are in another one, which the next listing shows.
+
     Raises:
         LedgerError: if a part is damaged or not ours; rows are never left out in silence.
     """
-    return pa.concat_tables([SCHEMA.empty_table(), *map(_read_part, _parts(url))])
+    tables: dict[str, pa.Table] = {}
+    for _ in range(MOST_LISTINGS):
+        unread = [part for part in parts(url) if part not in tables]
+        tables |= {part: rows for part in unread if (rows := _read_part(part)) is not None}
+        if not unread:
+            in_order = [rows for _, rows in sorted(tables.items())]
+            return pa.concat_tables([SCHEMA.empty_table(), *in_order])
+    raise LedgerError(f"{url}/results changes faster than it can be read; try again")
 
 
-def _parts(url: str) -> list[str]:
+def parts(url: str) -> list[str]:
     """The parts of a ledger; a file of another name is nobody's business here."""
     files = storage.list_files(storage.join(url, "results"), ".parquet")
     return [file for file in files if _PART.fullmatch(file.rpartition("/")[2])]
 
 
-def _read_part(url: str) -> pa.Table:
+def _read_part(url: str) -> pa.Table | None:
+    """The rows of a part; None if it is not there any more."""
+    try:
+        return read_part(url)
+    except ObjectMissingError:
+        return None
+
+
+def read_part(url: str) -> pa.Table:
+    """The rows of a part, ``SCHEMA``.
+
+    Raises:
+        LedgerError: if it is damaged or not ours.
+        ObjectMissingError: if it is not there.
+    """
     data = storage.read_bytes(url)
     try:
         return _conform(pq.read_table(parquet_source(data)))
@@ -503,8 +537,20 @@ def _conform(table: pa.Table) -> pa.Table:
     return rows
 
 
+def standing(attempts: pa.Table) -> pa.Table:
+    """The rows that count: of each pair those after the epoch of its latest ``requeued`` row."""
+    requeued = attempts.filter(pc.equal(attempts["status"], "requeued"))
+    if not requeued.num_rows:
+        return attempts
+    latest = requeued.group_by("pair_id").aggregate([("epoch", "max")])
+    place = pc.index_in(attempts["pair_id"], value_set=latest["pair_id"].combine_chunks())
+    is_later = pc.greater(attempts["epoch"], pc.take(latest["epoch_max"], place))
+    return attempts.filter(pc.fill_null(is_later, True))
+
+
 def visible(attempts: pa.Table) -> pa.Table:
     """One row per pair by the reading rule of this module, ordered by pair_id."""
+    attempts = standing(attempts)
     is_ok = pc.equal(attempts["status"], "ok")
     sign = pc.if_else(is_ok, 1, -1)
     keyed = (
@@ -520,7 +566,8 @@ def visible(attempts: pa.Table) -> pa.Table:
 
 
 def deaths(attempts: pa.Table) -> dict[str, int]:
-    """How often each pair's process died, over all sessions; pairs without a death are absent."""
+    """How often each pair's process died, by the rows that count; others are absent."""
+    attempts = standing(attempts)
     crashed = attempts.filter(pc.equal(attempts["category"], "crash")).select(
         ["pair_id", "epoch", "attempt"]
     )

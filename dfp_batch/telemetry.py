@@ -132,7 +132,7 @@ class RunStatus:
         ok: Pairs with a result.
         failed: Pairs whose last attempt failed; the next submit tries them again.
         quarantined: Pairs whose process died twice; left alone unless asked for.
-        pending: Pairs without any row.
+        pending: Pairs without a row that counts: not begun, or requeued.
         running: In flight at the last heartbeat of a live driver.
         driver: Host and process of a live driver, or None.
         by_category: Failed and quarantined pairs by category of their error.
@@ -199,6 +199,7 @@ def _errors(bad: pa.Table, count: int) -> list[dict[str, str]]:
 
 
 def _pairs_per_minute(attempts: pa.Table) -> float | None:
+    attempts = attempts.filter(pc.not_equal(attempts["status"], "requeued"))  # nothing was done
     if attempts.num_rows == 0:
         return None
     last = attempts.filter(pc.equal(attempts["epoch"], pc.max(attempts["epoch"])))

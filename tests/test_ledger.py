@@ -53,42 +53,107 @@ def tick(ledger, running=0):
 
 
 def table(rows):
-    """Attempts from (pair, epoch, attempt, ok)."""
+    """Attempts from (pair, epoch, attempt, status); "crash" is an error of this category."""
     filled = [
         {
             "run_id": "r",
             "pair_id": pair,
             "epoch": epoch,
             "attempt": attempt,
-            "status": "ok" if ok else "error",
+            "status": "error" if status == "crash" else status,
+            "category": "crash" if status == "crash" else None,
         }
-        for pair, epoch, attempt, ok in rows
+        for pair, epoch, attempt, status in rows
     ]
     return pa.Table.from_pylist(filled, schema=SCHEMA)
 
 
 attempts = st.lists(
     st.tuples(
-        st.sampled_from(["a", "b", "c"]), st.integers(1, 4), st.integers(1, 4), st.booleans()
+        st.sampled_from(["a", "b", "c"]),
+        st.integers(1, 4),
+        st.integers(1, 4),
+        st.sampled_from(["ok", "error", "crash", "requeued"]),
     ),
     max_size=30,
 )
 
 
+def oracle(rows):
+    """The reading rule in words: what is visible, and who died how often."""
+    seen, died = {}, {}
+    for pair in {row[0] for row in rows}:
+        mine = {row[1:] for row in rows if row[0] == pair}
+        void = max((epoch for epoch, _, status in mine if status == "requeued"), default=0)
+        mine = {row for row in mine if row[0] > void}
+        done = [(epoch, attempt) for epoch, attempt, status in mine if status == "ok"]
+        tried = [(epoch, attempt) for epoch, attempt, _ in mine]
+        if tried:
+            seen[pair] = (*min(done), "ok") if done else (*max(tried), "error")
+        crashed = {row for row in mine if row[2] == "crash"}
+        if crashed:
+            died[pair] = len(crashed)
+    return seen, died
+
+
 @settings(deadline=None)
 @given(attempts, st.randoms(use_true_random=False))
 def test_one_visible_row_per_pair_whatever_was_written_in_which_order(rows, rng):
-    expected = {}
-    for pair in {row[0] for row in rows}:
-        mine = [row[1:] for row in rows if row[0] == pair]
-        done = [key[:2] for key in mine if key[2]]
-        expected[pair] = (*min(done), "ok") if done else (*max(mine)[:2], "error")
     written = [*rows, *rows[: len(rows) // 2]]  # a part that was written twice
     rng.shuffle(written)
     seen = visible(table(written)).to_pylist()
     found = {row["pair_id"]: (row["epoch"], row["attempt"], row["status"]) for row in seen}
-    assert found == expected
-    assert len(seen) == len(expected)
+    assert (found, deaths(table(written))) == oracle(rows)
+    assert len(seen) == len(found)
+
+
+@settings(deadline=None, max_examples=40)
+@given(attempts, st.data())
+def test_a_crash_between_two_parts_leaves_what_the_rule_says_of_the_first(rows, data):
+    kept = rows[: data.draw(st.integers(0, len(rows)))]
+    seen, died = oracle(kept)
+    rows = visible(pa.concat_tables([table(kept), table(kept[:1])]))
+    assert set(rows["pair_id"].to_pylist()) == set(seen)
+    assert deaths(table(kept)) == died
+
+
+def test_a_requeued_pair_is_pending_until_a_later_session_has_done_it(run_url):
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        ledger.append(record("p0"))
+        ledger.append(record("p1"))
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        ledger.requeue("p0", "verify", "fused.png is not there")
+    status = RunStatus.read(run_url)
+    assert (status.ok, status.pending) == (1, 2)
+    assert results(run_url)["pair_id"].to_pylist() == ["p1"]
+    assert status.pairs_per_minute > 0, "of the last session that did something"
+    (row,) = (row for row in read_attempts(run_url).to_pylist() if row["status"] == "requeued")
+    assert (row["stage"], row["category"]) == ("verify", None)
+    assert row["error_message"] == "fused.png is not there"
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        ledger.append(record("p0"))
+    assert results(run_url)["epoch"].to_pylist() == [3, 1]
+
+
+def test_parts_that_are_put_together_while_they_are_read_lose_no_row(tmp_path, monkeypatch):
+    with Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger:
+        for pair_id in ("p0", "p1"):
+            ledger.append(record(pair_id))
+            ledger.flush()
+    first, second = storage.list_files(f"{tmp_path}/results", ".parquet")
+    together = parquet_bytes(read_attempts(str(tmp_path)))
+    read = storage.read_bytes
+
+    def compacted_meanwhile(url):
+        if url == first and not (tmp_path / "done").exists():
+            storage.write_bytes(f"{tmp_path}/results/part-000002-000001.parquet", together)
+            storage.delete(first)
+            storage.delete(second)
+            (tmp_path / "done").touch()
+        return read(url)
+
+    monkeypatch.setattr(storage, "read_bytes", compacted_meanwhile)
+    assert read_attempts(str(tmp_path))["pair_id"].to_pylist() == ["p0", "p1"]
 
 
 def test_rows_come_back_as_written(run_url):
