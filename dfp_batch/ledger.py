@@ -172,10 +172,17 @@ class Ledger:
 
     Open it with ``Ledger.open``; as a context manager it flushes and gives the lease back. What is
     due at a ``tick`` is written in a thread of its own: a slow store does not hold up the driver.
+
+    Attributes:
+        url: Run directory.
+        run_id: Of run.json.
+        values: Configuration of the run, ``RunConfig.values``; its defaults may be those of an
+            older version.
     """
 
     def __init__(self, url: str, header: Mapping[str, Any], lease: Lease) -> None:
         self.url = url
+        self.values: Mapping[str, Any] = header["config"]
         self.run_id = str(header["run_id"])
         self._fixed = {
             "run_id": self.run_id,
@@ -202,7 +209,7 @@ class Ledger:
 
         Args:
             url: Run directory.
-            config: What to compute; must equal that of an existing run.
+            config: What to compute; must be what an existing run was asked for.
             pairs: The whole manifest; must equal that of an existing run.
             takeover: Take the lease even from a driver that seems alive.
 
@@ -384,6 +391,7 @@ def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> 
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": config.fingerprint,
         "config": config.values(),
+        "given": config.given,
         "manifest_sha256": manifest_sha256(pairs),
         "pairs": len(pairs),
         "versions": _versions(),
@@ -392,7 +400,9 @@ def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> 
     if storage.create_bytes(target, json.dumps(header, indent=1).encode()):
         return header
     existing = read_header(url)
-    changed = differences(existing["config"], header["config"])
+    before, given = existing["config"], existing.get("given")
+    is_same = config.resumes(before, given)
+    changed = [] if is_same else differences(before, header["config"])
     if existing["manifest_sha256"] != header["manifest_sha256"]:
         changed.append(f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs")
     if changed:

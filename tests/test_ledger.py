@@ -29,6 +29,7 @@ from dfp_batch.ledger import (
     visible,
 )
 from dfp_batch.manifest import Pair, read_manifest
+from dfp_batch.method.pipeline import PRESETS
 from dfp_batch.telemetry import RunStatus, results
 
 PAIRS = [Pair(f"p{k}", (f"/a{k}.png", f"/b{k}.png")) for k in range(3)]
@@ -185,6 +186,19 @@ def test_a_changed_configuration_is_refused_naming_the_fields(run_url):
         Ledger.open(run_url, other, PAIRS)
     with pytest.raises(ConfigError, match="manifest: 3 pairs -> 2 pairs"):
         Ledger.open(run_url, CONFIG, PAIRS[:2])
+
+
+def test_a_run_goes_on_as_it_began_when_defaults_have_changed(tmp_path, monkeypatch):
+    asked = run_config("classical", None, {"scale": 3})
+    Ledger.open(str(tmp_path), asked, PAIRS).close()
+    monkeypatch.setitem(PRESETS, "classical", PRESETS["classical"] | {"seed": 7})
+    today = run_config("classical", None, {"scale": 3})
+    assert today != asked
+    with Ledger.open(str(tmp_path), today, PAIRS) as ledger:
+        assert ledger.values == asked.values()
+    changed = run_config("classical", None, {"scale": 3, "seed": 8})
+    with pytest.raises(ConfigError, match="seed: 0 -> 8"):
+        Ledger.open(str(tmp_path), changed, PAIRS)
 
 
 def test_a_second_driver_is_refused_by_name_and_can_force(run_url, monkeypatch):

@@ -8,23 +8,24 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from dfp_batch import storage
-from dfp_batch.config import RunConfig
+from dfp_batch.config import RunConfig, config_of
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
 from dfp_batch.errors import RunHeldError, RunStoppedError, StorageError
-from dfp_batch.ledger import Ledger, PairRecord, deaths, read_attempts, visible
+from dfp_batch.ledger import Ledger, PairRecord, deaths, differences, read_attempts, visible
 from dfp_batch.manifest import Pair, read_manifest
 from dfp_batch.telemetry import Counts, RunStatus
 
 POLL_S = 1.0
 STILL_S = 30.0
+SHOWN_CHANGES = 3
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -35,7 +36,7 @@ class Submission:
     Attributes:
         manifest_url: Parquet manifest.
         output_url: Run directory.
-        config: What to compute.
+        config: What to compute; a run that was asked for the same goes on as it began.
         limit: Only the first pairs of the manifest; None is all.
         address: Of a Ray cluster; None starts Ray on this machine.
         gpus_per_pair: GPUs, or share of one, for each pair; None is one where there are or may be
@@ -86,6 +87,7 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         _stop_signals() as signals,
         Ledger.open(url, submission.config, pairs, submission.takeover) as ledger,
     ):
+        submission = _as_begun(submission, ledger, observer)
         chosen = pairs[: submission.limit]
         todo, counts = what_is_left(url, chosen, ledger.epoch, submission.retry_quarantined)
         if todo:
@@ -95,6 +97,19 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
     summary = json.dumps(status.to_json(), indent=1).encode()
     storage.write_bytes(storage.join(url, "summary.json"), summary)
     return status
+
+
+def _as_begun(submission: Submission, ledger: Ledger, observer: Observer) -> Submission:
+    """With the configuration of the run, whatever the defaults are today."""
+    changed = differences(submission.config.values(), ledger.values)
+    if not changed:
+        return submission
+    more = f"; and {len(changed) - SHOWN_CHANGES} more" if len(changed) > SHOWN_CHANGES else ""
+    observer.noted(
+        "goes on with the configuration of run.json; today's defaults differ: "
+        f"{'; '.join(changed[:SHOWN_CHANGES])}{more}"
+    )
+    return replace(submission, config=config_of(ledger.values))
 
 
 def what_is_left(
