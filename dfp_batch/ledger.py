@@ -4,6 +4,7 @@
 
     RUN/run.json              create-only: configuration, fingerprint, versions, manifest sha256
     RUN/manifest.parquet      normalised snapshot, written before anything runs
+    RUN/appended/<epoch>.parquet   create-only: pairs that came later, in this order
     RUN/lease/<epoch>.json    who drives, the highest; heartbeat every 30 s, stale after 5 min
     RUN/outputs/<pair>/...    whole or absent, written before the row
     RUN/results/part-<epoch>-<seq>.parquet   append-only, one row per attempt
@@ -39,13 +40,22 @@ from dfp_batch.errors import (
     ConfigError,
     DfpError,
     LedgerError,
+    ManifestError,
     ObjectMissingError,
     RunHeldError,
     RunStoppedError,
     StorageError,
 )
 from dfp_batch.lease import Lease, take_lease
-from dfp_batch.manifest import Pair, manifest_sha256, parquet_source, write_manifest
+from dfp_batch.manifest import (
+    Pair,
+    manifest_bytes,
+    manifest_sha256,
+    parquet_source,
+    read_manifest,
+    refuse,
+    write_manifest,
+)
 
 if TYPE_CHECKING:  # it imports torch, which reading a ledger does not need
     from dfp_batch.config import RunConfig
@@ -64,6 +74,7 @@ METRICS = ("consistency", "mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", *_R
 METRIC_COLUMNS = (*METRICS, *(f"floor_{name}" for name in METRICS))
 
 _PART = re.compile(r"part-[0-9]{6,9}-[0-9]{6,9}\.parquet")
+_APPENDED = re.compile(r"[0-9]{6,9}\.parquet")
 _HEADER = {  # what is read of run.json
     "run_id": str,
     "config": dict,
@@ -225,6 +236,18 @@ class Ledger:
             write_manifest(storage.join(url, "manifest.parquet"), pairs)
         return cls(url, header, lease)
 
+    @classmethod
+    def reopen(cls, url: str, takeover: bool = False) -> "Ledger":
+        """Go on with a run as it is.
+
+        Raises:
+            ConfigError: if there is none.
+            RunHeldError: if another driver is alive.
+            LedgerError: if the directory is not a run of this schema.
+        """
+        header = read_header(url)
+        return cls(url, header, take_lease(url, last_epoch(url), takeover))
+
     def __enter__(self) -> "Ledger":
         return self
 
@@ -258,6 +281,30 @@ class Ledger:
                 "finished_at": _utc(record.finished_at),
             }
         )
+
+    def append_pairs(self, more: Sequence[Pair], source: str) -> int:
+        """Add pairs to the run; those that it has already are left out.
+
+        Args:
+            more: Pairs, with ids of their own.
+            source: Where they come from, for the message.
+
+        Returns:
+            How many are new.
+
+        Raises:
+            ManifestError: if the run has another pair of the same id; then none is added.
+        """
+        known = {pair.pair_id: pair for pair in read_pairs(self.url)}
+        others = [pair.pair_id for pair in more if known.get(pair.pair_id, pair) != pair]
+        if others:
+            text = "the run has another pair of this id; give it one of its own"
+            refuse(source, [f"pair_id {pair_id!r}: {text}" for pair_id in others])
+        new = [pair for pair in more if pair.pair_id not in known]
+        target = storage.join(self.url, "appended", f"{self.epoch:06d}.parquet")
+        if new and not storage.create_bytes(target, manifest_bytes(new)):
+            raise LedgerError(f"{target} exists already; give the same command again")
+        return len(new)
 
     def requeue(self, pair_id: str, command: str, why: str) -> None:
         """Void all that this and earlier sessions have said of a pair, for later ones to do it."""
@@ -404,7 +451,10 @@ def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> 
     is_same = config.resumes(before, given)
     changed = [] if is_same else differences(before, header["config"])
     if existing["manifest_sha256"] != header["manifest_sha256"]:
-        changed.append(f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs")
+        changed.append(
+            f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs (more pairs "
+            "are added by --append MORE.parquet)"
+        )
     if changed:
         raise ConfigError(
             f"{url} holds a run with another configuration: {'; '.join(changed)}. "
@@ -453,6 +503,57 @@ def read_header(url: str) -> dict[str, Any]:
     if wrong:
         raise _damaged_header(target, f"has no {', '.join(wrong)} as they must be")
     return header
+
+
+def manifests(url: str) -> list[str]:
+    """URLs of the manifests of a run: the one that it began with, and what was appended."""
+    later = storage.list_files(storage.join(url, "appended"), ".parquet")
+    appended = [file for file in later if _APPENDED.fullmatch(file.rpartition("/")[2])]
+    return [storage.join(url, "manifest.parquet"), *appended]
+
+
+def total_pairs(url: str) -> int:
+    """How many pairs a run has.
+
+    Raises:
+        ConfigError: if there is no run.
+        LedgerError: if it is damaged.
+    """
+    began = int(read_header(url)["pairs"])
+    return began + sum(len(_ids_of(manifest)) for manifest in manifests(url)[1:])
+
+
+def read_pairs(url: str) -> list[Pair]:
+    """All pairs of a run, in their order.
+
+    Raises:
+        LedgerError: if a manifest of the run is not there, or damaged.
+    """
+    try:
+        return [pair for manifest in manifests(url) for pair in read_manifest(manifest)]
+    except ManifestError as error:
+        raise LedgerError(
+            f"{error}; this is a file of the run itself: restore it (the manifest that the run "
+            "began with is written again by the next submit once the file is deleted)"
+        ) from error
+
+
+def read_ids(url: str) -> pa.Array:
+    """As ``read_pairs``, the ids alone."""
+    ids = [chunk for manifest in manifests(url) for chunk in _ids_of(manifest).chunks]
+    return pa.concat_arrays(ids) if ids else pa.array([], pa.string())
+
+
+def _ids_of(snapshot: str) -> pa.ChunkedArray:
+    data = storage.read_bytes(snapshot)
+    try:
+        return pq.read_table(parquet_source(data), columns=["pair_id"])["pair_id"]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise LedgerError(
+            f"{snapshot} is not a whole manifest ({reason}); delete it, and the next submit of the "
+            "same manifest writes it again"
+        ) from error
 
 
 def _damaged_header(target: str, fault: str) -> LedgerError:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,11 +21,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from dfp_batch import storage
-from dfp_batch.errors import LedgerError
 from dfp_batch.lease import current_lease
-from dfp_batch.ledger import METRIC_COLUMNS, PairRecord, read_attempts, read_header, visible
-from dfp_batch.manifest import parquet_source
+from dfp_batch.ledger import (
+    METRIC_COLUMNS,
+    PairRecord,
+    read_attempts,
+    read_header,
+    read_ids,
+    total_pairs,
+    visible,
+)
 
 SHOWN_ROWS, SHOWN_ERRORS = 20, 5
 LINE_EVERY_S = 10.0
@@ -161,7 +165,7 @@ class RunStatus:
         Raises:
             ConfigError: if there is no run.
         """
-        total = int(read_header(url)["pairs"])
+        total = total_pairs(url)
         attempts = read_attempts(url)
         rows = visible(attempts)
         states = Counter(rows["status"].to_pylist())
@@ -209,7 +213,7 @@ def _pairs_per_minute(attempts: pa.Table) -> float | None:
 
 
 def results(url: str) -> pa.Table:
-    """One visible row per pair, in the order of the manifest.
+    """One visible row per pair, in the order of the manifest and of what was appended.
 
     Raises:
         ConfigError: if there is no run.
@@ -217,21 +221,8 @@ def results(url: str) -> pa.Table:
     """
     read_header(url)
     rows = visible(read_attempts(url))
-    ids = _ids_of(storage.join(url, "manifest.parquet"))
-    order = pc.index_in(ids, value_set=rows["pair_id"].combine_chunks())
-    return rows.take(order.combine_chunks().drop_null())
-
-
-def _ids_of(snapshot: str) -> pa.ChunkedArray:
-    data = storage.read_bytes(snapshot)
-    try:
-        return pq.read_table(parquet_source(data), columns=["pair_id"])["pair_id"]
-    except (pa.ArrowException, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise LedgerError(
-            f"{snapshot} is not a whole manifest ({reason}); delete it, and the next submit of the "
-            "same manifest writes it again"
-        ) from error
+    order = pc.index_in(read_ids(url), value_set=rows["pair_id"].combine_chunks())
+    return rows.take(order.drop_null())
 
 
 def print_dashboard(console: Console, url: str) -> None:

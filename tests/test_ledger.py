@@ -15,7 +15,7 @@ from dfp_batch import lease as lease_module
 from dfp_batch import ledger as ledger_module
 from dfp_batch import storage
 from dfp_batch.config import run_config
-from dfp_batch.errors import ConfigError, LedgerError, RunHeldError, StorageError
+from dfp_batch.errors import ConfigError, LedgerError, ManifestError, RunHeldError, StorageError
 from dfp_batch.lease import current_lease
 from dfp_batch.ledger import (
     SCHEMA,
@@ -26,6 +26,7 @@ from dfp_batch.ledger import (
     parquet_bytes,
     read_attempts,
     read_header,
+    read_pairs,
     visible,
 )
 from dfp_batch.manifest import Pair, read_manifest
@@ -199,6 +200,54 @@ def test_a_run_goes_on_as_it_began_when_defaults_have_changed(tmp_path, monkeypa
     changed = run_config("classical", None, {"scale": 3, "seed": 8})
     with pytest.raises(ConfigError, match="seed: 0 -> 8"):
         Ledger.open(str(tmp_path), changed, PAIRS)
+
+
+MORE = [Pair(name, (f"/{name}_A.png", f"/{name}_B.png")) for name in ("p9", "p3")]
+
+
+def test_appended_pairs_belong_to_the_run_in_their_order(run_url):
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        assert ledger.append_pairs([PAIRS[1], MORE[0]], "more.parquet") == 1
+        ledger.append(record("p9"))
+        ledger.append(record("p2"))
+    before = storage.read_bytes(f"{run_url}/run.json")
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        assert ledger.append_pairs(MORE, "more.parquet") == 1
+        assert ledger.append_pairs(MORE, "more.parquet") == 0
+    assert read_pairs(run_url) == [*PAIRS, *MORE]
+    status = RunStatus.read(run_url)
+    assert (status.total, status.ok, status.pending) == (5, 2, 3)
+    assert results(run_url)["pair_id"].to_pylist() == ["p2", "p9"]
+    assert storage.read_bytes(f"{run_url}/run.json") == before
+    with pytest.raises(ConfigError, match=r"manifest: 3 pairs -> 2 pairs.*--append MORE"):
+        Ledger.open(run_url, CONFIG, PAIRS[:2])
+
+
+def test_another_pair_of_a_known_id_is_refused_and_nothing_is_appended(run_url):
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        other = Pair("p1", ("/x.png", "/y.png"))
+        with pytest.raises(
+            ManifestError, match=r"more\.parquet: pair_id 'p1': the run has another"
+        ):
+            ledger.append_pairs([MORE[0], other], "more.parquet")
+    assert read_pairs(run_url) == PAIRS
+
+
+def test_a_damaged_appended_manifest_is_named(tmp_path):
+    Ledger.open(str(tmp_path), CONFIG, PAIRS).close()
+    storage.write_bytes(f"{tmp_path}/appended/000002.parquet", b"PAR1")
+    for read in (read_pairs, results, RunStatus.read):
+        with pytest.raises(LedgerError, match=r"appended/000002\.parquet.*is not a whole"):
+            read(str(tmp_path))
+
+
+def test_a_run_is_reopened_without_its_manifest(run_url):
+    with pytest.raises(ConfigError, match=r"it has no run\.json"):
+        Ledger.reopen(run_url)
+    with Ledger.open(run_url, CONFIG, PAIRS), pytest.raises(RunHeldError):
+        Ledger.reopen(run_url)
+    with Ledger.reopen(run_url) as ledger:
+        assert (ledger.epoch, ledger.values) == (2, CONFIG.values())
 
 
 def test_a_second_driver_is_refused_by_name_and_can_force(run_url, monkeypatch):

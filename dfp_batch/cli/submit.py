@@ -45,6 +45,13 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     ] = None,
     quality: Quality = None,
     crop: Crop = None,
+    append: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MORE",
+            help="Parquet manifest of further pairs, which belong to the run from now on.",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N pairs.")] = None,
     gpus_per_pair: Annotated[
         float | None,
@@ -79,7 +86,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from dfp_batch.engine import driver
 
     address = address or os.environ.get("RAY_ADDRESS")
-    remote = _is_remote(address, wait, [manifest, output, align_from])
+    remote = _is_remote(address, wait, [manifest, append, output, align_from])
     flags = {
         "scale": scale,
         "kernel": kernel,
@@ -99,6 +106,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
         manifest_url,
         storage.absolute_url(output or default),
         resolved,
+        append=append and storage.absolute_url(append),
         limit=limit,
         address=address,
         gpus_per_pair=gpus_per_pair,

@@ -19,7 +19,15 @@ from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
 from dfp_batch.errors import RunHeldError, RunStoppedError, StorageError
-from dfp_batch.ledger import Ledger, PairRecord, deaths, differences, read_attempts, visible
+from dfp_batch.ledger import (
+    Ledger,
+    PairRecord,
+    deaths,
+    differences,
+    read_attempts,
+    read_pairs,
+    visible,
+)
 from dfp_batch.manifest import Pair, read_manifest
 from dfp_batch.telemetry import Counts, RunStatus
 
@@ -37,7 +45,8 @@ class Submission:
         manifest_url: Parquet manifest.
         output_url: Run directory.
         config: What to compute; a run that was asked for the same goes on as it began.
-        limit: Only the first pairs of the manifest; None is all.
+        append: Parquet manifest of further pairs, which the run has from now on.
+        limit: Only the first pairs of the run; None is all.
         address: Of a Ray cluster; None starts Ray on this machine.
         gpus_per_pair: GPUs, or share of one, for each pair; None is one where there are or may be
             GPUs.
@@ -50,6 +59,7 @@ class Submission:
     manifest_url: str
     output_url: str
     config: RunConfig
+    append: str | None = None
     limit: int | None = None
     address: str | None = None
     gpus_per_pair: float | None = None
@@ -82,13 +92,16 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         RunStoppedError: in the middle; the same submission goes on from there.
     """
     pairs = read_manifest(submission.manifest_url)
+    more = read_manifest(submission.append) if submission.append else []
     url = submission.output_url
     with (
         _stop_signals() as signals,
         Ledger.open(url, submission.config, pairs, submission.takeover) as ledger,
     ):
         submission = _as_begun(submission, ledger, observer)
-        chosen = pairs[: submission.limit]
+        if submission.append:
+            observer.noted(f"{ledger.append_pairs(more, submission.append)} pairs appended")
+        chosen = read_pairs(url)[: submission.limit]
         todo, counts = what_is_left(url, chosen, ledger.epoch, submission.retry_quarantined)
         if todo:
             with _executor(submission, observer) as executor:

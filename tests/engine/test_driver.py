@@ -104,6 +104,20 @@ def test_a_run_goes_on_as_it_began_and_says_so(make_archive, tmp_path, monkeypat
     assert len({receipt["fingerprint"] for receipt in receipts}) == 1
 
 
+def test_appended_pairs_are_done_and_stay(make_archive, tmp_path):
+    manifest, url = make_archive(3), f"{tmp_path}/run"
+    pairs = read_manifest(manifest)
+    write_manifest(manifest, pairs[:1])
+    more = f"{tmp_path}/more.parquet"
+    write_manifest(more, pairs[1:])
+    assert run(manifest, url, append=more, limit=2).ok == 2
+    assert run(manifest, url).total == 3
+    assert list(rows_of(url)) == ["p00", "p01", "p02"]
+    with pytest.raises(ManifestError, match="nothing is there"):
+        run(manifest, f"{tmp_path}/other", append=f"{tmp_path}/gone.parquet")
+    assert not (tmp_path / "other").exists()
+
+
 def test_failed_pairs_are_rows_and_are_tried_again(make_archive, tmp_path):
     manifest, url = make_archive(3), f"{tmp_path}/run"
     source = tmp_path / "p01_B.png"
