@@ -61,6 +61,26 @@ Crop = Annotated[
     str | None,
     typer.Option(help="none (default), or valid: the largest rectangle every frame covers."),
 ]
+GpusPerPair = Annotated[
+    float | None,
+    typer.Option(help="GPUs per pair, e.g. 0.25 for small images; default 1 where there are GPUs."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="http://HEAD:8265 sends the run to that Ray cluster; HOST:PORT joins it, on one "
+        "of its machines; default RAY_ADDRESS. Without either Ray starts here."
+    ),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="With http://: show what the run says, to its end.")
+]
+MaxFailureRate = Annotated[
+    float, typer.Option(min=0, max=1, help="Stop when more than this share fails.")
+]
+Takeover = Annotated[
+    bool, typer.Option("--takeover", help="Take the run from a driver that seems alive.")
+]
 Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100; default 95.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
 

@@ -95,17 +95,38 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
     more = read_manifest(submission.append) if submission.append else []
     url = submission.output_url
     with (
-        _stop_signals() as signals,
+        stop_signals() as signals,
         Ledger.open(url, submission.config, pairs, submission.takeover) as ledger,
     ):
         submission = _as_begun(submission, ledger, observer)
         if submission.append:
             observer.noted(f"{ledger.append_pairs(more, submission.append)} pairs appended")
         chosen = read_pairs(url)[: submission.limit]
-        todo, counts = what_is_left(url, chosen, ledger.epoch, submission.retry_quarantined)
-        if todo:
-            with _executor(submission, observer) as executor:
-                _drive(submission, todo, counts, ledger, executor, observer, signals)
+        work_off(submission, chosen, ledger, observer, signals)
+    return summarised(url)
+
+
+def work_off(
+    submission: Submission,
+    chosen: list[Pair],
+    ledger: Ledger,
+    observer: Observer,
+    signals: "Signals",
+) -> None:
+    """Run what is left of the chosen pairs.
+
+    Raises:
+        RunStoppedError: in the middle.
+    """
+    url, quarantined = submission.output_url, submission.retry_quarantined
+    todo, counts = what_is_left(url, chosen, ledger.epoch, quarantined)
+    if todo:
+        with _executor(submission, observer) as executor:
+            _drive(submission, todo, counts, ledger, executor, observer, signals)
+
+
+def summarised(url: str) -> RunStatus:
+    """The status of a run, which is left as its summary."""
     status = RunStatus.read(url)
     summary = json.dumps(status.to_json(), indent=1).encode()
     storage.write_bytes(storage.join(url, "summary.json"), summary)
@@ -146,19 +167,21 @@ def what_is_left(
 
 
 @dataclass
-class _Signals:
+class Signals:
     """Name of the signal that asked the driver to stop, or ""."""
 
     name: str = ""
 
     def ask(self, number: int, _: FrameType | None) -> None:
+        """Handle the signal."""
         self.name = signal.Signals(number).name
         signal.signal(number, signal.SIG_DFL)  # the second one ends the process at once
 
 
 @contextmanager
-def _stop_signals() -> Iterator[_Signals]:
-    asked = _Signals()
+def stop_signals() -> Iterator[Signals]:
+    """The first SIGINT or SIGTERM asks the driver to stop."""
+    asked = Signals()
     before = {number: signal.signal(number, asked.ask) for number in _STOP_SIGNALS}
     try:
         yield asked
@@ -192,7 +215,7 @@ def _drive(
     ledger: Ledger,
     executor: Executor,
     observer: Observer,
-    signals: _Signals,
+    signals: Signals,
 ) -> None:
     def record(row: PairRecord) -> None:
         ledger.append(row)
