@@ -1,5 +1,6 @@
 """What people see of a run: live counts, the status read from the ledger, the closing table."""
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -249,6 +250,9 @@ def print_status(console: Console, status: RunStatus) -> None:
     for error in status.last_errors:
         text = f"{error['pair_id']} ({error['category']}): {error['error_message']}"
         console.print(f"         {text}", soft_wrap=True, highlight=False, markup=False)
+    if status.last_errors:
+        command = f"dfp-batch failures {shlex.quote(status.run)}"
+        console.print(f"next     {command}", soft_wrap=True, highlight=False, markup=False)
 
 
 _WITH_REFERENCE = (("psnr_db", "PSNR dB", 2), ("ssim", "SSIM", 4))

@@ -28,6 +28,7 @@ LAYERS = [
         "ledger",
         "config",
         "telemetry",
+        "failures",
         "synthetic",
     },
     {"engine", "evaluation"},

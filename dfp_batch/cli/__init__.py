@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from dfp_batch import errors
-from dfp_batch.cli import evaluate, fuse, manifest, results, retry, status, submit, synth
+from dfp_batch.cli import evaluate, failures, fuse, manifest, results, retry, status, submit, synth
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,12 +50,13 @@ def _common(
 
 for _command in (
     submit.submit,
-    retry.retry,
     fuse.fuse,
     manifest.manifest,
     synth.synth,
     status.status,
     results.results,
+    failures.failures,
+    retry.retry,
     evaluate.evaluate,
 ):
     app.command()(_command)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -12,6 +12,8 @@ from dfp_batch import errors
 if TYPE_CHECKING:
     from dfp_batch.engine.driver import Observer
     from dfp_batch.telemetry import RunStatus
+
+Status = TypeVar("Status", bound="RunStatus | None")
 
 
 def address_of(given: str | None) -> str | None:
@@ -24,7 +26,7 @@ def say_run(url: str) -> None:
     typer.echo(f"run: {url}")
 
 
-def watch(start: "Callable[[Observer], RunStatus | None]") -> "RunStatus | None":
+def watch(start: "Callable[[Observer], Status]") -> "Status":
     """Run pairs on this machine, or from it, with live counts."""
     from rich.console import Console
 

@@ -78,9 +78,7 @@ def test_what_cannot_be_retried_is_refused(url, tmp_path):
 def test_the_submission_is_that_of_the_run_directory(url):
     made = Retry(url, gpus_per_pair=0.25).submission
     assert made.config == CONFIG
-    assert (
-        made.config.fingerprint == json.loads(storage.read_bytes(f"{url}/run.json"))["fingerprint"]
-    )
+    assert made.config.fingerprint == read_header(url)["fingerprint"]
     assert (made.output_url, made.gpus_per_pair) == (url, 0.25)
 
 
