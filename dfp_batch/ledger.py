@@ -390,20 +390,47 @@ class Ledger:
             self._beaten_at = now
             self._lease = self._lease.beat(self.url, now, running)
         elif self._lease.displaced(self.url):
-            raise RunHeldError(f"{self.url}: another driver has taken this run over")
+            raise _taken_over(self.url)
 
     def _write_part(self, rows: list[dict[str, Any]]) -> None:
+        self._create_part(parquet_bytes(pa.Table.from_pylist(rows, schema=SCHEMA)))
+        rows.clear()
+
+    def write_part(self, table: pa.Table, metadata: Mapping[bytes, str]) -> str:
+        """Write rows that other parts hold as a part of their own, now, and read it back.
+
+        Args:
+            table: Rows, ``SCHEMA``.
+            metadata: Of the file.
+
+        Returns:
+            URL of the part.
+
+        Raises:
+            RunHeldError: if another driver took the run over.
+            LedgerError: if the store has not got what was written.
+            StorageError: if it fails.
+        """
+        self.settle(transient=False)
+        if self._lease.displaced(self.url):
+            raise _taken_over(self.url)
+        data = parquet_bytes(table.replace_schema_metadata(metadata))
+        target = self._create_part(data)
+        if storage.read_bytes(target) != data:
+            raise LedgerError(f"{target} is not what was written; delete it, no row is lost")
+        return target
+
+    def _create_part(self, data: bytes) -> str:
         # A new number for every try: a failed write may have succeeded, and a row that is there
         # twice reads like a row that is there once.
         self._sequence += 1
         part = f"part-{self.epoch:06d}-{self._sequence:06d}.parquet"
-        table = pa.Table.from_pylist(rows, schema=SCHEMA)
         target = storage.join(self.url, "results", part)
-        if not storage.create_bytes(target, parquet_bytes(table)):
+        if not storage.create_bytes(target, data):
             raise LedgerError(
                 f"{self.url}: results/{part} exists already; is there another driver?"
             )
-        rows.clear()
+        return target
 
     def _release(self) -> None:
         self._lease = self._lease.release(self.url)
@@ -429,6 +456,10 @@ class _Writing(threading.Thread):
             self._write()
         except Exception as error:  # noqa: BLE001 - raised again where it is waited for
             self.error = error
+
+
+def _taken_over(url: str) -> RunHeldError:
+    return RunHeldError(f"{url}: another driver has taken this run over")
 
 
 def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> dict[str, Any]:

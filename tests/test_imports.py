@@ -29,6 +29,7 @@ LAYERS = [
         "config",
         "telemetry",
         "failures",
+        "compaction",
         "synthetic",
     },
     {"engine", "evaluation"},

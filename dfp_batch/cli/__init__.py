@@ -11,7 +11,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from dfp_batch import errors
-from dfp_batch.cli import evaluate, failures, fuse, manifest, results, retry, status, submit, synth
+from dfp_batch.cli import (
+    compact,
+    evaluate,
+    failures,
+    fuse,
+    manifest,
+    results,
+    retry,
+    status,
+    submit,
+    synth,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,6 +68,7 @@ for _command in (
     results.results,
     failures.failures,
     retry.retry,
+    compact.compact,
     evaluate.evaluate,
 ):
     app.command()(_command)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from types import FrameType
 
 from dfp_batch import storage
+from dfp_batch.compaction import compact_session
 from dfp_batch.config import RunConfig, config_of
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
@@ -123,6 +124,10 @@ def work_off(
     if todo:
         with _executor(submission, observer) as executor:
             _drive(submission, todo, counts, ledger, executor, observer, signals)
+        try:
+            compact_session(ledger)
+        except StorageError as error:  # the run is done, and its rows are there
+            observer.noted(f"results/ stays as it is, in many files: {error}")
 
 
 def summarised(url: str) -> RunStatus:
