@@ -96,6 +96,7 @@ SCHEMA = pa.schema(
         ("stage", pa.string()),
         ("output_url", pa.string()),
         ("output_sha256", pa.string()),
+        ("output_bytes", pa.int64()),
         ("width_px", pa.int32()),
         ("height_px", pa.int32()),
         ("bit_depth", pa.int32()),
@@ -417,7 +418,8 @@ class Ledger:
         data = parquet_bytes(table.replace_schema_metadata(metadata))
         target = self._create_part(data)
         if storage.read_bytes(target) != data:
-            raise LedgerError(f"{target} is not what was written; delete it, no row is lost")
+            storage.delete(target)
+            raise LedgerError(f"{target} was not as it was written; no row is lost, try again")
         return target
 
     def _create_part(self, data: bytes) -> str:

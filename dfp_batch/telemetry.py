@@ -114,6 +114,30 @@ class LiveProgress:
 
 
 @contextmanager
+def counting(console: Console, done: str) -> Iterator[Callable[[int, int], None]]:
+    """One bar, or a line every ten seconds in a log file; yields what is told how far it is."""
+    with Progress(
+        TextColumn(done),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(done, total=None)
+        next_line = time.monotonic() + LINE_EVERY_S
+
+        def moved(count: int, total: int) -> None:
+            nonlocal next_line
+            bar.update(task, completed=count, total=total)
+            if not console.is_terminal and time.monotonic() >= next_line:
+                next_line = time.monotonic() + LINE_EVERY_S
+                console.print(f"{done}: {count} of {total}")
+
+        yield moved
+
+
+@contextmanager
 def iteration_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar per stage of one item; yields the callback for ``fuse``."""
     with Progress(console=console, disable=not console.is_terminal) as bar:

@@ -22,6 +22,7 @@ from dfp_batch.cli import (
     status,
     submit,
     synth,
+    verify,
 )
 
 app = typer.Typer(
@@ -68,6 +69,7 @@ for _command in (
     results.results,
     failures.failures,
     retry.retry,
+    verify.verify,
     compact.compact,
     evaluate.evaluate,
 ):

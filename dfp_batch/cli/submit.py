@@ -64,6 +64,10 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Also retry pairs that killed a process.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Before: read all results, redo the missing and changed."),
+    ] = False,
 ) -> None:
     """Fuse and enlarge every pair of a manifest; the same command again resumes."""
     from dfp_batch import storage
@@ -97,6 +101,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
         max_failure_rate=max_failure_rate,
         takeover=takeover,
         retry_quarantined=retry_quarantined,
+        verify=verify,
     )
     session.say_run(submission.output_url)
     if remote:

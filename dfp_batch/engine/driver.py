@@ -19,6 +19,7 @@ from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
+from dfp_batch.engine.verify import verify
 from dfp_batch.errors import RunHeldError, RunStoppedError, StorageError
 from dfp_batch.ledger import (
     Ledger,
@@ -54,6 +55,7 @@ class Submission:
         max_failure_rate: Of finished pairs, beyond which the run stops.
         takeover: Take the run even from a driver that seems alive.
         retry_quarantined: Try pairs again whose process died twice.
+        verify: Read all results again before, and do anew what is missing or changed.
         patience: With processes that do not answer.
     """
 
@@ -67,6 +69,7 @@ class Submission:
     max_failure_rate: float = 0.2
     takeover: bool = False
     retry_quarantined: bool = False
+    verify: bool = False
     patience: Patience = PATIENCE
 
 
@@ -97,7 +100,7 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
     url = submission.output_url
     with (
         stop_signals() as signals,
-        Ledger.open(url, submission.config, pairs, submission.takeover) as ledger,
+        _opened(submission, pairs, observer, signals) as ledger,
     ):
         submission = _as_begun(submission, ledger, observer)
         if submission.append:
@@ -105,6 +108,28 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         chosen = read_pairs(url)[: submission.limit]
         work_off(submission, chosen, ledger, observer, signals)
     return summarised(url)
+
+
+def _opened(
+    submission: Submission, pairs: list[Pair], observer: Observer, signals: "Signals"
+) -> Ledger:
+    """The session of a submission; what is there is verified before, if asked for."""
+    run = (submission.output_url, submission.config, pairs, submission.takeover)
+    if submission.verify:
+        said_at = time.monotonic()
+
+        def moved(done: int, total: int) -> None:
+            nonlocal said_at
+            signals.check()
+            if time.monotonic() - said_at > STILL_S:
+                said_at = time.monotonic()
+                observer.noted(f"verified: {done} of {total}")
+
+        with Ledger.open(*run) as ledger:  # of its own: the next one does what it requeues
+            found = verify(ledger, with_sources=False, moved=moved)
+        for line in found.lines():
+            observer.noted(line)
+    return Ledger.open(*run)
 
 
 def work_off(
@@ -182,6 +207,15 @@ class Signals:
         self.name = signal.Signals(number).name
         signal.signal(number, signal.SIG_DFL)  # the second one ends the process at once
 
+    def check(self) -> None:
+        """Stop if asked to.
+
+        Raises:
+            RunStoppedError: if so.
+        """
+        if self.name:
+            raise RunStoppedError(f"stopped by {self.name}; the same command goes on from here")
+
 
 @contextmanager
 def stop_signals() -> Iterator[Signals]:
@@ -233,10 +267,7 @@ def _drive(
     said_at = 0.0
     try:
         while not scheduler.done:
-            if signals.name:
-                raise RunStoppedError(
-                    f"stopped by {signals.name}; the same command goes on from here"
-                )
+            signals.check()
             scheduler.step(POLL_S)
             counts.running = scheduler.in_flight
             observer.moved(counts)
