@@ -14,7 +14,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import import_module
 from typing import Any, Literal, get_type_hints
 
@@ -135,12 +135,15 @@ class RunConfig:
         fusion: The composition it ended as.
         output: How images are written.
         align_from: URL of a run, or of a registration file, whose registration is used.
+        given: What was asked for, ``{"preset": name or None, dotted path: JSON value}``; None if
+            that is not known. The rest of the configuration are the defaults of its day.
     """
 
     preset: str
     fusion: FusionConfig
     output: Output = Output()
     align_from: str | None = None
+    given: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def values(self) -> dict[str, Any]:
         """Flat ``{dotted path: JSON value}``, preset included."""
@@ -153,6 +156,26 @@ class RunConfig:
         """16 hex digits that are equal exactly for equal ``values``."""
         text = json.dumps(self.values(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def resumes(self, values: Mapping[str, Any], given: Mapping[str, Any] | None) -> bool:
+        """Whether a run that began with these is the one that is asked for.
+
+        It is if its configuration is this one, or if the same was given and only the defaults are
+        others today. Of older runs it is not known what was given: what is given now must change
+        nothing in them.
+
+        Args:
+            values: Of the run.
+            given: When the run began, None if that is not known.
+        """
+        if self.values() == values:
+            return True
+        if given is not None:
+            return _resolved(given) == self
+        if self.given is None or _resolved(self.given) != self or self.preset != values["preset"]:
+            return False
+        begun = config_of(values)
+        return _changed(begun, _nested(_settings_of(self.given))) == begun
 
 
 def run_config(preset: str | None, file_text: str | None, settings: Mapping[str, Any]) -> RunConfig:
@@ -168,13 +191,53 @@ def run_config(preset: str | None, file_text: str | None, settings: Mapping[str,
     """
     changes = _parse_toml(file_text) if file_text is not None else {}
     name = preset or changes.get("preset", DEFAULT_PRESET)
-    run = RunConfig(name, FusionConfig.preset(name))
-    for layer in (changes, _nested({k: v for k, v in settings.items() if v is not None})):
-        own: dict[str, Any] = {}
-        own |= {key: layer.pop(key) for key in ("output", "align_from") if key in layer}
-        layer.pop("preset", None)
-        run = replace(rebuild(run, own, ""), fusion=rebuild(run.fusion, layer, ""))
+    chosen = {path: value for path, value in settings.items() if value is not None}
+    said = {**_flat(changes), **chosen, "preset": preset or changes.get("preset")}
+    given = json.loads(json.dumps(said, default=str))  # as run.json will have it
+    run = RunConfig(name, FusionConfig.preset(name), given=given)
+    for layer in (changes, _nested(chosen)):
+        run = _changed(run, layer)
     return run
+
+
+def config_of(values: Mapping[str, Any]) -> RunConfig:
+    """The configuration that ``RunConfig.values`` has told of.
+
+    Raises:
+        ConfigError: if this version of the package cannot make the same.
+    """
+    name = values.get("preset")
+    base = RunConfig(str(name), FusionConfig.preset(str(name)))
+    run = _changed(base, _nested(_settings_of(values)))
+    made = run.values()
+    others = sorted(path for path in {*made, *values} if made.get(path) != values.get(path))
+    if others or made.keys() != values.keys():
+        named = ", ".join(others or sorted(made.keys() ^ values.keys()))
+        raise ConfigError(
+            f"the run has a configuration that this version cannot make ({named}); use the version "
+            "of dfp-batch that run.json names, or another --output for a new run"
+        )
+    return run
+
+
+def _resolved(given: Mapping[str, Any]) -> RunConfig | None:
+    """What comes of it today, None if nothing does."""
+    try:
+        return run_config(given.get("preset"), None, _settings_of(given))
+    except ConfigError:
+        return None
+
+
+def _settings_of(flat: Mapping[str, Any]) -> dict[str, Any]:
+    return {path: value for path, value in flat.items() if path != "preset"}
+
+
+def _changed(run: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
+    """A configuration with nested settings applied."""
+    own = {key: layer[key] for key in ("output", "align_from") if key in layer}
+    fusion = {key: value for key, value in layer.items() if key not in {*own, "preset"}}
+    changed: RunConfig = replace(rebuild(run, own, ""), fusion=rebuild(run.fusion, fusion, ""))
+    return changed
 
 
 def kernel_of(text: str | None) -> Kernel:
@@ -207,12 +270,12 @@ def describe(component: object) -> dict[str, Any]:
     described: dict[str, Any] = (
         {} if isinstance(component, FusionConfig) else {"use": _name(type(component))}
     )
-    for field in fields(component):  # type: ignore[arg-type]
-        value = getattr(component, field.name)
+    for each in fields(component):  # type: ignore[arg-type]
+        value = getattr(component, each.name)
         if is_dataclass(value):
-            described[field.name] = describe(value)
+            described[each.name] = describe(value)
         else:
-            described[field.name] = list(value) if isinstance(value, tuple) else value
+            described[each.name] = list(value) if isinstance(value, tuple) else value
     return described
 
 

@@ -4,13 +4,16 @@
 
     RUN/run.json              create-only: configuration, fingerprint, versions, manifest sha256
     RUN/manifest.parquet      normalised snapshot, written before anything runs
+    RUN/appended/<epoch>.parquet   create-only: pairs that came later, in this order
     RUN/lease/<epoch>.json    who drives, the highest; heartbeat every 30 s, stale after 5 min
     RUN/outputs/<pair>/...    whole or absent, written before the row
     RUN/results/part-<epoch>-<seq>.parquet   append-only, one row per attempt
     RUN/summary.json          written last
 
-A session of a driver on a run is an epoch. Reading rule, per pair: ``ok`` beats everything else and
-the earliest ``ok`` wins; without one the latest attempt speaks: its message is the current one.
+A session of a driver on a run is an epoch, and so is a command that changes a run between them.
+Reading rule, per pair: rows up to the epoch of its latest ``requeued`` row are void. Of the others
+``ok`` beats everything else and the earliest ``ok`` wins; without one the latest attempt speaks:
+its message is the current one. A pair without a row that counts is still to be done.
 """
 
 import io
@@ -37,12 +40,22 @@ from dfp_batch.errors import (
     ConfigError,
     DfpError,
     LedgerError,
+    ManifestError,
+    ObjectMissingError,
     RunHeldError,
     RunStoppedError,
     StorageError,
 )
 from dfp_batch.lease import Lease, take_lease
-from dfp_batch.manifest import Pair, manifest_sha256, parquet_source, write_manifest
+from dfp_batch.manifest import (
+    Pair,
+    manifest_bytes,
+    manifest_sha256,
+    parquet_source,
+    read_manifest,
+    refuse,
+    write_manifest,
+)
 
 if TYPE_CHECKING:  # it imports torch, which reading a ledger does not need
     from dfp_batch.config import RunConfig
@@ -53,13 +66,15 @@ FLUSH_S, FLUSH_ROWS = 2.0, 512
 CLOSE_S = 10.0
 MESSAGE_BYTES = 2048
 
-Status = Literal["ok", "error", "quarantined"]
+Status = Literal["ok", "error", "quarantined", "requeued"]
+MOST_LISTINGS = 8
 
 _RELATIVE = ("rmg", "rei", "rie", "rmga", "reco")
 METRICS = ("consistency", "mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", *_RELATIVE)
 METRIC_COLUMNS = (*METRICS, *(f"floor_{name}" for name in METRICS))
 
 _PART = re.compile(r"part-[0-9]{6,9}-[0-9]{6,9}\.parquet")
+_APPENDED = re.compile(r"[0-9]{6,9}\.parquet")
 _HEADER = {  # what is read of run.json
     "run_id": str,
     "config": dict,
@@ -81,6 +96,7 @@ SCHEMA = pa.schema(
         ("stage", pa.string()),
         ("output_url", pa.string()),
         ("output_sha256", pa.string()),
+        ("output_bytes", pa.int64()),
         ("width_px", pa.int32()),
         ("height_px", pa.int32()),
         ("bit_depth", pa.int32()),
@@ -132,13 +148,14 @@ class PairRecord:
     Attributes:
         pair_id: Of the manifest.
         attempt: Counted from 1 in this epoch.
-        status: "ok", "error", or "quarantined" when it will not be tried again by itself.
-        stage: The last stage that ran.
+        status: "ok", "error", "quarantined" when it will not be tried again by itself, or
+            "requeued" by a command: it is to be done, whatever earlier sessions have said.
+        stage: The last stage that ran, or the command.
         started_at: Seconds since the epoch of Unix.
         finished_at: Likewise.
         category: Of the error, see ``errors``; None for "ok".
         error_type: Class name of the error.
-        error_message: One line; cut to 2 kB in the row.
+        error_message: One line, or why it was requeued; cut to 2 kB in the row.
         facts: Further columns of ``SCHEMA`` that the stages found out.
     """
 
@@ -167,10 +184,17 @@ class Ledger:
 
     Open it with ``Ledger.open``; as a context manager it flushes and gives the lease back. What is
     due at a ``tick`` is written in a thread of its own: a slow store does not hold up the driver.
+
+    Attributes:
+        url: Run directory.
+        run_id: Of run.json.
+        values: Configuration of the run, ``RunConfig.values``; its defaults may be those of an
+            older version.
     """
 
     def __init__(self, url: str, header: Mapping[str, Any], lease: Lease) -> None:
         self.url = url
+        self.values: Mapping[str, Any] = header["config"]
         self.run_id = str(header["run_id"])
         self._fixed = {
             "run_id": self.run_id,
@@ -197,7 +221,7 @@ class Ledger:
 
         Args:
             url: Run directory.
-            config: What to compute; must equal that of an existing run.
+            config: What to compute; must be what an existing run was asked for.
             pairs: The whole manifest; must equal that of an existing run.
             takeover: Take the lease even from a driver that seems alive.
 
@@ -212,6 +236,18 @@ class Ledger:
         if not storage.exists(storage.join(url, "manifest.parquet")):
             write_manifest(storage.join(url, "manifest.parquet"), pairs)
         return cls(url, header, lease)
+
+    @classmethod
+    def reopen(cls, url: str, takeover: bool = False) -> "Ledger":
+        """Go on with a run as it is.
+
+        Raises:
+            ConfigError: if there is none.
+            RunHeldError: if another driver is alive.
+            LedgerError: if the directory is not a run of this schema.
+        """
+        header = read_header(url)
+        return cls(url, header, take_lease(url, last_epoch(url), takeover))
 
     def __enter__(self) -> "Ledger":
         return self
@@ -246,6 +282,35 @@ class Ledger:
                 "finished_at": _utc(record.finished_at),
             }
         )
+
+    def append_pairs(self, more: Sequence[Pair], source: str) -> int:
+        """Add pairs to the run; those that it has already are left out.
+
+        Args:
+            more: Pairs, with ids of their own.
+            source: Where they come from, for the message.
+
+        Returns:
+            How many are new.
+
+        Raises:
+            ManifestError: if the run has another pair of the same id; then none is added.
+        """
+        known = {pair.pair_id: pair for pair in read_pairs(self.url)}
+        others = [pair.pair_id for pair in more if known.get(pair.pair_id, pair) != pair]
+        if others:
+            text = "the run has another pair of this id; give it one of its own"
+            refuse(source, [f"pair_id {pair_id!r}: {text}" for pair_id in others])
+        new = [pair for pair in more if pair.pair_id not in known]
+        target = storage.join(self.url, "appended", f"{self.epoch:06d}.parquet")
+        if new and not storage.create_bytes(target, manifest_bytes(new)):
+            raise LedgerError(f"{target} exists already; give the same command again")
+        return len(new)
+
+    def requeue(self, pair_id: str, command: str, why: str) -> None:
+        """Void all that this and earlier sessions have said of a pair, for later ones to do it."""
+        now = self._clock()
+        self.append(PairRecord(pair_id, 1, "requeued", command, now, now, error_message=why))
 
     def tick(self, running: int) -> None:
         """Write rows and heartbeat when due, in the background; call it about once a second.
@@ -326,20 +391,48 @@ class Ledger:
             self._beaten_at = now
             self._lease = self._lease.beat(self.url, now, running)
         elif self._lease.displaced(self.url):
-            raise RunHeldError(f"{self.url}: another driver has taken this run over")
+            raise _taken_over(self.url)
 
     def _write_part(self, rows: list[dict[str, Any]]) -> None:
+        self._create_part(parquet_bytes(pa.Table.from_pylist(rows, schema=SCHEMA)))
+        rows.clear()
+
+    def write_part(self, table: pa.Table, metadata: Mapping[bytes, str]) -> str:
+        """Write rows that other parts hold as a part of their own, now, and read it back.
+
+        Args:
+            table: Rows, ``SCHEMA``.
+            metadata: Of the file.
+
+        Returns:
+            URL of the part.
+
+        Raises:
+            RunHeldError: if another driver took the run over.
+            LedgerError: if the store has not got what was written.
+            StorageError: if it fails.
+        """
+        self.settle(transient=False)
+        if self._lease.displaced(self.url):
+            raise _taken_over(self.url)
+        data = parquet_bytes(table.replace_schema_metadata(metadata))
+        target = self._create_part(data)
+        if storage.read_bytes(target) != data:
+            storage.delete(target)
+            raise LedgerError(f"{target} was not as it was written; no row is lost, try again")
+        return target
+
+    def _create_part(self, data: bytes) -> str:
         # A new number for every try: a failed write may have succeeded, and a row that is there
         # twice reads like a row that is there once.
         self._sequence += 1
         part = f"part-{self.epoch:06d}-{self._sequence:06d}.parquet"
-        table = pa.Table.from_pylist(rows, schema=SCHEMA)
         target = storage.join(self.url, "results", part)
-        if not storage.create_bytes(target, parquet_bytes(table)):
+        if not storage.create_bytes(target, data):
             raise LedgerError(
                 f"{self.url}: results/{part} exists already; is there another driver?"
             )
-        rows.clear()
+        return target
 
     def _release(self) -> None:
         self._lease = self._lease.release(self.url)
@@ -367,6 +460,10 @@ class _Writing(threading.Thread):
             self.error = error
 
 
+def _taken_over(url: str) -> RunHeldError:
+    return RunHeldError(f"{url}: another driver has taken this run over")
+
+
 def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> dict[str, Any]:
     header: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -374,6 +471,7 @@ def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> 
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": config.fingerprint,
         "config": config.values(),
+        "given": config.given,
         "manifest_sha256": manifest_sha256(pairs),
         "pairs": len(pairs),
         "versions": _versions(),
@@ -382,9 +480,14 @@ def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> 
     if storage.create_bytes(target, json.dumps(header, indent=1).encode()):
         return header
     existing = read_header(url)
-    changed = differences(existing["config"], header["config"])
+    before, given = existing["config"], existing.get("given")
+    is_same = config.resumes(before, given)
+    changed = [] if is_same else differences(before, header["config"])
     if existing["manifest_sha256"] != header["manifest_sha256"]:
-        changed.append(f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs")
+        changed.append(
+            f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs (more pairs "
+            "are added by --append MORE.parquet)"
+        )
     if changed:
         raise ConfigError(
             f"{url} holds a run with another configuration: {'; '.join(changed)}. "
@@ -435,6 +538,57 @@ def read_header(url: str) -> dict[str, Any]:
     return header
 
 
+def manifests(url: str) -> list[str]:
+    """URLs of the manifests of a run: the one that it began with, and what was appended."""
+    later = storage.list_files(storage.join(url, "appended"), ".parquet")
+    appended = [file for file in later if _APPENDED.fullmatch(file.rpartition("/")[2])]
+    return [storage.join(url, "manifest.parquet"), *appended]
+
+
+def total_pairs(url: str) -> int:
+    """How many pairs a run has.
+
+    Raises:
+        ConfigError: if there is no run.
+        LedgerError: if it is damaged.
+    """
+    began = int(read_header(url)["pairs"])
+    return began + sum(len(_ids_of(manifest)) for manifest in manifests(url)[1:])
+
+
+def read_pairs(url: str) -> list[Pair]:
+    """All pairs of a run, in their order.
+
+    Raises:
+        LedgerError: if a manifest of the run is not there, or damaged.
+    """
+    try:
+        return [pair for manifest in manifests(url) for pair in read_manifest(manifest)]
+    except ManifestError as error:
+        raise LedgerError(
+            f"{error}; this is a file of the run itself: restore it (the manifest that the run "
+            "began with is written again by the next submit once the file is deleted)"
+        ) from error
+
+
+def read_ids(url: str) -> pa.Array:
+    """As ``read_pairs``, the ids alone."""
+    ids = [chunk for manifest in manifests(url) for chunk in _ids_of(manifest).chunks]
+    return pa.concat_arrays(ids) if ids else pa.array([], pa.string())
+
+
+def _ids_of(snapshot: str) -> pa.ChunkedArray:
+    data = storage.read_bytes(snapshot)
+    try:
+        return pq.read_table(parquet_source(data), columns=["pair_id"])["pair_id"]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise LedgerError(
+            f"{snapshot} is not a whole manifest ({reason}); delete it, and the next submit of the "
+            "same manifest writes it again"
+        ) from error
+
+
 def _damaged_header(target: str, fault: str) -> LedgerError:
     return LedgerError(
         f"{target} {fault}, expected what dfp-batch wrote when the run began; "
@@ -444,26 +598,50 @@ def _damaged_header(target: str, fault: str) -> LedgerError:
 
 def last_epoch(url: str) -> int:
     """Highest epoch that left rows, 0 if none did."""
-    names = (part.rpartition("/")[2] for part in _parts(url))
+    names = (part.rpartition("/")[2] for part in parts(url))
     return max((int(name.split("-")[1]) for name in names), default=0)
 
 
 def read_attempts(url: str) -> pa.Table:
     """All rows of all attempts, ``SCHEMA``, in the order they were written.
 
+    While parts are being put together (see :mod:`dfp_batch.compaction`) a row may come twice: the
+    rows of a part that goes away are in another one, which the next listing shows.
+
     Raises:
         LedgerError: if a part is damaged or not ours; rows are never left out in silence.
     """
-    return pa.concat_tables([SCHEMA.empty_table(), *map(_read_part, _parts(url))])
+    tables: dict[str, pa.Table] = {}
+    for _ in range(MOST_LISTINGS):
+        unread = [part for part in parts(url) if part not in tables]
+        tables |= {part: rows for part in unread if (rows := _read_part(part)) is not None}
+        if not unread:
+            in_order = [rows for _, rows in sorted(tables.items())]
+            return pa.concat_tables([SCHEMA.empty_table(), *in_order])
+    raise LedgerError(f"{url}/results changes faster than it can be read; try again")
 
 
-def _parts(url: str) -> list[str]:
+def parts(url: str) -> list[str]:
     """The parts of a ledger; a file of another name is nobody's business here."""
     files = storage.list_files(storage.join(url, "results"), ".parquet")
     return [file for file in files if _PART.fullmatch(file.rpartition("/")[2])]
 
 
-def _read_part(url: str) -> pa.Table:
+def _read_part(url: str) -> pa.Table | None:
+    """The rows of a part; None if it is not there any more."""
+    try:
+        return read_part(url)
+    except ObjectMissingError:
+        return None
+
+
+def read_part(url: str) -> pa.Table:
+    """The rows of a part, ``SCHEMA``.
+
+    Raises:
+        LedgerError: if it is damaged or not ours.
+        ObjectMissingError: if it is not there.
+    """
     data = storage.read_bytes(url)
     try:
         return _conform(pq.read_table(parquet_source(data)))
@@ -503,8 +681,20 @@ def _conform(table: pa.Table) -> pa.Table:
     return rows
 
 
+def standing(attempts: pa.Table) -> pa.Table:
+    """The rows that count: of each pair those after the epoch of its latest ``requeued`` row."""
+    requeued = attempts.filter(pc.equal(attempts["status"], "requeued"))
+    if not requeued.num_rows:
+        return attempts
+    latest = requeued.group_by("pair_id").aggregate([("epoch", "max")])
+    place = pc.index_in(attempts["pair_id"], value_set=latest["pair_id"].combine_chunks())
+    is_later = pc.greater(attempts["epoch"], pc.take(latest["epoch_max"], place))
+    return attempts.filter(pc.fill_null(is_later, True))
+
+
 def visible(attempts: pa.Table) -> pa.Table:
     """One row per pair by the reading rule of this module, ordered by pair_id."""
+    attempts = standing(attempts)
     is_ok = pc.equal(attempts["status"], "ok")
     sign = pc.if_else(is_ok, 1, -1)
     keyed = (
@@ -520,7 +710,8 @@ def visible(attempts: pa.Table) -> pa.Table:
 
 
 def deaths(attempts: pa.Table) -> dict[str, int]:
-    """How often each pair's process died, over all sessions; pairs without a death are absent."""
+    """How often each pair's process died, by the rows that count; others are absent."""
+    attempts = standing(attempts)
     crashed = attempts.filter(pc.equal(attempts["category"], "crash")).select(
         ["pair_id", "epoch", "attempt"]
     )

@@ -133,11 +133,16 @@ def read_manifest(url: str) -> list[Pair]:
 
 
 def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
-    """Write a normalised manifest: all columns with an explicit schema.
+    """Write a normalised manifest.
 
     Raises:
         StorageError: The store failed.
     """
+    write_bytes(url, manifest_bytes(pairs))
+
+
+def manifest_bytes(pairs: Iterable[Pair]) -> bytes:
+    """A normalised manifest: all columns with an explicit schema."""
     rows = [
         {
             "pair_id": pair.pair_id,
@@ -151,7 +156,7 @@ def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
     ]
     buffer = BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), buffer)
-    write_bytes(url, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def manifest_sha256(pairs: Iterable[Pair]) -> str:

@@ -166,6 +166,19 @@ def version(url: str) -> str:
         return f"{info['size']} {mark}".rstrip()
 
 
+def size_bytes(url: str) -> int:
+    """The size of a file, by one question to the store.
+
+    Raises:
+        ObjectMissingError: Nothing is there.
+        ObjectAccessError: It cannot be read.
+        StorageError: The store failed.
+    """
+    with _translated("read", url):
+        fs, path = _open_file(url)
+        return int(fs.info(path)["size"])
+
+
 def write_bytes(url: str, data: bytes) -> None:
     """Write a file, whole or absent, over what was there; makes missing local folders.
 

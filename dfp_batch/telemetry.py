@@ -1,5 +1,6 @@
 """What people see of a run: live counts, the status read from the ledger, the closing table."""
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,11 +22,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from dfp_batch import storage
-from dfp_batch.errors import LedgerError
 from dfp_batch.lease import current_lease
-from dfp_batch.ledger import METRIC_COLUMNS, PairRecord, read_attempts, read_header, visible
-from dfp_batch.manifest import parquet_source
+from dfp_batch.ledger import (
+    METRIC_COLUMNS,
+    PairRecord,
+    read_attempts,
+    read_header,
+    read_ids,
+    total_pairs,
+    visible,
+)
 
 SHOWN_ROWS, SHOWN_ERRORS = 20, 5
 LINE_EVERY_S = 10.0
@@ -109,6 +114,30 @@ class LiveProgress:
 
 
 @contextmanager
+def counting(console: Console, done: str) -> Iterator[Callable[[int, int], None]]:
+    """One bar, or a line every ten seconds in a log file; yields what is told how far it is."""
+    with Progress(
+        TextColumn(done),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(done, total=None)
+        next_line = time.monotonic() + LINE_EVERY_S
+
+        def moved(count: int, total: int) -> None:
+            nonlocal next_line
+            bar.update(task, completed=count, total=total)
+            if not console.is_terminal and time.monotonic() >= next_line:
+                next_line = time.monotonic() + LINE_EVERY_S
+                console.print(f"{done}: {count} of {total}")
+
+        yield moved
+
+
+@contextmanager
 def iteration_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar per stage of one item; yields the callback for ``fuse``."""
     with Progress(console=console, disable=not console.is_terminal) as bar:
@@ -132,7 +161,7 @@ class RunStatus:
         ok: Pairs with a result.
         failed: Pairs whose last attempt failed; the next submit tries them again.
         quarantined: Pairs whose process died twice; left alone unless asked for.
-        pending: Pairs without any row.
+        pending: Pairs without a row that counts: not begun, or requeued.
         running: In flight at the last heartbeat of a live driver.
         driver: Host and process of a live driver, or None.
         by_category: Failed and quarantined pairs by category of their error.
@@ -161,7 +190,7 @@ class RunStatus:
         Raises:
             ConfigError: if there is no run.
         """
-        total = int(read_header(url)["pairs"])
+        total = total_pairs(url)
         attempts = read_attempts(url)
         rows = visible(attempts)
         states = Counter(rows["status"].to_pylist())
@@ -199,6 +228,7 @@ def _errors(bad: pa.Table, count: int) -> list[dict[str, str]]:
 
 
 def _pairs_per_minute(attempts: pa.Table) -> float | None:
+    attempts = attempts.filter(pc.not_equal(attempts["status"], "requeued"))  # nothing was done
     if attempts.num_rows == 0:
         return None
     last = attempts.filter(pc.equal(attempts["epoch"], pc.max(attempts["epoch"])))
@@ -208,7 +238,7 @@ def _pairs_per_minute(attempts: pa.Table) -> float | None:
 
 
 def results(url: str) -> pa.Table:
-    """One visible row per pair, in the order of the manifest.
+    """One visible row per pair, in the order of the manifest and of what was appended.
 
     Raises:
         ConfigError: if there is no run.
@@ -216,21 +246,8 @@ def results(url: str) -> pa.Table:
     """
     read_header(url)
     rows = visible(read_attempts(url))
-    ids = _ids_of(storage.join(url, "manifest.parquet"))
-    order = pc.index_in(ids, value_set=rows["pair_id"].combine_chunks())
-    return rows.take(order.combine_chunks().drop_null())
-
-
-def _ids_of(snapshot: str) -> pa.ChunkedArray:
-    data = storage.read_bytes(snapshot)
-    try:
-        return pq.read_table(parquet_source(data), columns=["pair_id"])["pair_id"]
-    except (pa.ArrowException, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise LedgerError(
-            f"{snapshot} is not a whole manifest ({reason}); delete it, and the next submit of the "
-            "same manifest writes it again"
-        ) from error
+    order = pc.index_in(read_ids(url), value_set=rows["pair_id"].combine_chunks())
+    return rows.take(order.drop_null())
 
 
 def print_dashboard(console: Console, url: str) -> None:
@@ -257,6 +274,9 @@ def print_status(console: Console, status: RunStatus) -> None:
     for error in status.last_errors:
         text = f"{error['pair_id']} ({error['category']}): {error['error_message']}"
         console.print(f"         {text}", soft_wrap=True, highlight=False, markup=False)
+    if status.last_errors:
+        command = f"dfp-batch failures {shlex.quote(status.run)}"
+        console.print(f"next     {command}", soft_wrap=True, highlight=False, markup=False)
 
 
 _WITH_REFERENCE = (("psnr_db", "PSNR dB", 2), ("ssim", "SSIM", 4))

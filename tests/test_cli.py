@@ -254,7 +254,7 @@ def test_synth_leaves_an_archive_alone(make_archive, tmp_path):
 
 
 def test_what_is_not_a_run_is_one_line(tmp_path):
-    for command in ("status", "results"):
+    for command in ("status", "results", "failures", "retry", "verify", "compact"):
         done = run(command, str(tmp_path))
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert "is not a run directory" in done.stderr
@@ -359,6 +359,11 @@ def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path):
     assert table.returncode == 0
     assert pq.read_table(tmp_path / "table.parquet").num_rows == 3
     assert "p01" in run("results", f"{tmp_path}/run").stdout
+    assert f"next     dfp-batch failures {tmp_path}/run" in shown.stdout
+    causes = run("failures", f"{tmp_path}/run")
+    assert causes.returncode == 0
+    assert causes.stdout.startswith("1 pair: input\n")
+    assert f"then dfp-batch retry {tmp_path}/run --category input\n" in causes.stdout
 
 
 def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_path):

@@ -15,7 +15,7 @@ from dfp_batch import lease as lease_module
 from dfp_batch import ledger as ledger_module
 from dfp_batch import storage
 from dfp_batch.config import run_config
-from dfp_batch.errors import ConfigError, LedgerError, RunHeldError, StorageError
+from dfp_batch.errors import ConfigError, LedgerError, ManifestError, RunHeldError, StorageError
 from dfp_batch.lease import current_lease
 from dfp_batch.ledger import (
     SCHEMA,
@@ -26,9 +26,11 @@ from dfp_batch.ledger import (
     parquet_bytes,
     read_attempts,
     read_header,
+    read_pairs,
     visible,
 )
 from dfp_batch.manifest import Pair, read_manifest
+from dfp_batch.method.pipeline import PRESETS
 from dfp_batch.telemetry import RunStatus, results
 
 PAIRS = [Pair(f"p{k}", (f"/a{k}.png", f"/b{k}.png")) for k in range(3)]
@@ -53,42 +55,107 @@ def tick(ledger, running=0):
 
 
 def table(rows):
-    """Attempts from (pair, epoch, attempt, ok)."""
+    """Attempts from (pair, epoch, attempt, status); "crash" is an error of this category."""
     filled = [
         {
             "run_id": "r",
             "pair_id": pair,
             "epoch": epoch,
             "attempt": attempt,
-            "status": "ok" if ok else "error",
+            "status": "error" if status == "crash" else status,
+            "category": "crash" if status == "crash" else None,
         }
-        for pair, epoch, attempt, ok in rows
+        for pair, epoch, attempt, status in rows
     ]
     return pa.Table.from_pylist(filled, schema=SCHEMA)
 
 
 attempts = st.lists(
     st.tuples(
-        st.sampled_from(["a", "b", "c"]), st.integers(1, 4), st.integers(1, 4), st.booleans()
+        st.sampled_from(["a", "b", "c"]),
+        st.integers(1, 4),
+        st.integers(1, 4),
+        st.sampled_from(["ok", "error", "crash", "requeued"]),
     ),
     max_size=30,
 )
 
 
+def oracle(rows):
+    """The reading rule in words: what is visible, and who died how often."""
+    seen, died = {}, {}
+    for pair in {row[0] for row in rows}:
+        mine = {row[1:] for row in rows if row[0] == pair}
+        void = max((epoch for epoch, _, status in mine if status == "requeued"), default=0)
+        mine = {row for row in mine if row[0] > void}
+        done = [(epoch, attempt) for epoch, attempt, status in mine if status == "ok"]
+        tried = [(epoch, attempt) for epoch, attempt, _ in mine]
+        if tried:
+            seen[pair] = (*min(done), "ok") if done else (*max(tried), "error")
+        crashed = {row for row in mine if row[2] == "crash"}
+        if crashed:
+            died[pair] = len(crashed)
+    return seen, died
+
+
 @settings(deadline=None)
 @given(attempts, st.randoms(use_true_random=False))
 def test_one_visible_row_per_pair_whatever_was_written_in_which_order(rows, rng):
-    expected = {}
-    for pair in {row[0] for row in rows}:
-        mine = [row[1:] for row in rows if row[0] == pair]
-        done = [key[:2] for key in mine if key[2]]
-        expected[pair] = (*min(done), "ok") if done else (*max(mine)[:2], "error")
     written = [*rows, *rows[: len(rows) // 2]]  # a part that was written twice
     rng.shuffle(written)
     seen = visible(table(written)).to_pylist()
     found = {row["pair_id"]: (row["epoch"], row["attempt"], row["status"]) for row in seen}
-    assert found == expected
-    assert len(seen) == len(expected)
+    assert (found, deaths(table(written))) == oracle(rows)
+    assert len(seen) == len(found)
+
+
+@settings(deadline=None, max_examples=40)
+@given(attempts, st.data())
+def test_a_crash_between_two_parts_leaves_what_the_rule_says_of_the_first(rows, data):
+    kept = rows[: data.draw(st.integers(0, len(rows)))]
+    seen, died = oracle(kept)
+    rows = visible(pa.concat_tables([table(kept), table(kept[:1])]))
+    assert set(rows["pair_id"].to_pylist()) == set(seen)
+    assert deaths(table(kept)) == died
+
+
+def test_a_requeued_pair_is_pending_until_a_later_session_has_done_it(run_url):
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        ledger.append(record("p0"))
+        ledger.append(record("p1"))
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        ledger.requeue("p0", "verify", "fused.png is not there")
+    status = RunStatus.read(run_url)
+    assert (status.ok, status.pending) == (1, 2)
+    assert results(run_url)["pair_id"].to_pylist() == ["p1"]
+    assert status.pairs_per_minute > 0, "of the last session that did something"
+    (row,) = (row for row in read_attempts(run_url).to_pylist() if row["status"] == "requeued")
+    assert (row["stage"], row["category"]) == ("verify", None)
+    assert row["error_message"] == "fused.png is not there"
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        ledger.append(record("p0"))
+    assert results(run_url)["epoch"].to_pylist() == [3, 1]
+
+
+def test_parts_that_are_put_together_while_they_are_read_lose_no_row(tmp_path, monkeypatch):
+    with Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger:
+        for pair_id in ("p0", "p1"):
+            ledger.append(record(pair_id))
+            ledger.flush()
+    first, second = storage.list_files(f"{tmp_path}/results", ".parquet")
+    together = parquet_bytes(read_attempts(str(tmp_path)))
+    read = storage.read_bytes
+
+    def compacted_meanwhile(url):
+        if url == first and not (tmp_path / "done").exists():
+            storage.write_bytes(f"{tmp_path}/results/part-000002-000001.parquet", together)
+            storage.delete(first)
+            storage.delete(second)
+            (tmp_path / "done").touch()
+        return read(url)
+
+    monkeypatch.setattr(storage, "read_bytes", compacted_meanwhile)
+    assert read_attempts(str(tmp_path))["pair_id"].to_pylist() == ["p0", "p1"]
 
 
 def test_rows_come_back_as_written(run_url):
@@ -120,6 +187,67 @@ def test_a_changed_configuration_is_refused_naming_the_fields(run_url):
         Ledger.open(run_url, other, PAIRS)
     with pytest.raises(ConfigError, match="manifest: 3 pairs -> 2 pairs"):
         Ledger.open(run_url, CONFIG, PAIRS[:2])
+
+
+def test_a_run_goes_on_as_it_began_when_defaults_have_changed(tmp_path, monkeypatch):
+    asked = run_config("classical", None, {"scale": 3})
+    Ledger.open(str(tmp_path), asked, PAIRS).close()
+    monkeypatch.setitem(PRESETS, "classical", PRESETS["classical"] | {"seed": 7})
+    today = run_config("classical", None, {"scale": 3})
+    assert today != asked
+    with Ledger.open(str(tmp_path), today, PAIRS) as ledger:
+        assert ledger.values == asked.values()
+    changed = run_config("classical", None, {"scale": 3, "seed": 8})
+    with pytest.raises(ConfigError, match="seed: 0 -> 8"):
+        Ledger.open(str(tmp_path), changed, PAIRS)
+
+
+MORE = [Pair(name, (f"/{name}_A.png", f"/{name}_B.png")) for name in ("p9", "p3")]
+
+
+def test_appended_pairs_belong_to_the_run_in_their_order(run_url):
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        assert ledger.append_pairs([PAIRS[1], MORE[0]], "more.parquet") == 1
+        ledger.append(record("p9"))
+        ledger.append(record("p2"))
+    before = storage.read_bytes(f"{run_url}/run.json")
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        assert ledger.append_pairs(MORE, "more.parquet") == 1
+        assert ledger.append_pairs(MORE, "more.parquet") == 0
+    assert read_pairs(run_url) == [*PAIRS, *MORE]
+    status = RunStatus.read(run_url)
+    assert (status.total, status.ok, status.pending) == (5, 2, 3)
+    assert results(run_url)["pair_id"].to_pylist() == ["p2", "p9"]
+    assert storage.read_bytes(f"{run_url}/run.json") == before
+    with pytest.raises(ConfigError, match=r"manifest: 3 pairs -> 2 pairs.*--append MORE"):
+        Ledger.open(run_url, CONFIG, PAIRS[:2])
+
+
+def test_another_pair_of_a_known_id_is_refused_and_nothing_is_appended(run_url):
+    with Ledger.open(run_url, CONFIG, PAIRS) as ledger:
+        other = Pair("p1", ("/x.png", "/y.png"))
+        with pytest.raises(
+            ManifestError, match=r"more\.parquet: pair_id 'p1': the run has another"
+        ):
+            ledger.append_pairs([MORE[0], other], "more.parquet")
+    assert read_pairs(run_url) == PAIRS
+
+
+def test_a_damaged_appended_manifest_is_named(tmp_path):
+    Ledger.open(str(tmp_path), CONFIG, PAIRS).close()
+    storage.write_bytes(f"{tmp_path}/appended/000002.parquet", b"PAR1")
+    for read in (read_pairs, results, RunStatus.read):
+        with pytest.raises(LedgerError, match=r"appended/000002\.parquet.*is not a whole"):
+            read(str(tmp_path))
+
+
+def test_a_run_is_reopened_without_its_manifest(run_url):
+    with pytest.raises(ConfigError, match=r"it has no run\.json"):
+        Ledger.reopen(run_url)
+    with Ledger.open(run_url, CONFIG, PAIRS), pytest.raises(RunHeldError):
+        Ledger.reopen(run_url)
+    with Ledger.reopen(run_url) as ledger:
+        assert (ledger.epoch, ledger.values) == (2, CONFIG.values())
 
 
 def test_a_second_driver_is_refused_by_name_and_can_force(run_url, monkeypatch):

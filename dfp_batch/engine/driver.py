@@ -9,15 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import FrameType
 
 from dfp_batch import storage
-from dfp_batch.config import RunConfig
+from dfp_batch.compaction import compact_session
+from dfp_batch.config import RunConfig, config_of
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
+from dfp_batch.engine.verify import verify
 from dfp_batch.errors import (
     ConfigError,
     ExecutorLostError,
@@ -25,13 +28,22 @@ from dfp_batch.errors import (
     RunStoppedError,
     StorageError,
 )
-from dfp_batch.ledger import Ledger, PairRecord, deaths, read_attempts, visible
+from dfp_batch.ledger import (
+    Ledger,
+    PairRecord,
+    deaths,
+    differences,
+    read_attempts,
+    read_pairs,
+    visible,
+)
 from dfp_batch.manifest import Pair, read_manifest
 from dfp_batch.telemetry import Counts, RunStatus
 
 POLL_S = 1.0
 STILL_S = 30.0
 LOSSES = 3  # of Ray, without a row in between
+SHOWN_CHANGES = 3
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -42,28 +54,32 @@ class Submission:
     Attributes:
         manifest_url: Parquet manifest.
         output_url: Run directory.
-        config: What to compute.
-        limit: Only the first pairs of the manifest; None is all.
+        config: What to compute; a run that was asked for the same goes on as it began.
+        append: Parquet manifest of further pairs, which the run has from now on.
+        limit: Only the first pairs of the run; None is all.
         address: Of a Ray cluster; None starts Ray on this machine.
         gpus_per_pair: GPUs, or share of one, for each pair; None is one where there are or may be
             GPUs.
         max_failure_rate: Of finished pairs, beyond which the run stops.
         takeover: Take the run even from a driver that seems alive.
         retry_quarantined: Try pairs again whose process died twice.
-        until: When the run is to stop, in seconds since the epoch of Unix; None is when it is done.
+        until: When the run is to stop, with a time zone; None is when it is done.
+        verify: Read all results again before, and do anew what is missing or changed.
         patience: With processes that do not answer.
     """
 
     manifest_url: str
     output_url: str
     config: RunConfig
+    append: str | None = None
     limit: int | None = None
     address: str | None = None
     gpus_per_pair: float | None = None
     max_failure_rate: float = 0.2
     takeover: bool = False
     retry_quarantined: bool = False
-    until: float | None = None
+    until: datetime | None = None
+    verify: bool = False
     patience: Patience = PATIENCE
 
 
@@ -90,16 +106,80 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         RunStoppedError: in the middle; the same submission goes on from there.
     """
     pairs = read_manifest(submission.manifest_url)
+    more = read_manifest(submission.append) if submission.append else []
     url = submission.output_url
     with (
-        _stop_signals() as signals,
-        Ledger.open(url, submission.config, pairs, submission.takeover) as ledger,
+        stop_signals() as signals,
+        _opened(submission, pairs, observer, signals) as ledger,
     ):
-        _run(_Session(submission, ledger, observer, signals, pairs[: submission.limit]))
+        submission = _as_begun(submission, ledger, observer)
+        if submission.append:
+            observer.noted(f"{ledger.append_pairs(more, submission.append)} pairs appended")
+        chosen = read_pairs(url)[: submission.limit]
+        work_off(submission, chosen, ledger, observer, signals)
+    return summarised(url)
+
+
+def _opened(
+    submission: Submission, pairs: list[Pair], observer: Observer, signals: "Signals"
+) -> Ledger:
+    """The session of a submission; what is there is verified before, if asked for."""
+    run = (submission.output_url, submission.config, pairs, submission.takeover)
+    if submission.verify:
+        said_at = time.monotonic()
+
+        def moved(done: int, total: int) -> None:
+            nonlocal said_at
+            signals.check()
+            if time.monotonic() - said_at > STILL_S:
+                said_at = time.monotonic()
+                observer.noted(f"verified: {done} of {total}")
+
+        with Ledger.open(*run) as ledger:  # of its own: the next one does what it requeues
+            found = verify(ledger, with_sources=False, moved=moved)
+        for line in found.lines():
+            observer.noted(line)
+    return Ledger.open(*run)
+
+
+def work_off(
+    submission: Submission,
+    chosen: list[Pair],
+    ledger: Ledger,
+    observer: Observer,
+    signals: "Signals",
+) -> None:
+    """Run what is left of the chosen pairs.
+
+    Raises:
+        RunStoppedError: in the middle.
+    """
+    _run(_Session(submission, ledger, observer, signals, chosen))
+    try:
+        compact_session(ledger)
+    except StorageError as error:  # the run is done, and its rows are there
+        observer.noted(f"results/ stays as it is, in many files: {error}")
+
+
+def summarised(url: str) -> RunStatus:
+    """The status of a run, which is left as its summary."""
     status = RunStatus.read(url)
     summary = json.dumps(status.to_json(), indent=1).encode()
     storage.write_bytes(storage.join(url, "summary.json"), summary)
     return status
+
+
+def _as_begun(submission: Submission, ledger: Ledger, observer: Observer) -> Submission:
+    """With the configuration of the run, whatever the defaults are today."""
+    changed = differences(submission.config.values(), ledger.values)
+    if not changed:
+        return submission
+    more = f"; and {len(changed) - SHOWN_CHANGES} more" if len(changed) > SHOWN_CHANGES else ""
+    observer.noted(
+        "goes on with the configuration of run.json; today's defaults differ: "
+        f"{'; '.join(changed[:SHOWN_CHANGES])}{more}"
+    )
+    return replace(submission, config=config_of(ledger.values))
 
 
 def what_is_left(
@@ -123,19 +203,30 @@ def what_is_left(
 
 
 @dataclass
-class _Signals:
+class Signals:
     """Name of the signal that asked the driver to stop, or ""."""
 
     name: str = ""
 
     def ask(self, number: int, _: FrameType | None) -> None:
+        """Handle the signal."""
         self.name = signal.Signals(number).name
         signal.signal(number, signal.SIG_DFL)  # the second one ends the process at once
 
+    def check(self) -> None:
+        """Stop if asked to.
+
+        Raises:
+            RunStoppedError: if so.
+        """
+        if self.name:
+            raise RunStoppedError(f"stopped by {self.name}; the same command goes on from here")
+
 
 @contextmanager
-def _stop_signals() -> Iterator[_Signals]:
-    asked = _Signals()
+def stop_signals() -> Iterator[Signals]:
+    """The first SIGINT or SIGTERM asks the driver to stop."""
+    asked = Signals()
     before = {number: signal.signal(number, asked.ask) for number in _STOP_SIGNALS}
     try:
         yield asked
@@ -174,7 +265,7 @@ class _Session:
     submission: Submission
     ledger: Ledger
     observer: Observer
-    signals: _Signals
+    signals: Signals
     pairs: list[Pair]
     attempts: dict[str, int] = field(default_factory=dict)
     rows: int = 0
@@ -237,10 +328,7 @@ def _drive(session: _Session, todo: list[Todo], counts: Counts, executor: Execut
     said_at = 0.0
     try:
         while not scheduler.done:
-            if session.signals.name:
-                raise RunStoppedError(
-                    f"stopped by {session.signals.name}; the same command goes on from here"
-                )
+            session.signals.check()
             _keep_time(scheduler, submission.until)
             scheduler.step(POLL_S)
             counts.running = scheduler.in_flight
@@ -263,11 +351,11 @@ def _is_joined() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _keep_time(scheduler: Scheduler, until: float | None) -> None:
+def _keep_time(scheduler: Scheduler, until: datetime | None) -> None:
     """Begin nothing that would not end in time, and end in time."""
     if until is None:
         return
-    left_s = until - time.time()
+    left_s = until.timestamp() - time.time()
     if left_s <= 0:
         raise RunStoppedError("stopped: the time is up; the same command goes on from here")
     if left_s < scheduler.typical_s:

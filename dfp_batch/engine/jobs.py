@@ -28,6 +28,7 @@ from dfp_batch import storage
 from dfp_batch.config import RunConfig, run_config
 from dfp_batch.engine.cluster import TOKEN_HINT, authentication, has_token, variable
 from dfp_batch.engine.driver import Submission
+from dfp_batch.engine.retry import Retry
 from dfp_batch.errors import ConfigError, RunStoppedError
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.ERROR)  # tells of every socket
@@ -100,19 +101,19 @@ def check_reachable(url: str) -> bool:
     return False
 
 
-def send(submission: Submission) -> Job:
-    """Hand a run to the cluster at ``submission.address``.
+def send(task: Submission | Retry) -> Job:
+    """Hand a run to the cluster at ``task.address``.
 
     Raises:
         ConfigError: No cluster answers, or it refuses us.
     """
-    address = str(submission.address).rstrip("/")
+    address = str(task.address).rstrip("/")
     with _client(address) as client:
         job_id = client.submit_job(
-            entrypoint=entrypoint(submission),
-            submission_id=_job_id(submission.output_url),
+            entrypoint=entrypoint(task),
+            submission_id=_job_id(task.output_url),
             runtime_env={"env_vars": _environment()},
-            metadata={"run": submission.output_url},
+            metadata={"run": task.output_url},
         )
     return Job(job_id, address, has_token())
 
@@ -148,20 +149,26 @@ def follow(job: Job, write: Callable[[str], None]) -> int:
     return _exit_code(details)
 
 
-def entrypoint(submission: Submission) -> str:
+def entrypoint(task: Submission | Retry) -> str:
     """The command line of the driver in the cluster."""
+    words = _submit(task) if isinstance(task, Submission) else ["retry", task.output_url]
+    for option in fields(task):
+        value = getattr(task, option.name)
+        if option.name not in _NOT_ARGUMENTS and value != option.default:
+            flag = f"--{option.name.replace('_', '-')}"
+            values = value if isinstance(value, tuple) else (value,)
+            words += [flag] if value is True else [word for v in values for word in (flag, str(v))]
+    # The shell makes room for Python, so that signals reach the driver.
+    return f"exec python -m dfp_batch {shlex.join(words)}"
+
+
+def _submit(submission: Submission) -> list[str]:
     config = submission.config
     words = ["submit", submission.manifest_url, "--output", submission.output_url]
     words += ["--preset", config.preset]
     for name, value in _settings(config).items():
         words += ["--set", f"{name}={json.dumps(value)}"]
-    for option in fields(submission):
-        value = getattr(submission, option.name)
-        if option.name not in _NOT_ARGUMENTS and value != option.default:
-            flag = f"--{option.name.replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
-    # The shell makes room for Python, so that signals reach the driver.
-    return f"exec python -m dfp_batch {shlex.join(words)}"
+    return words
 
 
 def _settings(config: RunConfig) -> dict[str, object]:

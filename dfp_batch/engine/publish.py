@@ -55,6 +55,7 @@ def publish(
     return None, {
         "output_url": storage.join(folder, f"fused.{extension}"),
         "output_sha256": hashlib.sha256(data).hexdigest(),
+        "output_bytes": len(data),
         "width_px": width,
         "height_px": height,
         **measured,

@@ -38,9 +38,8 @@ def adopt(pair: Pair, run: RunConfig, run_url: str) -> dict[str, Any] | None:
     Raises:
         StorageError: if the store failed, or a source cannot be read.
     """
-    target = storage.join(run_url, "outputs", folder_name(pair.pair_id), NAME)
     try:
-        content = json.loads(storage.read_bytes(target))
+        content = json.loads(storage.read_bytes(_place(pair.pair_id, run_url)))
         facts: dict[str, Any] = content.pop("facts")
         if content != _identity(pair, run) or facts["source_versions"] != versions(pair):
             return None
@@ -51,6 +50,15 @@ def adopt(pair: Pair, run: RunConfig, run_url: str) -> dict[str, Any] | None:
     return {**facts, "adopted": True} if is_whole else None
 
 
+def withdraw(pair_id: str, run_url: str) -> None:
+    """Nobody adopts the result of a pair any more; the image stays until another takes its place.
+
+    Raises:
+        StorageError: if the store failed.
+    """
+    storage.delete(_place(pair_id, run_url))
+
+
 def versions(pair: Pair) -> list[str]:
     """What identifies the content of every source, without reading it.
 
@@ -58,6 +66,10 @@ def versions(pair: Pair) -> list[str]:
         StorageError: if a source is not there, or the store failed.
     """
     return [storage.version(url) for url in pair.sources]
+
+
+def _place(pair_id: str, run_url: str) -> str:
+    return storage.join(run_url, "outputs", folder_name(pair_id), NAME)
 
 
 def _identity(pair: Pair, run: RunConfig) -> dict[str, str]:

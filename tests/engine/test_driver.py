@@ -15,6 +15,7 @@ from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
 from dfp_batch.lease import current_lease
 from dfp_batch.ledger import Ledger, read_attempts
 from dfp_batch.manifest import Pair, read_manifest, write_manifest
+from dfp_batch.method.pipeline import PRESETS
 from dfp_batch.telemetry import RunStatus, results
 from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
@@ -86,6 +87,35 @@ def test_submit_again_redoes_nothing_that_is_done(make_archive, tmp_path):
         ("p01", 1),
         ("p02", 2),
     ]
+
+
+def test_a_run_goes_on_as_it_began_and_says_so(make_archive, tmp_path, monkeypatch):
+    manifest, url = make_archive(2), f"{tmp_path}/run"
+    run(manifest, url, limit=1)
+    monkeypatch.setitem(PRESETS, "classical", PRESETS["classical"] | {"seed": 7})
+    said = []
+    observer = replace(SILENT, noted=said.append)
+    assert run(manifest, url, observer=observer).ok == 2
+    assert said == [
+        "goes on with the configuration of run.json; today's defaults differ: seed: 7 -> 0"
+    ]
+    assert len({row["fingerprint"] for row in rows_of(url).values()}) == 1
+    receipts = [json.loads(path.read_text()) for path in (tmp_path / "run").rglob("result.json")]
+    assert len({receipt["fingerprint"] for receipt in receipts}) == 1
+
+
+def test_appended_pairs_are_done_and_stay(make_archive, tmp_path):
+    manifest, url = make_archive(3), f"{tmp_path}/run"
+    pairs = read_manifest(manifest)
+    write_manifest(manifest, pairs[:1])
+    more = f"{tmp_path}/more.parquet"
+    write_manifest(more, pairs[1:])
+    assert run(manifest, url, append=more, limit=2).ok == 2
+    assert run(manifest, url).total == 3
+    assert list(rows_of(url)) == ["p00", "p01", "p02"]
+    with pytest.raises(ManifestError, match="nothing is there"):
+        run(manifest, f"{tmp_path}/other", append=f"{tmp_path}/gone.parquet")
+    assert not (tmp_path / "other").exists()
 
 
 def test_failed_pairs_are_rows_and_are_tried_again(make_archive, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from dfp_batch import cli, storage
+from dfp_batch.cli.options import resolve
 from dfp_batch.config import run_config
 from dfp_batch.engine import jobs
 from dfp_batch.engine.driver import Submission
@@ -161,7 +162,7 @@ def test_the_command_line_of_the_job_is_the_submission(preset, settings, count):
     assert {name: given[name] for name in options} == options
     assert given["address"] is None
     assert count is None or len(given["settings"]) == count
-    assert cli._resolve(given["preset"], None, given["settings"], {}) == config
+    assert resolve(given["preset"], None, given["settings"], {}) == config
 
 
 def parsed(entrypoint):
@@ -177,7 +178,7 @@ def test_every_field_of_a_submission_is_an_option_of_the_command():
     options = typer.main.get_command(cli.app).commands["submit"].params
     names = {option.name for option in options}
     fields = {field.name for field in dataclasses.fields(submission)}
-    assert fields - {"manifest_url", "output_url", "config"} <= names
+    assert fields - {"manifest_url", "output_url", "config", "patience"} <= names
 
 
 def test_a_job_takes_places_along_and_no_secrets(monkeypatch):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -119,9 +120,9 @@ def test_a_run_ends_in_time_and_goes_on(make_archive, tmp_path):
     manifest, url = make_archive(3, faults={2: HOLD}), f"{tmp_path}/run"
     run(manifest, url, faulty(tmp_path), limit=2)
     with pytest.raises(RunStoppedError, match="the time is up; the same command goes on"):
-        run(manifest, url, faulty(tmp_path), until=time.time() + 1)
+        run(manifest, url, faulty(tmp_path), until=in_seconds(1))
     (tmp_path / "go-on").touch()
-    assert run(manifest, url, faulty(tmp_path), until=time.time() + 100).ok == 3
+    assert run(manifest, url, faulty(tmp_path), until=in_seconds(100)).ok == 3
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -151,6 +152,10 @@ def test_two_runs_on_one_cluster_both_come_to_their_end(make_archive, tmp_path):
     assert run(manifest, f"{tmp_path}/run").ok == 12
     out, err = other.communicate(timeout=200)
     assert other.returncode == 0, out + err
+
+
+def in_seconds(seconds):
+    return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
 def is_alive(pid):

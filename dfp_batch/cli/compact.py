@@ -1,0 +1,16 @@
+"""``dfp-batch compact``."""
+
+import typer
+
+from dfp_batch.cli.options import Run
+
+
+def compact(run: Run) -> None:
+    """Put the many small files of a run's results/ together."""
+    from dfp_batch import compaction, storage
+    from dfp_batch.ledger import Ledger
+
+    url = storage.absolute_url(run)
+    with Ledger.reopen(url) as ledger:
+        before, after = compaction.compact(ledger)
+    typer.echo(f"{before} -> {after} parts in {storage.join(url, 'results')}")

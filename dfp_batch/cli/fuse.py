@@ -1,0 +1,74 @@
+"""``dfp-batch fuse``."""
+
+from typing import Annotated
+
+import typer
+
+from dfp_batch.cli.options import (
+    Align,
+    AlignFrom,
+    ConfigFile,
+    Crop,
+    Kernel,
+    Precision,
+    Preset,
+    Quality,
+    ReferenceFrame,
+    Scale,
+    Settings,
+    resolve,
+)
+
+
+def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag
+    images: Annotated[
+        list[str], typer.Argument(help="Two or more images of one scene, or one multi-page TIFF.")
+    ],
+    output: Annotated[str, typer.Option(help="File to write: .png, .tiff, .jpg or .webp.")],
+    scale: Scale = None,
+    kernel: Kernel = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    config: ConfigFile = None,
+    precision: Precision = None,
+    align: Align = None,
+    align_from: AlignFrom = None,
+    reference: ReferenceFrame = None,
+    quality: Quality = None,
+    crop: Crop = None,
+    decision: Annotated[
+        str | None, typer.Option(help="PNG to write: which image each pixel came from, 0, 1, ...")
+    ] = None,
+    confidence: Annotated[
+        str | None, typer.Option(help="PNG to write: white where the focus is certain.")
+    ] = None,
+    registration: Annotated[
+        str | None, typer.Option(help="JSON to write, for --align-from.")
+    ] = None,
+) -> None:
+    """Fuse one item without Ray."""
+    from rich.console import Console
+
+    from dfp_batch import storage, telemetry
+    from dfp_batch.engine import single
+
+    target = storage.absolute_url(output)
+    flags = {
+        "scale": scale,
+        "kernel": kernel,
+        "precision": precision,
+        "align.model": align,
+        "align.reference": reference,
+        "output.format": single.format_of(target),
+        "output.quality": quality,
+        "output.crop": crop,
+        "align_from": align_from and storage.absolute_url(align_from),
+    }
+    resolved = resolve(preset, config, settings, flags)
+    sources = tuple(storage.absolute_url(image) for image in images)
+    with telemetry.iteration_bar(Console(stderr=True)) as on_iteration:
+        files = single.fuse_files(sources, resolved, on_iteration)
+    wanted = {output: files.image, decision: files.decision, confidence: files.confidence}
+    for url, content in {**wanted, registration: files.registration}.items():
+        if url is not None:
+            storage.write_bytes(storage.absolute_url(url), content)

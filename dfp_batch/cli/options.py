@@ -1,0 +1,144 @@
+"""Options that several commands share, and the configuration that comes of them."""
+
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dfp_batch import errors
+
+Scale = Annotated[
+    int | None, typer.Option(help="Enlargement: 1 (fusion only), 2, 3 or 4; default 2.")
+]
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|sigma=S|auto",
+        help="Blur between the result and the sources: lanczos2 (default), bicubic, sigma=1.2 (a "
+        "Gaussian, in px of the result), sigma=1.2x0.8@30 (along, across, degrees), or auto: "
+        "estimated for every item.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="balanced (default), fast: with a network of half the depth, best: the network of "
+        "balanced fitted to every item, slow, classical: the floor, or paper: as published, slower."
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. refinement.contrast=80."),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="auto (default), fp32 or bf16; auto is bf16 where a short measurement in every worker "
+        "finds it clearly faster."
+    ),
+]
+Align = Annotated[
+    str | None,
+    typer.Option(
+        help="Registration: none, translation, similarity (default), affine or homography; "
+        "file with --align-from."
+    ),
+]
+AlignFrom = Annotated[
+    str | None,
+    typer.Option(help="Use the registration of this run, or of a registration.json."),
+]
+ReferenceFrame = Annotated[
+    int | None,
+    typer.Option("--reference", help="Frame the others are registered to; default the middle one."),
+]
+Crop = Annotated[
+    str | None,
+    typer.Option(help="none (default), or valid: the largest rectangle every frame covers."),
+]
+GpusPerPair = Annotated[
+    float | None,
+    typer.Option(help="GPUs per pair, e.g. 0.25 for small images; default 1 where there are GPUs."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="http://HEAD:8265 sends the run to that Ray cluster; HOST:PORT joins it, on one "
+        "of its machines; default RAY_ADDRESS. Without either Ray starts here."
+    ),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="With http://: show what the run says, to its end.")
+]
+MaxFailureRate = Annotated[
+    float, typer.Option(min=0, max=1, help="Stop when more than this share fails.")
+]
+Takeover = Annotated[
+    bool, typer.Option("--takeover", help="Take the run from a driver that seems alive.")
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="07:00",
+        help="Stop then, on the clock of this machine, or at a date and time; begins no pair that "
+        "would not end. The same command goes on.",
+    ),
+]
+MaxHours = Annotated[float | None, typer.Option(min=0, help="As --until, so many hours from now.")]
+Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100; default 95.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
+
+
+def deadline(until: str | None, max_hours: float | None, now: datetime) -> datetime | None:
+    """When a run is to stop; None is when it is done.
+
+    Args:
+        until: Time of day, the next one from now, or date and time, as ISO 8601 writes them.
+        max_hours: From now.
+        now: With a time zone, which those without one are in.
+
+    Raises:
+        ConfigError: for both, for what is no time, or for one that is past.
+    """
+    if until is None:
+        return None if max_hours is None else now + timedelta(hours=max_hours)
+    if max_hours is not None:
+        raise errors.ConfigError("give --until or --max-hours, not both")
+    try:
+        if "-" in until:
+            end = datetime.fromisoformat(until)
+            end = end if end.tzinfo else end.replace(tzinfo=now.tzinfo)
+        else:
+            end = datetime.combine(now.date(), time.fromisoformat(until), now.tzinfo)
+            end += timedelta(days=end <= now)
+    except ValueError as error:
+        expected = "a time like 07:00, or 2026-12-01T07:00"
+        raise errors.ConfigError(f"--until must be {expected}, got {until!r}") from error
+    if end <= now:
+        raise errors.ConfigError(f"--until {until} is past; now is {now:%Y-%m-%dT%H:%M}")
+    return end
+
+
+def resolve(
+    preset: str | None, file: Path | None, settings: list[str] | None, flags: dict[str, Any]
+) -> Any:  # noqa: ANN401 - RunConfig, which --help must not import
+    """Preset < file < settings < flags; None flags were not given.
+
+    Raises:
+        ConfigError: for a file that is not there, an unknown name or a wrong value.
+    """
+    from dfp_batch.config import parse_setting, run_config
+
+    if file is not None and not file.is_file():
+        raise errors.ConfigError(f"--config {file}: no such file")
+    text = file.read_text() if file is not None else None
+    given = {name: value for name, value in flags.items() if value is not None}
+    if given.get("align.model") == "file":
+        del given["align.model"]
+        if "align_from" not in given:
+            raise errors.ConfigError("--align file needs --align-from RUN")
+    return run_config(preset, text, {**dict(map(parse_setting, settings or [])), **given})

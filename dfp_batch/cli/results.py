@@ -1,0 +1,27 @@
+"""``dfp-batch results``."""
+
+from typing import Annotated
+
+import typer
+
+from dfp_batch.cli.options import Run
+
+
+def results(
+    run: Run,
+    output: Annotated[
+        str | None, typer.Option(help="Parquet file for the whole table, one row per pair.")
+    ] = None,
+) -> None:
+    """One row per pair: print the table, or write it as Parquet."""
+    from rich.console import Console
+
+    from dfp_batch import ledger, storage, telemetry
+
+    rows = telemetry.results(storage.absolute_url(run))
+    if output is None:
+        telemetry.print_results(Console(), rows, limit=rows.num_rows)
+    else:
+        url = storage.absolute_url(output)
+        storage.write_bytes(url, ledger.parquet_bytes(rows))
+        typer.echo(f"{rows.num_rows} rows -> {url}")

@@ -1,0 +1,118 @@
+"""``dfp-batch submit``."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from dfp_batch.cli import session
+from dfp_batch.cli.options import (
+    Address,
+    Align,
+    AlignFrom,
+    ConfigFile,
+    Crop,
+    GpusPerPair,
+    Kernel,
+    MaxFailureRate,
+    MaxHours,
+    Precision,
+    Preset,
+    Quality,
+    ReferenceFrame,
+    Scale,
+    Settings,
+    Takeover,
+    Until,
+    Wait,
+    deadline,
+    resolve,
+)
+
+
+def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
+    manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
+    scale: Scale = None,
+    kernel: Kernel = None,
+    output: Annotated[
+        str | None, typer.Option(help="Run directory; default <manifest>-x<scale>/ beside it.")
+    ] = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    config: ConfigFile = None,
+    precision: Precision = None,
+    align: Align = None,
+    align_from: AlignFrom = None,
+    reference: ReferenceFrame = None,
+    image_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="png, tiff, jpeg or webp; default png, or tiff for float sources."
+        ),
+    ] = None,
+    quality: Quality = None,
+    crop: Crop = None,
+    append: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MORE",
+            help="Parquet manifest of further pairs, which belong to the run from now on.",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N pairs.")] = None,
+    gpus_per_pair: GpusPerPair = None,
+    address: Address = None,
+    wait: Wait = False,
+    max_failure_rate: MaxFailureRate = 0.2,
+    until: Until = None,
+    max_hours: MaxHours = None,
+    takeover: Takeover = False,
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Also retry pairs that killed a process.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Before: read all results, redo the missing and changed."),
+    ] = False,
+) -> None:
+    """Fuse and enlarge every pair of a manifest; the same command again resumes."""
+    from dfp_batch import storage
+    from dfp_batch.engine import driver
+
+    address = session.address_of(address)
+    remote = session.is_remote(address, wait, [manifest, append, output, align_from])
+    flags = {
+        "scale": scale,
+        "kernel": kernel,
+        "precision": precision,
+        "align.model": align,
+        "align.reference": reference,
+        "output.format": image_format,
+        "output.quality": quality,
+        "output.crop": crop,
+        "align_from": align_from and storage.absolute_url(align_from),
+    }
+    resolved = resolve(preset, config, settings, flags)
+    manifest_url = storage.absolute_url(manifest)
+    stem = storage.without_version(manifest_url).removesuffix(".parquet")
+    default = f"{stem}-x{resolved.fusion.scale}"
+    submission = driver.Submission(
+        manifest_url,
+        storage.absolute_url(output or default),
+        resolved,
+        append=append and storage.absolute_url(append),
+        limit=limit,
+        address=address,
+        gpus_per_pair=gpus_per_pair,
+        max_failure_rate=max_failure_rate,
+        takeover=takeover,
+        until=deadline(until, max_hours, datetime.now().astimezone()),
+        retry_quarantined=retry_quarantined,
+        verify=verify,
+    )
+    session.say_run(submission.output_url)
+    if remote:
+        session.send(submission, wait)
+    else:
+        status = session.watch(lambda observer: driver.submit(submission, observer))
+        session.show(submission.output_url, status)

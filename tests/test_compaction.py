@@ -1,0 +1,156 @@
+"""Parts put together: the same rows before and after, whatever happens in between."""
+
+from contextlib import suppress
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfp_batch import compaction, storage
+from dfp_batch.compaction import compact, compact_session, superseded
+from dfp_batch.config import run_config
+from dfp_batch.errors import LedgerError, RunHeldError, StorageError
+from dfp_batch.ledger import Ledger, PairRecord, deaths, parts, read_attempts, read_part, visible
+from dfp_batch.manifest import Pair
+
+PAIRS = [Pair(f"p{k}", (f"/a{k}.png", f"/b{k}.png")) for k in range(3)]
+CONFIG = run_config("classical", None, {})
+
+
+def row(pair_id, status="ok", attempt=1):
+    return PairRecord(pair_id, attempt, status, "publish", 1.0, 2.0, facts={"mg": attempt})
+
+
+def write(url, count):
+    """A session that leaves ``count`` parts of two rows each."""
+    with Ledger.open(url, CONFIG, PAIRS) as ledger:
+        for attempt in range(1, count + 1):
+            ledger.append(row("p0", "error", attempt))
+            ledger.append(row(f"p{1 + attempt % 2}", "ok", attempt))
+            ledger.flush()
+    return read_attempts(url)
+
+
+def seen(url):
+    return visible(read_attempts(url)).to_pylist()
+
+
+@pytest.fixture(params=["local", "s3"])
+def url(request, tmp_path):
+    if request.param == "local":
+        return str(tmp_path / "run")
+    return f"{request.getfixturevalue('s3_url')}/{tmp_path.name}/run"
+
+
+def test_one_part_with_all_the_rows(url):
+    before = pa.concat_tables([write(url, 3), write(url, 2).slice(6)])
+    with Ledger.reopen(url) as ledger:
+        assert compact(ledger) == (5, 1)
+    (part,) = parts(url)
+    assert part.endswith("/part-000003-000001.parquet")
+    assert read_part(part).equals(before)
+    with Ledger.reopen(url) as ledger:
+        assert compact(ledger) == (1, 1), "there is nothing to do"
+        assert ledger.epoch == 4
+
+
+def test_no_part_is_much_larger_than_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(compaction, "ROWS_PER_PART", 4)
+    rows = write(str(tmp_path), 5)
+    with Ledger.reopen(str(tmp_path)) as ledger:
+        assert compact(ledger) == (5, 3)
+        assert compact(ledger) == (3, 3)
+    assert sorted(read_part(part).num_rows for part in parts(str(tmp_path))) == [2, 4, 4]
+    assert visible(read_attempts(str(tmp_path))).equals(visible(rows))
+
+
+class CrashError(Exception):
+    pass
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 9), st.integers(2, 6), st.sampled_from([3, 5, 100]))
+def test_a_crash_anywhere_loses_nothing_and_the_next_one_finishes(
+    tmp_path_factory, steps, count, size
+):
+    """The process ends at one of the writes or deletions."""
+    url = str(tmp_path_factory.mktemp("run"))
+    rows = write(url, count)
+    left = [steps]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compaction, "ROWS_PER_PART", size)
+
+        def counted(real):
+            def call(*arguments):
+                if "/results/" in arguments[0]:
+                    if not left[0]:
+                        raise CrashError
+                    left[0] -= 1
+                return real(*arguments)
+
+            return call
+
+        with pytest.MonkeyPatch.context() as crashing:
+            crashing.setattr(storage, "create_bytes", counted(storage.create_bytes))
+            crashing.setattr(storage, "delete", counted(storage.delete))
+            with suppress(CrashError), Ledger.reopen(url) as ledger:
+                compact(ledger)
+        assert visible(read_attempts(url)).equals(visible(rows))
+        assert deaths(read_attempts(url)) == deaths(rows)
+        with Ledger.reopen(url) as ledger:
+            compact(ledger)
+    assert superseded(url) == []
+    found = read_attempts(url)
+    keys = ["pair_id", "attempt"]
+    order = [(key, "ascending") for key in keys]
+    assert found.select(keys).sort_by(order).equals(rows.select(keys).sort_by(order)), "each once"
+
+
+def test_a_part_that_is_not_as_it_was_written_keeps_the_others(tmp_path, monkeypatch):
+    rows = write(str(tmp_path), 3)
+    real = storage.create_bytes
+    with Ledger.reopen(str(tmp_path)) as ledger, monkeypatch.context() as patch:
+        patch.setattr(storage, "create_bytes", lambda url, data: real(url, data[:-9]))
+        with pytest.raises(LedgerError, match="part-000002-000001"):
+            compact(ledger)
+    assert read_attempts(str(tmp_path)).equals(rows)
+
+
+def test_beside_a_driver_it_is_refused(tmp_path):
+    write(str(tmp_path), 3)
+    with Ledger.open(str(tmp_path), CONFIG, PAIRS), pytest.raises(RunHeldError):
+        Ledger.reopen(str(tmp_path))
+    old = Ledger.reopen(str(tmp_path))
+    with Ledger.reopen(str(tmp_path), takeover=True), pytest.raises(RunHeldError):
+        compact(old)
+    assert len(parts(str(tmp_path))) == 3
+
+
+def test_a_store_that_cannot_delete_leaves_duplicates_only(tmp_path, monkeypatch):
+    rows = write(str(tmp_path), 3)
+
+    def refuse(url):
+        raise StorageError(f"{url}: cannot delete: 403")
+
+    with Ledger.reopen(str(tmp_path)) as ledger, monkeypatch.context() as patch:
+        patch.setattr(storage, "delete", refuse)
+        with pytest.raises(StorageError):
+            compact(ledger)
+    assert len(superseded(str(tmp_path))) == 3
+    assert visible(read_attempts(str(tmp_path))).equals(visible(rows))
+
+
+def test_a_session_puts_its_own_many_parts_together_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(compaction, "MOST_SMALL_PARTS", 3)
+    write(str(tmp_path), 4)
+    with Ledger.reopen(str(tmp_path)) as ledger:
+        for attempt in range(1, 5):
+            compact_session(ledger)
+            assert len(parts(str(tmp_path))) == 4 + attempt - 1
+            ledger.append(row("p0", "ok", attempt))
+            ledger.flush()
+        compact_session(ledger)
+    names = [part.rpartition("/")[2] for part in parts(str(tmp_path))]
+    assert names[:4] == [f"part-000001-00000{k}.parquet" for k in range(1, 5)]
+    assert names[4:] == ["part-000002-000005.parquet"]

@@ -1,0 +1,39 @@
+"""What the options of the command line mean."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from dfp_batch.cli.options import deadline
+from dfp_batch.errors import ConfigError
+
+NOW = datetime(2026, 11, 25, 22, 30, tzinfo=timezone(timedelta(hours=1)))
+
+
+@pytest.mark.parametrize(
+    ("until", "max_hours", "expected"),
+    [
+        (None, None, None),
+        ("23:00", None, "2026-11-25T23:00+01:00"),
+        ("07:00", None, "2026-11-26T07:00+01:00"),
+        ("22:30", None, "2026-11-26T22:30+01:00"),
+        ("2026-12-01T07:00", None, "2026-12-01T07:00+01:00"),
+        ("2026-12-01 06:00+00:00", None, "2026-12-01T06:00+00:00"),
+        (None, 1.5, "2026-11-26T00:00+01:00"),
+    ],
+)
+def test_the_end_of_a_run(until, max_hours, expected):
+    assert deadline(until, max_hours, NOW) == (expected and datetime.fromisoformat(expected))
+
+
+@pytest.mark.parametrize(
+    ("until", "max_hours", "message"),
+    [
+        ("7 am", None, "--until must be a time like 07:00, or 2026-12-01T07:00, got '7 am'"),
+        ("2026-11-25T07:00", None, "--until 2026-11-25T07:00 is past; now is 2026-11-25T22:30"),
+        ("07:00", 8, "give --until or --max-hours, not both"),
+    ],
+)
+def test_an_end_that_is_none(until, max_hours, message):
+    with pytest.raises(ConfigError, match=message):
+        deadline(until, max_hours, NOW)
