@@ -365,7 +365,7 @@ def test_a_stack_in_one_file_is_the_same_as_its_frames_in_files(tmp_path):
     together = run_pair(Pair("x", (ome,)), at(2), f"{tmp_path}/together")
     np.testing.assert_array_equal(fused_of(together).pixels, fused_of(apart).pixels)
     assert fused_of(together).metadata.pixel_size_um == pytest.approx((0.25, 0.25), rel=1e-3)
-    paths = {"output_url", "output_sha256", "source_versions"}
+    paths = {"output_url", "output_sha256", "output_bytes", "source_versions"}
     assert {k: v for k, v in together.items() if k not in paths} == {
         k: v for k, v in apart.items() if k not in paths
     }
