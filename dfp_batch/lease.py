@@ -184,7 +184,7 @@ def _last_epoch(run_url: str) -> int:
 def _refusal(url: str, holder: Lease, now: float) -> str:
     return (
         f"{url} is driven by {holder.driver}, heartbeat {now - holder.heartbeat_at:.0f} s ago; "
-        "wait for it, or force with --takeover"
+        "wait for it, or take the run with submit --takeover"
     )
 
 

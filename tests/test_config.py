@@ -19,6 +19,7 @@ from dfp_batch.config import (
 from dfp_batch.errors import ConfigError
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.degrade import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
+from dfp_batch.method.fitted import FittedPrior
 from dfp_batch.method.focus import SumModifiedLaplacian
 from dfp_batch.method.network import SkipNet
 from dfp_batch.method.optimise import DeepFusionPrior
@@ -321,6 +322,17 @@ def test_the_same_request_resumes_whatever_the_defaults_are_today(begun, then, n
 def test_of_older_runs_nothing_that_is_given_may_change_anything(begun, then, now, same):
     values, _ = begun(*then)
     assert run_config(now[0], None, now[1]).resumes(values, None) is same
+
+
+def test_an_older_run_keeps_the_parts_that_its_preset_has_no_more(monkeypatch):
+    fitted = PRESETS["fast"] | {"reconstruction": FittedPrior()}
+    monkeypatch.setitem(PRESETS, "balanced", fitted)
+    begun = run_config("balanced", None, {"scale": 3})
+    monkeypatch.setitem(PRESETS, "balanced", PRESETS["fast"])
+    values = json.loads(json.dumps(begun.values()))
+    assert run_config("balanced", None, {"scale": 3}).resumes(values, None)
+    assert config_of(values) == begun
+    assert config_of(values).fingerprint == begun.fingerprint
 
 
 def test_what_is_not_made_by_words_resumes_only_what_is_equal(begun):

@@ -29,6 +29,7 @@ LAYERS = [
         "config",
         "telemetry",
         "failures",
+        "garbage",
         "parallel",
         "compaction",
         "synthetic",

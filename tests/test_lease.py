@@ -91,7 +91,7 @@ def test_a_living_driver_is_named(run_url):
     with pytest.raises(RunHeldError) as error:
         take_lease(run_url, 0, False)
     expected = f"{run_url} is driven by process {held.pid} on node7, heartbeat 0 s ago; "
-    assert str(error.value) == expected + "wait for it, or force with --takeover"
+    assert str(error.value) == expected + "wait for it, or take the run with submit --takeover"
 
 
 def test_the_displaced_driver_notices_and_leaves_the_other_alone(run_url, monkeypatch):

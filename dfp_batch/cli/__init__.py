@@ -1,7 +1,7 @@
 """Command line: flags to configuration, errors to exit codes; no logic of its own.
 
-Exit codes: 0 all ok; 2 bad usage, configuration or manifest; 3 some pairs failed; 4 stopped before
-the end, the same command goes on; 5 another driver holds the run.
+Exit codes: 0 all ok; 2 bad usage, configuration or manifest; 3 some pairs failed, or were requeued
+by ``verify``; 4 stopped before the end, the same command goes on; 5 another driver holds the run.
 """
 
 import logging
@@ -16,6 +16,7 @@ from dfp_batch.cli import (
     evaluate,
     failures,
     fuse,
+    gc,
     manifest,
     results,
     retry,
@@ -70,6 +71,7 @@ for _command in (
     failures.failures,
     retry.retry,
     verify.verify,
+    gc.gc,
     compact.compact,
     evaluate.evaluate,
 ):

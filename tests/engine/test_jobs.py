@@ -19,6 +19,7 @@ from dfp_batch.config import run_config
 from dfp_batch.engine import jobs
 from dfp_batch.engine.driver import Submission
 from dfp_batch.errors import ConfigError
+from dfp_batch.lease import current_lease
 from dfp_batch.telemetry import RunStatus
 from fault_injection import HOLD
 from ray_head import ROOT
@@ -84,15 +85,15 @@ def test_the_lease_refuses_a_second_job_and_stop_gives_it_back(submit, make_arch
     assert first.returncode == 0, first.stderr
     shared = f"note: {manifest} must be on a file system that every machine there shares\n"
     assert first.stderr == shared
-    lease = Path(manifest.removesuffix(".parquet") + "-x2", "lease.json")
-    wait_for(lease.exists)
+    url = manifest.removesuffix(".parquet") + "-x2"
+    wait_for(lambda: current_lease(url) is not None)
 
     second = submit(manifest, *options, "--wait")
     assert second.returncode == 5, second.stdout + second.stderr
     assert "is driven by process" in second.stdout
 
     said(lines(first)["stop"], submit)
-    assert not lease.exists()
+    assert current_lease(url) is None
     assert "stopped by SIGTERM; the same command goes on" in said(lines(first)["follow"], submit)
 
 
