@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -434,6 +435,11 @@ def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path):
     assert causes.returncode == 0
     assert causes.stdout.startswith("1 pair: input\n")
     assert f"then dfp-batch retry {tmp_path}/run --category input\n" in causes.stdout
+
+    shutil.copy(tmp_path / "p00_A.png", tmp_path / "p01_A.png")
+    again = said(0, "retry", tmp_path / "run", "--category", "input")
+    assert "3 done, 0 failed, 0 quarantined, 0 pending of 3" in again
+    assert f"images   {tmp_path}/run/outputs/<pair>/fused.*" in again
 
 
 def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_path):
