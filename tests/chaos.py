@@ -247,14 +247,16 @@ class Stillness:
     """The longest time for which no run wrote anything, although it had a driver and a store."""
 
     def __init__(self):
-        self.longest_s, self.since, self.seen = Counter(), {}, {}
+        self.longest_s, self.since, self.seen, self.noted = Counter(), {}, {}, set()
 
     def look(self, run, moved, excused):
         now = time.monotonic()
         if run.done or excused or moved != self.seen.get(run.name):
             self.seen[run.name], self.since[run.name] = moved, now
+            self.noted.discard(run.name)
         still_s = now - self.since.setdefault(run.name, now)
-        if still_s > NOTED_STILL_S and still_s > self.longest_s[run.name.partition("-")[0]]:
+        if still_s > NOTED_STILL_S and run.name not in self.noted:
+            self.noted.add(run.name)
             logging.getLogger("chaos").info("%s stands still for %.0f s", run.name, still_s)
         self.longest_s[run.name.partition("-")[0]] = max(
             self.longest_s[run.name.partition("-")[0]], still_s
