@@ -171,6 +171,7 @@ class VirtualCluster:
         self._rng = random.Random(0)
         self._ends: list[tuple[float, int]] = []
         self._running: dict[int, tuple[Stage, float]] = {}
+        self._pulses: dict[int, Pulse] = {}
         self.busy: Counter[Stage] = Counter()
         self.begun = 0
         self.first_at = 0.0
@@ -190,7 +191,9 @@ class VirtualCluster:
         self.begun += work.stage is Stage.PREPARE
         self._running[work.number] = (work.stage, self.now)
         seconds = SECONDS[work.stage] * self._rng.uniform(0.5, 1.5)
-        heapq.heappush(self._ends, (self.now + seconds, work.number))
+        ends_at = self.now + seconds
+        self._pulses[work.number] = Pulse(self.now, ends_at, 3600.0)
+        heapq.heappush(self._ends, (ends_at, work.number))
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """Jump to the next end, if it is not too far."""
@@ -203,6 +206,7 @@ class VirtualCluster:
             _, number = heapq.heappop(self._ends)
             stage, began_at = self._running.pop(number)
             self.busy[stage] -= 1
+            del self._pulses[number]
             facts = {"node": "node", "peak_rss_bytes": 10**9}
             facts |= _PUBLISHED if stage is Stage.PUBLISH else {}
             held = 0 if stage is Stage.PUBLISH else PAIR_BYTES
@@ -210,11 +214,8 @@ class VirtualCluster:
             yield Completion(number, Report(stage, began_at, seconds, facts, value_bytes=held))
 
     def pulses(self) -> Mapping[int, Pulse]:
-        """Everything is alive."""
-        return {
-            number: Pulse(began_at, self.now, 3600.0)
-            for number, (_, began_at) in self._running.items()
-        }
+        """Everything is alive, and will be until its end."""
+        return self._pulses
 
     def cancel(self, number: int) -> None:
         """Nothing is ever overdue."""
@@ -235,15 +236,15 @@ class _Gauge:
 
     def __init__(self, cluster: VirtualCluster) -> None:
         self._cluster = cluster
-        self._began = self._last = self._now()
-        self._begun = 0
+        self._began = self._now()
+        self._last: tuple[float, float] | None = None
         self.seen: dict[str, Any] = {"most_in_flight": 0}
 
-    def look(self, in_flight: int) -> None:
-        """After every step."""
+    def look(self, in_flight: int, is_ending: bool) -> None:
+        """After every step; at the end no further pair begins."""
         self.seen["most_in_flight"] = max(self.seen["most_in_flight"], in_flight)
-        if self._cluster.begun > self._begun:
-            self._begun, self._last = self._cluster.begun, self._now()
+        if is_ending and self._last is None:
+            self._last = self._now()
         if self._cluster.busy[Stage.OPTIMISE] == GPUS and "fill" not in self.seen:
             self.seen["fill"] = self._since(self._began)
 
@@ -251,7 +252,8 @@ class _Gauge:
         """After the last row."""
         whole = self._since(self._began)
         each = {"ms_per_pair": round(whole["cpu_s"] / pairs * 1e3, 3)}
-        return {"pairs": pairs, **each, **self.seen, "drain": self._since(self._last), "all": whole}
+        drain = self._since(self._last or self._began)
+        return {"pairs": pairs, **each, **self.seen, "drain": drain, "all": whole}
 
     def _now(self) -> tuple[float, float]:
         return self._cluster.now, time.process_time()
@@ -297,10 +299,11 @@ def _drive(
     with suppress(RunStoppedError):
         while not scheduler.done:
             scheduler.step(POLL_S)
-            gauge.look(scheduler.in_flight)
+            enough = counts.ok >= until
+            gauge.look(scheduler.in_flight, enough or cluster.begun == len(todo))
             ledger.tick(scheduler.in_flight)
-            if counts.ok >= until and not scheduler.done:
-                scheduler.stop("half is done")
+            if enough:
+                scheduler.stop("so many were asked for")
     ledger.flush()
 
 
