@@ -58,7 +58,7 @@ def failures(url: str) -> list[Group]:
         LedgerError: if it is damaged.
     """
     read_header(url)
-    rows = visible(read_attempts(url))
+    rows = visible(read_attempts(url, ("category", "error_message", "finished_at")))
     rows = rows.filter(pc.not_equal(rows["status"], "ok")).sort_by([("finished_at", "descending")])
     if not rows.num_rows:
         return []

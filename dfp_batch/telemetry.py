@@ -191,7 +191,8 @@ class RunStatus:
             ConfigError: if there is no run.
         """
         total = total_pairs(url)
-        attempts = read_attempts(url)
+        columns = ("category", "error_message", "started_at", "finished_at")
+        attempts = read_attempts(url, columns)
         rows = visible(attempts)
         states = Counter(rows["status"].to_pylist())
         bad = rows.filter(pc.not_equal(rows["status"], "ok")).sort_by(
@@ -233,7 +234,7 @@ def _pairs_per_minute(attempts: pa.Table) -> float | None:
         return None
     last = attempts.filter(pc.equal(attempts["epoch"], pc.max(attempts["epoch"])))
     span = pc.max(last["finished_at"]).as_py() - pc.min(last["started_at"]).as_py()
-    finished = visible(last).num_rows
+    finished = pc.count_distinct(last["pair_id"]).as_py()
     return finished / span.total_seconds() * 60 if span.total_seconds() > 0 else None
 
 

@@ -53,6 +53,21 @@ def test_the_stack_benchmark_measures_time_and_memory():
     assert "failed" not in result["align_flags"]
 
 
+def test_the_engine_benchmark_brings_every_pair_to_its_row_in_two_sessions(tmp_path):
+    lines = run("benchmark_engine.py", "--rows", "20000", "--folder", str(tmp_path)).splitlines()
+    report = json.loads("\n".join(lines[lines.index("{") :]))
+    first, second = report["begin"], report["resume"]
+    assert first["pairs"] + second["pairs"] == report["rows"] == 20_000
+    assert 10_000 <= first["pairs"] < 20_000
+    assert first["fill"]["virtual_s"] < first["all"]["virtual_s"]
+    assert 1000 < first["most_in_flight"] < 20_000
+    assert (report["status"]["ok"], report["status"]["pending"]) == (
+        first["pairs"],
+        second["pairs"],
+    )
+    assert (report["ended"]["ok"], report["ended"]["pending"]) == (20_000, 0)
+
+
 def train(folder, *arguments):
     tiny = (*TINY_SCENES, *TINY_NETWORK, "--steps", "3")
     return run("train_prior.py", "--out", str(folder), *tiny, *arguments)

@@ -349,6 +349,18 @@ def test_rows_of_another_code_version_are_read(tmp_path):
     assert rows["ssim"].null_count == 1
 
 
+def test_a_few_columns_are_read_like_all(tmp_path):
+    url = str(tmp_path)
+    with Ledger.open(url, CONFIG, PAIRS) as ledger:
+        ledger.append(record("p0", "error", 1, "crash", "it died"))
+        ledger.append(record("p0", "ok", 2))
+        ledger.append(record("p1", "error", 1, "input", "it is empty"))
+    few, whole = read_attempts(url, ["category"]), read_attempts(url)
+    assert few.column_names == ["pair_id", "epoch", "attempt", "status", "category"]
+    assert few.equals(whole.select(few.column_names))
+    assert visible(few).equals(visible(whole).select(few.column_names))
+
+
 def test_what_is_not_a_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"is not a run directory: it has no run\.json"):
         read_header(str(tmp_path))

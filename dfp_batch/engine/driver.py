@@ -112,6 +112,7 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         stop_signals() as signals,
         _opened(submission, pairs, observer, signals) as ledger,
     ):
+        del pairs  # a million take half a GB, and the run has them in an order of its own
         submission = _as_begun(submission, ledger, observer)
         if submission.append:
             observer.noted(f"{ledger.append_pairs(more, submission.append)} pairs appended")
@@ -186,7 +187,7 @@ def what_is_left(
     url: str, pairs: list[Pair], epoch: int, retry_quarantined: bool
 ) -> tuple[list[Todo], Counts]:
     """Pairs without an ``ok`` row, those that failed before last; quarantined ones if asked for."""
-    attempts = read_attempts(url)
+    attempts = read_attempts(url, ["category"])
     rows = visible(attempts)
     status = dict(zip(rows["pair_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
     states = Counter(status.get(pair.pair_id) for pair in pairs)

@@ -109,7 +109,7 @@ def _chosen(wish: Retry) -> list[Pair]:
         if unknown:
             raise ConfigError(f"{wish.output_url} has no pair {', '.join(map(repr, unknown))}")
     else:
-        rows = visible(read_attempts(wish.output_url)).select(["pair_id", "status", "category"])
+        rows = visible(read_attempts(wish.output_url, ["category"]))
         states = {"error", "quarantined"} if wish.quarantined else {"error"}
         wanted = {
             row["pair_id"]
@@ -123,7 +123,7 @@ def _requeue_done(wish: Retry) -> None:
     """In a session of its own: later ones do what it requeues."""
     with Ledger.reopen(wish.output_url, wish.takeover) as ledger:
         _chosen(wish)
-        rows = visible(read_attempts(wish.output_url))
+        rows = visible(read_attempts(wish.output_url, []))
         done = set(rows.filter(pc.equal(rows["status"], "ok"))["pair_id"].to_pylist())
         for pair_id in sorted(done & set(wish.pair)):
             # First, or a later attempt would take the result that is there for one of its own.

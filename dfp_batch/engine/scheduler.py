@@ -45,7 +45,7 @@ WATCH_EVERY_S = 1.0
 _REMEMBERED = 100  # durations of pairs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a session begins with a million
 class Todo:
     """A pair that a session is to do.
 
