@@ -49,6 +49,7 @@ _STORE_SHARE = 0.4
 _LOOK_EVERY_S = 1.0
 _COUNT_RUNS_EVERY_S = 10.0
 _ANSWER_S = 5.0
+_NODE_DIED = "its node has died"
 
 
 @ray.remote(num_returns=2, max_retries=0, retry_exceptions=False, num_cpus=1, max_calls=100)
@@ -347,7 +348,8 @@ def as_failure(error: RayError, stage: Stage, began: bool) -> Failure:
     reason = " ".join(str(error).split())
     if isinstance(error, OutOfMemoryError):
         return Failure("resource", name, f"{stage}: Ray ended the process for its memory: {reason}")
-    if isinstance(error, NodeDiedError | ObjectLostError | ActorUnavailableError):
+    node_died = isinstance(error, RayActorError) and _NODE_DIED in reason  # Ray has no type for it
+    if node_died or isinstance(error, NodeDiedError | ObjectLostError | ActorUnavailableError):
         return Failure("transient", name, f"{stage}: a node or an object was lost: {reason}")
     if isinstance(error, RayActorError | WorkerCrashedError):
         if not began:
