@@ -16,6 +16,14 @@ from dfp_batch.errors import DivergedError, StorageError
 from dfp_batch.method.baseline import BackProjection
 
 RAISE, SEGV, EXIT, OUT_OF_MEMORY, DIVERGE, BUSY_ONCE, HOLD, FREEZE_ONCE = range(1, 9)
+DEVICE_ASSERT, DEVICE_MEMORY = 9, 10
+ERRORS = {
+    RAISE: ZeroDivisionError("a bug"),
+    OUT_OF_MEMORY: torch.OutOfMemoryError("tried to allocate 1 TiB"),
+    DIVERGE: DivergedError("loss is not finite"),
+    DEVICE_ASSERT: torch.AcceleratorError("CUDA error: device-side assert triggered"),
+    DEVICE_MEMORY: torch.AcceleratorError("CUDA error: out of memory"),
+}
 
 
 def _busy_once(folder):
@@ -34,7 +42,8 @@ def _freeze_once(folder):
 
 
 def _hold(folder):
-    """Wait until the test puts the file ``go-on`` there."""
+    """Say that it is here, and wait until the test puts the file ``go-on`` there."""
+    (Path(folder) / "held").touch()
     while not (Path(folder) / "go-on").exists():
         threading.Event().wait(0.05)
 
@@ -47,16 +56,12 @@ class FaultyReconstruction:
 
     def __call__(self, sources, decision, degrade, compute):
         code = round(float(sources[0, 0, 0, 0]) * 255)
-        if code == RAISE:
-            raise ZeroDivisionError("a bug")
+        if code in ERRORS:
+            raise ERRORS[code]
         if code == SEGV:
             ctypes.string_at(0)
         if code == EXIT:
             os._exit(1)
-        if code == OUT_OF_MEMORY:
-            raise torch.OutOfMemoryError("tried to allocate 1 TiB")
-        if code == DIVERGE:
-            raise DivergedError("loss is not finite")
         if code == FREEZE_ONCE:
             _freeze_once(self.folder)
         if code == HOLD:

@@ -55,13 +55,13 @@ def _prepare(work: Work, job: Job, _: tuple[Any, ...], progress: Progress) -> Ou
     progress.expect(FIRST_LIMIT_S)
     if work.adopt and (facts := receipt.adopt(work.pair, job.run, job.url)) is not None:
         return None, facts
-    return prepare(work.pair, job.run, progress)
+    return prepare(work.pair, job.run, progress, work.relief)
 
 
-def _optimise(_: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
+def _optimise(work: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
     (prepared,) = values
     progress.expect(optimise_limit_s(prepared.confidence.size, job.run.fusion))
-    return optimise(prepared, job.run.fusion, lambda *_: progress.check())
+    return optimise(prepared, job.run.fusion, lambda *_: progress.check(), work.relief)
 
 
 def _publish(work: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:

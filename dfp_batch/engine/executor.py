@@ -22,7 +22,7 @@ class Work:
         stage: Which one.
         pair: What to do.
         relief: How often memory was short before, 0 to 3: smaller tiles, then fewer neighbours,
-            then more memory.
+            or a whole GPU in place of a share, then more memory.
         adopt: Whether an earlier attempt may have left a whole result that only lost its row.
         facts: Columns of the row that the stages before have found.
     """

@@ -2,11 +2,15 @@
 
 Other runs on the cluster are seen by their pulse boards. Where there are more runs than slots, each
 gives its actors back after a while, at the end of a pair; whoever waits longest is next.
+
+A pair for which a share was too little gets a worker of its own with a whole GPU. Until it has one,
+the workers of one GPU go as they end their pairs, and no other takes their place.
 """
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,10 +22,14 @@ from dfp_batch.engine.executor import Work
 from dfp_batch.engine.nodes import Nodes
 from dfp_batch.engine.pulse import Handle, Heart
 from dfp_batch.engine.stages import Report
+from dfp_batch.errors import ExecutorLostError
 
-IDLE_S = 30.0
-TURN_S = 60.0
+FALSE_STARTS = 3  # of workers, one after the other
 _FREE_MEMORY_S = 60.0
+_CONTEXT_BYTES = 700 * 2**20  # what CUDA takes in every process, besides what torch allocates
+_DRIVER = Path("/dev/nvidiactl")
+
+Place = tuple[str, tuple[str, ...]]  # a node and its devices
 
 
 class FusionWorker:
@@ -29,17 +37,23 @@ class FusionWorker:
 
     Args:
         share: Of the memory of the GPU; a whole one if >= 1.
+
+    Raises:
+        RuntimeError: if there is a GPU that cannot be used: a CPU in its place would take for ever.
     """
 
     def __init__(self, share: float) -> None:
         torch.set_num_threads(1)
-        if 0 < share < 1 and torch.cuda.is_available():
-            _await_memory(share)
-            torch.cuda.set_per_process_memory_fraction(share)
+        if torch.cuda.is_available():
+            if share < 1:
+                _keep_to(share)
+        elif _DRIVER.exists() and ray.get_gpu_ids():
+            raise RuntimeError(f"torch {torch.__version__} cannot use the GPU of this node")
 
-    def node(self) -> str:
+    def place(self) -> Place:
         """Where it runs; answered once it does."""
-        return str(ray.get_runtime_context().get_node_id())
+        node = str(ray.get_runtime_context().get_node_id())
+        return node, tuple(map(str, ray.get_gpu_ids()))
 
     def run(self, work: Work, job: Job, heart: Heart, *values: object) -> tuple[Report, Any]:
         """One stage of one pair."""
@@ -47,14 +61,18 @@ class FusionWorker:
             return perform(work, job, values, heart)
 
 
-def _await_memory(share: float) -> None:
-    """Wait until the device has it free: a dead predecessor may still hold it."""
+def _keep_to(share: float) -> None:
+    """Allocate no more than a share, its context included, and wait until that is free.
+
+    A dead predecessor may still hold it.
+    """
+    free, total = torch.cuda.mem_get_info()
+    own = max(share * total - _CONTEXT_BYTES, share * total / 2)
+    torch.cuda.set_per_process_memory_fraction(own / total)
     deadline = time.monotonic() + _FREE_MEMORY_S
-    while time.monotonic() < deadline:
-        free, total = torch.cuda.mem_get_info()
-        if free >= share * total:
-            return
+    while free < own and time.monotonic() < deadline:
         time.sleep(1)
+        free, _ = torch.cuda.mem_get_info()
 
 
 RemoteFusionWorker = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=1, num_cpus=0)(
@@ -62,12 +80,15 @@ RemoteFusionWorker = ray.remote(max_restarts=0, max_task_retries=0, max_concurre
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
+    """An actor, for one pair if it has a whole GPU where others share; ``place`` once it runs."""
+
     actor: Handle
-    ready: "ray.ObjectRef[str]"
+    ready: "ray.ObjectRef[Place]"
     since: float
-    node: str | None = None
+    is_whole: bool
+    place: Place | None = None
     idle_since: float | None = None
 
 
@@ -78,30 +99,36 @@ class GpuPool:
     Args:
         nodes: Of the cluster.
         runs: Counts the runs on this cluster, this one among them.
+        idle_s: How long a worker may have nothing to do.
+        turn_s: How long it may be kept where others wait for it.
     """
 
     nodes: Nodes
     runs: Callable[[], int]
+    idle_s: float = 30.0
+    turn_s: float = 60.0
     _workers: list[_Worker] = field(default_factory=list)
+    _false_starts: int = 0
 
     def starting(self) -> list[Handle]:
         """References that are ready when a worker is."""
-        return [worker.ready for worker in self._workers if worker.node is None]
+        return [worker.ready for worker in self._workers if worker.place is None]
 
-    def take(self) -> Handle | None:
-        """A worker that has nothing to do, or None."""
+    def take(self, whole: bool) -> Handle | None:
+        """A worker that has nothing to do, with a share or a whole GPU, or None."""
         for worker in self._workers:
-            if worker.idle_since is not None and worker.node not in self.nodes.draining:
+            fits = worker.is_whole == whole and not self._leaves(worker)
+            if worker.idle_since is not None and fits:
                 worker.idle_since = None
                 return worker.actor
         return None
 
     def give_back(self, actor: Handle, healthy: bool) -> None:
         """Take a worker back after its stage; a broken one is ended."""
-        worker = self._of(actor)
+        worker = next((worker for worker in self._workers if worker.actor == actor), None)
         if worker is None:
             return
-        if healthy and not self._is_over(worker):
+        if healthy and not worker.is_whole and not self._is_over(worker):
             worker.idle_since = time.monotonic()
         else:
             self.end(actor)
@@ -111,55 +138,101 @@ class GpuPool:
         self._workers = [worker for worker in self._workers if worker.actor != actor]
         ray.kill(actor)
 
-    def adapt(self, wanted: int) -> None:
-        """Start and end workers: ``wanted`` stages run or wait."""
+    def adapt(self, wanted: int, whole: int) -> None:
+        """Start and end workers.
+
+        Args:
+            wanted: Stages that run or wait, for a share.
+            whole: Those for a whole GPU, of which one is done at a time.
+
+        Raises:
+            ExecutorLostError: if workers die as they start.
+        """
         for worker in list(self._workers):
             self._look_at(worker)
-        for _ in range(len(self._workers), min(wanted, self._most())):
-            self._start()
-        if not wanted:
-            for worker in list(self._workers):
-                idle_s = time.monotonic() - (worker.idle_since or worker.since)
-                if idle_s > IDLE_S:
-                    self.end(worker.actor)
+        if whole and not any(worker.is_whole for worker in self._workers):
+            self._start(1.0, is_whole=True)
+        if self._awaited() is None:
+            for _ in range(self._sharing(), min(wanted, self._most())):
+                self._start(self.nodes.gpus_per_pair, is_whole=False)
+        for worker in list(self._workers):
+            if self._is_unused(worker, wanted + whole):
+                self.end(worker.actor)
 
     def close(self) -> None:
         """End all of them."""
         for worker in list(self._workers):
             self.end(worker.actor)
 
-    def _start(self) -> None:
-        share = self.nodes.gpus_per_pair
-        actor = RemoteFusionWorker.options(num_gpus=share).remote(share)
-        self._workers.append(_Worker(actor, actor.node.remote(), time.monotonic()))
+    def _start(self, gpus: float, is_whole: bool) -> None:
+        actor = RemoteFusionWorker.options(num_gpus=gpus).remote(gpus)
+        self._workers.append(_Worker(actor, actor.place.remote(), time.monotonic(), is_whole))
 
     def _look_at(self, worker: _Worker) -> None:
         """Notice that a worker has begun, or died, or has had its turn."""
-        now = time.monotonic()
-        if worker.node is None and _is_ready(worker.ready):
-            try:
-                worker.node = ray.get(worker.ready)
-                worker.since = worker.idle_since = now
-            except RayError:  # died before it began
-                self.end(worker.actor)
+        if worker.place is None and is_ready(worker.ready):
+            self._welcome(worker)
+        elif worker.place is None and not worker.is_whole and self._awaited():
+            self.end(worker.actor)  # else it might be given what was cleared for another
         elif worker.idle_since is not None and self._is_over(worker):
             self.end(worker.actor)
 
+    def _welcome(self, worker: _Worker) -> None:
+        try:
+            worker.place = ray.get(worker.ready)
+        except RayError as error:  # died before it began
+            self.end(worker.actor)
+            self._false_starts += 1
+            if self._false_starts >= FALSE_STARTS:
+                reason = " ".join(str(error).split())
+                raise ExecutorLostError(f"stopped: GPU workers do not start: {reason}") from error
+        else:
+            worker.since = worker.idle_since = time.monotonic()
+            self._false_starts = 0
+
     def _is_over(self, worker: _Worker) -> bool:
         """Whether a worker between two pairs should go: its node does, or it is another's turn."""
-        if worker.node in self.nodes.draining or len(self._workers) > self._most():
+        if self._leaves(worker):
+            return True
+        if worker.is_whole:
+            return False
+        if self._awaited() and worker.place == self._cleared():
             return True
         crowded = self.runs() > self.nodes.gpu_slots
-        return crowded and time.monotonic() - worker.since > TURN_S
+        has_had_turn = crowded and time.monotonic() - worker.since > self.turn_s
+        return has_had_turn or self._sharing() > self._most()
+
+    def _is_unused(self, worker: _Worker, wanted: int) -> bool:
+        """Whether a worker has had nothing to do, or waits for a GPU without need, for too long."""
+        now = time.monotonic()
+        if worker.idle_since is not None:
+            return now - worker.idle_since > self.idle_s
+        needless = worker.place is None and len(self._workers) > wanted
+        return needless and now - worker.since > self.idle_s
+
+    def _leaves(self, worker: _Worker) -> bool:
+        return worker.place is not None and worker.place[0] in self.nodes.draining
+
+    def _awaited(self) -> _Worker | None:
+        """A worker for a whole GPU that has none yet."""
+        waiting = (worker for worker in self._workers if worker.is_whole and worker.place is None)
+        return next(waiting, None)
+
+    def _cleared(self) -> Place | None:
+        """The GPU that is cleared for it."""
+        places = (worker.place for worker in self._workers if not worker.is_whole and worker.place)
+        return next(places, None)
+
+    def _sharing(self) -> int:
+        return sum(not worker.is_whole for worker in self._workers)
 
     def _most(self) -> int:
-        return max(1, self.nodes.gpu_slots // max(1, self.runs()))
-
-    def _of(self, actor: Handle) -> _Worker | None:
-        return next((worker for worker in self._workers if worker.actor == actor), None)
+        """This run's part of the slots, rounded up: what is too much waits."""
+        return max(1, -(-self.nodes.gpu_slots // max(1, self.runs())))
 
 
-def _is_ready(ref: Handle) -> bool:
+def is_ready(ref: Handle) -> bool:
+    """Whether there is something to get."""
     ready: Iterable[Handle]
     ready, _ = ray.wait([ref], timeout=0, fetch_local=False)
     return bool(ready)

@@ -1,44 +1,44 @@
 """What the cluster has now and may have later; it changes while a run goes on."""
 
-import sys
+import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import ray
-from ray._private.state import state  # Ray has no public way to the two questions it is asked
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray._private.state import state  # Ray has no public way to what it is asked
+from ray.experimental.internal_kv import _internal_kv_get
 
 from dfp_batch.errors import ConfigError, ExecutorLostError
 
 _REFRESH_S = 5.0
 _ROUNDING = 1e-9
+_GROUP = "ray.io/node-group"  # label of a node that an autoscaler has started
+_UNMANAGED = "node_"  # begins the type that Ray makes up for a node that nobody has
 
 
 class Nodes:
     """Slots of the connected cluster; ``refresh`` asks Ray when it is due.
 
+    A cluster without a CPU is none the worse: nodes may join at any time.
+
     Args:
-        gpus_per_pair: Share of a GPU for each pair, or whole GPUs; None is one, if there are or may
-            be GPUs, and else none.
+        gpus_per_pair: Share of a GPU for each pair, or whole GPUs; None is one, if there are any,
+            and else none.
 
     Raises:
-        ConfigError: if there is no CPU and none may come, or GPUs are asked for in vain.
+        ConfigError: if GPUs are asked for in vain.
     """
 
     def __init__(self, gpus_per_pair: float | None) -> None:
         self._own = ray.get_runtime_context().get_node_id()
         self._refreshed_at = -_REFRESH_S
         self.refresh()
-        has_gpus = self._total("GPU") > 0 or self._promised("GPU") > 0
-        self.gpus_per_pair = (float(has_gpus)) if gpus_per_pair is None else gpus_per_pair
-        if self._total("CPU") < 1 and not self._is_elastic:
-            raise ConfigError(
-                f"the cluster must have at least 1 CPU, it has {self._total('CPU'):g}"
-            )
-        if gpus_per_pair is not None and has_gpus and not self._fits(gpus_per_pair):
-            most = max((node.get("GPU", 0) for node in self._nodes.values()), default=0)
-            raise ConfigError(f"--gpus-per-pair must be in (0, {most:g}], got {gpus_per_pair:g}")
-        if not has_gpus:
-            self.gpus_per_pair = 0.0
+        has_gpus = self._total("GPU") > 0
+        self.gpus_per_pair = float(has_gpus) if gpus_per_pair is None else gpus_per_pair
+        if gpus_per_pair is not None:
+            self._check(gpus_per_pair)
 
     def refresh(self) -> None:
         """Look again, at most every few seconds.
@@ -50,15 +50,15 @@ class Nodes:
         if now - self._refreshed_at < _REFRESH_S:
             return
         self._refreshed_at = now
-        alive = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
         if self._own not in alive:
             raise ExecutorLostError("stopped: the driver's Ray node is gone")
         self.draining = set(state.get_draining_nodes())
         self._nodes: Mapping[str, Mapping[str, float]] = {
-            name: resources for name, resources in alive.items() if name not in self.draining
+            name: node["Resources"] for name, node in alive.items() if name not in self.draining
         }
         self._free: Mapping[str, float] = ray.available_resources()
-        self._most: Mapping[str, int] | None = state.get_max_resources_from_cluster_config()
+        self._grows = any(_GROUP in node["Labels"] for node in alive.values()) or _is_managed()
 
     @property
     def uses_gpus(self) -> bool:
@@ -67,15 +67,15 @@ class Nodes:
 
     @property
     def cpus(self) -> int:
-        """For tasks; more than there are where nodes come when needed: what waits is the need."""
-        return self._with_demand(int(self._total("CPU")), self._promised("CPU"))
+        """For tasks; more than there are where nodes come when needed."""
+        return self._with_demand(int(self._total("CPU")))
 
     @property
     def gpu_slots(self) -> int:
         """Pairs that fit on the GPUs; likewise."""
         share = self.gpus_per_pair
-        now = sum(int(node.get("GPU", 0) / share + _ROUNDING) for node in self._nodes.values())
-        return self._with_demand(now, int(self._promised("GPU") / share + _ROUNDING))
+        slots = (int(node.get("GPU", 0) / share + _ROUNDING) for node in self._nodes.values())
+        return self._with_demand(sum(slots))
 
     @property
     def largest_cpus(self) -> float:
@@ -89,29 +89,41 @@ class Nodes:
 
     def explain(self) -> str:
         """What the cluster has, for a message."""
-        parts = [
-            f"{self._free.get(name, 0):g} of {self._total(name):g} {name}s free"
-            for name in ("CPU", "GPU")
-            if self._total(name)
-        ]
+        names = ["CPU", *(["GPU"] if self.uses_gpus or self._total("GPU") else [])]
+        parts = [f"{self._free.get(name, 0):g} of {self._total(name):g} {name}s" for name in names]
         nodes = f"{len(self._nodes)} node{'s' * (len(self._nodes) != 1)}"
-        return ", ".join([nodes, *parts])
+        return f"{nodes}, {', '.join(parts)} free"
 
-    @property
-    def _is_elastic(self) -> bool:
-        return self._most is not None
-
-    def _fits(self, gpus_per_pair: float) -> bool:
+    def _check(self, gpus_per_pair: float) -> None:
         largest = max((node.get("GPU", 0) for node in self._nodes.values()), default=0)
-        return gpus_per_pair > 0 and (gpus_per_pair <= largest or self._promised("GPU") > 0)
+        if gpus_per_pair <= 0:
+            raise ConfigError(f"--gpus-per-pair must be > 0, got {gpus_per_pair:g}")
+        if gpus_per_pair > 1 and gpus_per_pair != int(gpus_per_pair):  # Ray takes no other
+            raise ConfigError(
+                f"--gpus-per-pair must be a whole number where it is > 1, got {gpus_per_pair:g}"
+            )
+        if gpus_per_pair > largest and not self._grows:
+            raise ConfigError(
+                f"--gpus-per-pair {gpus_per_pair:g} asks for more than any node of the cluster "
+                f"has, and nothing starts others: {self.explain()}; leave it out, or join a node "
+                "with GPUs first"
+            )
 
-    def _with_demand(self, now: int, most: int) -> int:
-        """Twice what there is, as long as more may come: what waits is what the autoscaler sees."""
-        return max(1, now, min(2 * now + 1, most))
+    def _with_demand(self, now: int) -> int:
+        """Twice what there is where more may come: what waits is what the autoscaler sees.
+
+        How much more can come is not to be had from Ray; what waits in vain does no harm.
+        """
+        return max(1, 2 * now + 1 if self._grows else now)
 
     def _total(self, name: str) -> float:
         return sum(node.get(name, 0) for node in self._nodes.values())
 
-    def _promised(self, name: str) -> int:
-        """The most there can ever be, by the configuration of the autoscaler."""
-        return min(sys.maxsize, (self._most or {}).get(name, 0))
+
+def _is_managed() -> bool:
+    """Whether an autoscaler has types of nodes that it can start, by its last report."""
+    report: bytes | None = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    if not report:
+        return False
+    found: dict[str, Any] = json.loads(report).get("autoscaler_report") or {}
+    return any(not kind.startswith(_UNMANAGED) for kind in found.get("active_nodes") or {})

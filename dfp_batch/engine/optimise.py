@@ -45,17 +45,26 @@ class Optimised:
 
 
 def optimise(
-    prepared: Prepared, config: FusionConfig, on_iteration: OnIteration = ignore_progress
+    prepared: Prepared,
+    config: FusionConfig,
+    on_iteration: OnIteration = ignore_progress,
+    relief: int = 0,
 ) -> tuple[Optimised, dict[str, Any]]:
     """Make the image, after a refinement that fits a network.
+
+    Args:
+        prepared: By the stage before.
+        config: What to compute.
+        on_iteration: As in ``fuse``.
+        relief: As in ``merge``.
 
     Raises:
         DivergedError: if the optimisation left the finite numbers.
         DeviceMemoryError: as ``run_stage`` translates it.
     """
     where = choose_device(None)
-    merged, labels = _merged(prepared, config, where, on_iteration)
-    solution = reconstruct(merged, config, where, on_iteration)
+    merged, labels = _merged(prepared, config, where, on_iteration, relief)
+    solution = reconstruct(merged, config, where, on_iteration, relief)
     loss = solution.loss.double().cpu()
     facts = {
         "kernel": str(solution.kernel.kernel),
@@ -80,7 +89,11 @@ def _number(value: float) -> float | None:
 
 
 def _merged(
-    prepared: Prepared, config: FusionConfig, where: torch.device, on_iteration: OnIteration
+    prepared: Prepared,
+    config: FusionConfig,
+    where: torch.device,
+    on_iteration: OnIteration,
+    relief: int,
 ) -> tuple[Merged, NDArray[np.uint8]]:
     # Copies, since what comes out of the object store cannot be written to.
     sources = torch.from_numpy(prepared.sources.copy())
@@ -90,6 +103,6 @@ def _merged(
         decision = torch.from_numpy(prepared.decision.copy())
     if prepared.labels is not None:
         return Merged(sources, decision, decision), prepared.labels
-    merged = merge(sources.to(where), decision, config, where, on_iteration)
+    merged = merge(sources.to(where), decision, config, where, on_iteration, relief)
     index = winners(merged.decision).cpu().numpy()
     return merged, np.take(np.array(prepared.kept, np.uint8), index)

@@ -70,13 +70,19 @@ class Prepared:
 
 
 def prepare(
-    pair: Pair, run: RunConfig, progress: Progress = UNWATCHED
+    pair: Pair, run: RunConfig, progress: Progress = UNWATCHED, relief: int = 0
 ) -> tuple[Prepared, dict[str, Any]]:
     """Read, check, register and expose the frames, measure their focus, and merge them.
 
     About six full frames (h * w * C in float32) and the decision are in memory at once, however
     many frames there are, and one more where the floor is another image; only a refinement that
     fits a network needs all of them.
+
+    Args:
+        pair: What to read.
+        run: What to compute.
+        progress: Hears of it.
+        relief: As in ``merge``.
 
     Raises:
         ImageError: if a frame or a reference is not what it must be.
@@ -96,7 +102,7 @@ def prepare(
         if run.align_from is not None:  # another run may have had another reference
             reference = frames[still.registered.reference]
         reference = _emptied(replace(reference, white=white))
-        prepared = _prepared(frames, reference, still, config)
+        prepared = _prepared(frames, reference, still, config, relief)
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
     progress.check()
@@ -164,13 +170,15 @@ def _still(pair: Pair, frames: Frames, white: float, run: RunConfig, config: Fus
     return registration_file.read(run.align_from, pair.pair_id, len(frames), shape)
 
 
-def _prepared(frames: Frames, reference: Frame, still: Still, config: FusionConfig) -> Prepared:
+def _prepared(
+    frames: Frames, reference: Frame, still: Still, config: FusionConfig, relief: int
+) -> Prepared:
     stack = Stack(Colours(frames), codec.white(reference), still)
     floor = _floor(stack, config)  # first, so that there is never more than one decision
     measured = measure_focus(stack, config)
     sure = (confidence(measured)[0, 0] * 255).round().to(torch.uint8).numpy()
     if is_light(config):
-        merged = merge(stack, measured, config, _CPU)
+        merged = merge(stack, measured, config, _CPU, relief=relief)
         labels = np.take(np.array(still.kept, np.uint8), winners(merged.decision).numpy())
     else:
         merged, labels = Merged(whole(stack), measured, measured), None

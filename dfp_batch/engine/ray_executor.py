@@ -10,7 +10,7 @@ Ray's own retries are off everywhere: the scheduler knows every pair and decides
 import math
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ from dfp_batch.config import RunConfig
 from dfp_batch.engine import stages
 from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Completion, Work
-from dfp_batch.engine.gpu_pool import GpuPool
+from dfp_batch.engine.gpu_pool import FALSE_STARTS, GpuPool, is_ready
 from dfp_batch.engine.nodes import Nodes
 from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.pulse import Handle, Heart, PulseBoard
@@ -49,6 +49,7 @@ _STORE_SHARE = 0.4
 _LOOK_EVERY_S = 1.0
 _COUNT_RUNS_EVERY_S = 10.0
 _ANSWER_S = 5.0
+_NODE_DIED = "its node has died"
 
 
 @ray.remote(num_returns=2, max_retries=0, retry_exceptions=False, num_cpus=1, max_calls=100)
@@ -112,6 +113,7 @@ class RayExecutor:
         self._values: dict[int, dict[Stage, Any]] = {}
         self._queue: deque[Work] = deque()  # for a GPU
         self._ended: list[Completion] = []
+        self._false_starts: Counter[int] = Counter()
         self._runs, self._counted_at = 1, -math.inf
 
     def capacity(self, stage: Stage) -> int:
@@ -135,15 +137,15 @@ class RayExecutor:
             self._queue.append(work)
             self._feed_workers()
             return
-        cpus = max(1.0, self._nodes.largest_cpus * max(0, work.relief - 1) / 2)
-        self._submit(work, _run.options(name=_name(work), num_cpus=int(cpus)), None)
+        cpus = max(1, int(self._nodes.largest_cpus * max(0, work.relief - 1) / 2))
+        self._submit(work, _run.options(name=_name(work), num_cpus=cpus), None)
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """Reports of the stages that have ended; a death is reported like any other failure."""
         self._nodes.refresh()
         self._look_at_board()
         if self._nodes.uses_gpus:
-            self._pool.adapt(self._wanted_workers())
+            self._pool.adapt(*self._wanted_workers())
             self._feed_workers()
         ended, self._ended = self._ended, []
         by_ref = {running.report: running for running in self._running.values()}
@@ -159,7 +161,8 @@ class RayExecutor:
             if refs
             else ([], [])
         )
-        return ended + [self._complete(by_ref[ref]) for ref in ready]
+        completions = (self._complete(by_ref[ref]) for ref in ready)
+        return ended + [completion for completion in completions if completion is not None]
 
     def pulses(self) -> Mapping[int, Pulse]:
         """Of the stages that have begun, at most a few seconds old; else nobody is judged by it."""
@@ -181,6 +184,7 @@ class RayExecutor:
     def kill(self, number: int) -> None:
         """End the process of a stage, or take it out of the queue."""
         running = self._running.get(number)
+        self._false_starts[number] = FALSE_STARTS  # it is not to go back
         if running is None:
             self._unqueue(number)
         elif running.worker is not None:
@@ -191,7 +195,10 @@ class RayExecutor:
     def drop(self, number: int) -> None:
         """Forget an attempt and let go of its values."""
         self._forget(number)
+        self._unqueue(number)
+        self._ended = [completion for completion in self._ended if completion.number != number]
         self._values.pop(number, None)
+        self._false_starts.pop(number, None)
 
     def close(self) -> None:
         """End what still runs."""
@@ -202,13 +209,24 @@ class RayExecutor:
 
     # GPU workers
 
-    def _wanted_workers(self) -> int:
-        return len(self._queue) + sum(r.worker is not None for r in self._running.values())
+    def _needs_whole(self, work: Work) -> bool:
+        """Whether a share of a GPU was too little, also with the smallest tiles."""
+        return work.relief > 1 and self._nodes.gpus_per_pair < 1
+
+    def _wanted_workers(self) -> tuple[int, int]:
+        """Stages for a share of a GPU, and those for a whole one."""
+        running = [one.work for one in self._running.values() if one.worker is not None]
+        works = [*self._queue, *running]
+        whole = sum(map(self._needs_whole, works))
+        return len(works) - whole, whole
 
     def _feed_workers(self) -> None:
-        while self._queue and (worker := self._pool.take()) is not None:
-            work = self._queue.popleft()
-            self._submit(work, worker.run.options(num_returns=2, name=_name(work)), worker)
+        for work in list(self._queue):
+            worker = self._pool.take(self._needs_whole(work))
+            if worker is not None:
+                self._queue.remove(work)
+                call = worker.run.options(num_returns=2, name=_name(work))
+                self._submit(work, call, worker)
 
     def _unqueue(self, number: int) -> None:
         for work in [work for work in self._queue if work.number == number]:
@@ -237,7 +255,8 @@ class RayExecutor:
         if running.worker is not None:
             self._pool.end(running.worker)
 
-    def _complete(self, running: _Running) -> Completion:
+    def _complete(self, running: _Running) -> Completion | None:
+        """What came of a stage; None if its worker was dead before, and it waits for another."""
         work = running.work
         try:
             report: Report = ray.get(running.report, timeout=_ANSWER_S)
@@ -246,7 +265,12 @@ class RayExecutor:
         except LocalRayletDiedError as error:
             raise ExecutorLostError("stopped: the driver's Ray node has died") from error
         except RayError as error:
-            failure = as_failure(error, work.stage, self._has_begun(running.key))
+            began = self._has_begun(running.key)
+            if running.worker is not None and not began and self._goes_back(work):
+                self._forget(work.number)
+                self._queue.appendleft(work)
+                return None
+            failure = as_failure(error, work.stage, began)
             seconds = time.time() - running.started_at
             report, healthy = Report(work.stage, running.started_at, seconds, {}, failure), False
         if report.failure is None:
@@ -257,11 +281,16 @@ class RayExecutor:
             self._pool.give_back(worker, healthy)
         return Completion(work.number, report)
 
+    def _goes_back(self, work: Work) -> bool:
+        """Whether a stage that did not begin is given to another worker; not for ever."""
+        self._false_starts[work.number] += 1
+        return self._false_starts[work.number] < FALSE_STARTS
+
     # The pulse board
 
     def _look_at_board(self) -> None:
         board, now = self._board, time.monotonic()
-        if board.reading is not None and _is_ready(board.reading):
+        if board.reading is not None and is_ready(board.reading):
             with suppress(RayError):  # it comes back with nothing, and hears the next beats
                 board.pulses, board.read_at = ray.get(board.reading), now
             board.reading = None
@@ -307,11 +336,6 @@ def _name(work: Work) -> str:
     return f"{work.stage} {work.pair.pair_id}"
 
 
-def _is_ready(ref: Handle) -> bool:
-    ready, _ = ray.wait([ref], timeout=0, fetch_local=False)
-    return bool(ready)
-
-
 def as_failure(error: RayError, stage: Stage, began: bool) -> Failure:
     """Category of what Ray says about a stage that gave no report of its own.
 
@@ -324,7 +348,8 @@ def as_failure(error: RayError, stage: Stage, began: bool) -> Failure:
     reason = " ".join(str(error).split())
     if isinstance(error, OutOfMemoryError):
         return Failure("resource", name, f"{stage}: Ray ended the process for its memory: {reason}")
-    if isinstance(error, NodeDiedError | ObjectLostError | ActorUnavailableError):
+    node_died = isinstance(error, RayActorError) and _NODE_DIED in reason  # Ray has no type for it
+    if node_died or isinstance(error, NodeDiedError | ObjectLostError | ActorUnavailableError):
         return Failure("transient", name, f"{stage}: a node or an object was lost: {reason}")
     if isinstance(error, RayActorError | WorkerCrashedError):
         if not began:

@@ -20,6 +20,13 @@ from dfp_batch.errors import Category, DeviceMemoryError, DfpError
 
 log = logging.getLogger(__name__)
 
+_SHORT_OF_MEMORY = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+)
+
 
 class Stage(StrEnum):
     """Stages of a pair, in their order."""
@@ -91,12 +98,17 @@ def run_stage(
 
 def as_failure(error: Exception) -> Failure:
     """Category, type and one line of any exception a stage can raise."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError) or _is_short_of_memory(error):
         error = DeviceMemoryError(f"the device has too little memory: {_one_line(error)}")
     if isinstance(error, DfpError):
         return Failure(error.category, type(error).__name__, _one_line(error))
     category: Category = "resource" if isinstance(error, MemoryError) else "crash"
     return Failure(category, type(error).__name__, _one_line(error) or type(error).__name__)
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    """Of a device, where not torch but CUDA or one of its libraries says so."""
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _SHORT_OF_MEMORY)
 
 
 def _one_line(error: Exception) -> str:

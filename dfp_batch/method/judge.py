@@ -1,6 +1,7 @@
 """Which of two reconstructions does better on an item whose truth nobody knows."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def cross_scale_gain_db(
         return math.nan
     lower = degrade(known).clamp(0, 1)
     everywhere = torch.ones_like(lower[:, :1])
-    silent = Compute(compute.generator, compute.dtype, ignore_progress)
+    silent = replace(compute, on_iteration=ignore_progress)
     inner = (..., slice(_RIM_PX, -_RIM_PX), slice(_RIM_PX, -_RIM_PX))
     errors = [
         (luma(part(lower, everywhere, degrade, silent)[0]) - luma(known))[inner].square().mean()

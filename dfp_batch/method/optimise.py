@@ -31,7 +31,7 @@ def ignore_progress(_stage: str, _iteration: int, _total: int) -> None:
 
 @dataclass(frozen=True)
 class Compute:
-    """How to compute, apart from what: randomness, precision, progress.
+    """How to compute, apart from what: randomness, precision, progress, memory.
 
     Attributes:
         generator: Source of all randomness, on the device of the sources.
@@ -39,11 +39,18 @@ class Compute:
             batch-norm statistics, weights and the optimiser are float32 in both.
         on_iteration: Called with (stage, iteration from 1, total) after every iteration; it must
             not read device values.
+        halvings: How often the usual side of a tile is halved, 0 to 2, where memory is short; the
+            result is the same.
     """
 
     generator: torch.Generator
     dtype: torch.dtype = torch.float32
     on_iteration: OnIteration = ignore_progress
+    halvings: int = 0
+
+    def side_px(self, usual_px: int) -> int:
+        """Of a tile."""
+        return usual_px >> self.halvings
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which the network runs."""

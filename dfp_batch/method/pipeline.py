@@ -45,6 +45,7 @@ from dfp_batch.method.unveil import UnveiledSeams
 
 SMALLEST_PX = 16
 PRECISIONS = ("auto", "fp32", "bf16")
+_MOST_HALVINGS = 2  # of tiles: with halos, smaller ones take hardly less
 POLICIES = ("always", "best-of")
 FLOOR = BackProjection()  # the enlargement that is always safe
 
@@ -307,6 +308,7 @@ def merge(
     config: FusionConfig,
     device: torch.device,
     on_iteration: OnIteration = ignore_progress,
+    relief: int = 0,
 ) -> Merged:
     """Refine the decision and merge the sources.
 
@@ -316,14 +318,21 @@ def merge(
         config: What to compute.
         device: Where.
         on_iteration: As in ``fuse``.
+        relief: How often memory was short; the tiles are the smaller.
     """
-    compute = _compute(config, device, on_iteration)
+    compute = _compute(config, device, on_iteration, relief)
     with _reproducible(device):
         decision = config.refinement(stack, decision.to(device), compute)
         with compute.autocast():
-            merged = config.merge(stack, decision)
+            merged = _merge(config.merge, stack, decision, compute)
     single = len(merged) < len(stack)
     return Merged(merged, torch.ones_like(merged[:, :1]) if single else decision, decision)
+
+
+def _merge(method: Merge, stack: Sources, decision: Tensor, compute: Compute) -> Tensor:
+    if isinstance(method, UnveiledSeams):
+        return method.in_smaller_tiles(stack, decision, compute.halvings)
+    return method(stack, decision)
 
 
 def reconstruct(
@@ -331,13 +340,14 @@ def reconstruct(
     config: FusionConfig,
     device: torch.device,
     on_iteration: OnIteration = ignore_progress,
+    relief: int = 0,
 ) -> Solution:
-    """Make the image: the work for the accelerator.
+    """Make the image: the work for the accelerator; arguments as for ``merge``.
 
     Raises:
         DivergedError: if the optimisation left the finite numbers.
     """
-    compute = _compute(config, device, on_iteration)
+    compute = _compute(config, device, on_iteration, relief)
     with _reproducible(device):
         sources, weights = merged.sources.to(device), merged.weights.to(device)
         low = (weights * sources).sum(0, keepdim=True)
@@ -364,9 +374,12 @@ def _blind_gain_db(
     return cross_scale_gain_db(candidate, FLOOR, low, degrade, compute)
 
 
-def _compute(config: FusionConfig, device: torch.device, on_iteration: OnIteration) -> Compute:
+def _compute(
+    config: FusionConfig, device: torch.device, on_iteration: OnIteration, relief: int
+) -> Compute:
     generator = torch.Generator(device).manual_seed(config.seed)
-    return Compute(generator, compute_dtype(config.precision, device), on_iteration)
+    dtype = compute_dtype(config.precision, device)
+    return Compute(generator, dtype, on_iteration, min(relief, _MOST_HALVINGS))
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

@@ -265,4 +265,5 @@ class LearnedPrior:
                 result: Tensor = network(low, projected, code)
             return result
 
-        return in_tiles(enlarged, (luma(low), grey), _TILE_PX, network.halo_px) - grey
+        side_px = compute.side_px(_TILE_PX)
+        return in_tiles(enlarged, (luma(low), grey), side_px, network.halo_px) - grey

@@ -147,12 +147,16 @@ class UnveiledSeams:
         Raises:
             ConfigError: if the file of the weights cannot be used.
         """
+        return self.in_smaller_tiles(sources, decision, 0)
+
+    def in_smaller_tiles(self, sources: Sources, decision: Tensor, halvings: int) -> Tensor:
+        """As a call, with less memory: the side of the tiles is halved so often."""
         merged = self.base(sources, decision)
         network = load_veil(Path(self.weights) if self.weights else SHIPPED).to(merged.device)
         seams = find_seams(sources, decision, merged)
         if not seams.band.any():
             return merged
-        unveiled = _unveiled(network, seams).add_(merged[0]).cpu()
+        unveiled = _unveiled(network, seams, _TILE_PX >> halvings).add_(merged[0]).cpu()
         del seams  # six full frames
         _keep_within_surroundings(unveiled.numpy(), merged[0].cpu().numpy())
         return unveiled[None].to(merged.device)
@@ -270,13 +274,13 @@ def _weight(decision: Tensor, first: Labels, second: Labels) -> Tensor:
 
 
 @torch.no_grad()
-def _unveiled(network: VeilNetwork, seams: Seams) -> Tensor:
+def _unveiled(network: VeilNetwork, seams: Seams, side_px: int) -> Tensor:
     """What lifts the veil, times the band, (C, h, w), computed in tiles where the band is."""
     added = torch.zeros_like(seams.merged)
     h, w = added.shape[-2:]
     half_h, half_w = -(-h // 2), -(-w // 2)
-    for rows in spans(half_h, _TILE_PX, network.halo_px):
-        for columns in spans(half_w, _TILE_PX, network.halo_px):
+    for rows in spans(half_h, side_px, network.halo_px):
+        for columns in spans(half_w, side_px, network.halo_px):
             own = (..., rows.own(2), columns.own(2))
             band = seams.band[own]
             if band.any():

@@ -14,11 +14,13 @@ from conftest import texture, write_image
 from dfp_batch import codec, storage
 from dfp_batch.codec.index_map import decode_indices
 from dfp_batch.config import RunConfig
+from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.stages import Stage, run_stage
 from dfp_batch.errors import ImageError
 from dfp_batch.ledger import METRICS, SCHEMA
 from dfp_batch.manifest import Pair
+from dfp_batch.method import prior, unveil
 from dfp_batch.method.baseline import BackProjection
 from dfp_batch.method.blur import Auto
 from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
@@ -121,6 +123,32 @@ def test_the_row_says_what_the_enlargement_gained_and_whether_the_floor_took_its
     always = run_pair(pair, dataclasses.replace(config, policy="always"), f"{tmp_path}/always")
     assert always["blind_gain_db"] is None
     assert always["used_floor"] is False
+
+
+def test_what_was_short_of_memory_is_done_in_smaller_tiles_with_the_same_result(
+    tmp_path, monkeypatch
+):
+    sides = set()
+
+    def noted(function, place):
+        def call(*arguments):
+            sides.add((function.__name__, arguments[place]))
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(prior, "in_tiles", noted(prior.in_tiles, 2))
+    monkeypatch.setattr(unveil, "spans", noted(unveil.spans, 1))
+    pair = make_pair(str(tmp_path), *halves(200, 96))
+    run = RunConfig("test", FusionConfig.preset("fast", scale=2))
+    images = []
+    for relief, halved in enumerate((1, 2, 4, 4)):
+        sides.clear()
+        prepared, _ = prepare(pair, run, relief=relief)
+        images.append(optimise(prepared, run.fusion, relief=relief)[0].fused)
+        assert sides == {("in_tiles", 320 // halved), ("spans", 128 // halved)}
+    for image in images:
+        np.testing.assert_allclose(image, images[0], atol=2e-5)
 
 
 def test_consistency_is_the_distance_of_the_degraded_image_to_the_sources(tmp_path):

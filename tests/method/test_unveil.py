@@ -160,6 +160,16 @@ def test_tiles_do_not_show(size, texture, monkeypatch):
     torch.testing.assert_close(UnveiledSeams()(sources, decision), whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("halvings", [1, 2])
+def test_smaller_tiles_give_the_same(texture, monkeypatch, halvings):
+    sources = torch.cat([texture(90, 75, seed=seed) for seed in range(2)])
+    decision = stripes(2, 90, 75)
+    monkeypatch.setattr(unveil, "_TILE_PX", 28)
+    whole = UnveiledSeams()(sources, decision)
+    smaller = UnveiledSeams().in_smaller_tiles(sources, decision, halvings)
+    torch.testing.assert_close(smaller, whole, atol=1e-5, rtol=0)
+
+
 def test_nothing_is_darker_or_brighter_than_what_the_merge_shows_around(veiled):
     _, sources, decision = veiled
     base = SeamPyramid()(sources, decision)[0, 0].numpy()

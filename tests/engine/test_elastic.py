@@ -1,0 +1,361 @@
+"""Clusters that change: GPUs (here: numbers) that are shared, nodes that come and go."""
+
+import os
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from ray._private.state import state
+
+from dfp_batch.config import run_config
+from dfp_batch.engine import driver, gpu_pool, nodes, ray_executor, scheduler
+from dfp_batch.engine.cluster import private_ray, variable
+from dfp_batch.engine.driver import Observer, Submission, submit
+from dfp_batch.engine.executor import Work
+from dfp_batch.engine.ray_executor import RayExecutor
+from dfp_batch.engine.stages import Stage
+from dfp_batch.errors import ConfigError
+from dfp_batch.ledger import read_attempts
+from dfp_batch.manifest import read_manifest
+from fault_injection import DEVICE_ASSERT, DEVICE_MEMORY, HOLD, OUT_OF_MEMORY
+
+pytestmark = pytest.mark.slow
+TESTS = Path(__file__).parent.parent
+SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
+STORE_BYTES = 80 * 2**20
+TIMEOUT_S = 200
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """An idle head; tests add the nodes that work, and take them away."""
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - slow; only for those who ask
+
+    with ExitStack() as stack:
+        folder = stack.enter_context(private_ray())
+        path = os.pathsep.join(map(str, (TESTS.parent, TESTS)))
+        places = {"TMPDIR": folder, "RAY_TMPDIR": folder, "PYTHONPATH": path}
+        for name, value in {**places, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}.items():
+            stack.enter_context(variable(name, value))
+        head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "_system_config": SOON}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        stack.callback(cluster.shutdown)
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def drivers(cluster):
+    """Two processes that have joined the head: this one may have a Ray of its own."""
+    with ExitStack() as stack:
+        pools = [stack.enter_context(new_driver(cluster.address)) for _ in range(2)]
+        for started in [pool.submit(os.getpid) for pool in pools]:
+            started.result(TIMEOUT_S)  # before there are other nodes
+        yield pools
+
+
+def new_driver(address):
+    spawn = get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=spawn, initializer=join, initargs=(address,))
+
+
+def join(address):
+    """Be a driver that is in a hurry."""
+    ray.init(address, log_to_driver=False, logging_level="ERROR")
+    scheduler.BACKOFF_S, driver.STILL_S, driver.POLL_S = 0.05, 1.0, 0.2
+    nodes._REFRESH_S, ray_executor._COUNT_RUNS_EVERY_S = 0.2, 0.2
+    ray_executor.GpuPool = partial(gpu_pool.GpuPool, turn_s=0.0)
+
+
+@pytest.fixture
+def grow(cluster):
+    """Adds a node to a cluster that has only its head."""
+    for node in list(cluster.worker_nodes):
+        cluster.remove_node(node, allow_graceful=False)
+    return partial(cluster.add_node, object_store_memory=STORE_BYTES)
+
+
+@pytest.fixture(scope="module")
+def shared(cluster):
+    """The node of the tests that leave it as it was: they come first, and save time."""
+    return cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=STORE_BYTES)
+
+
+@pytest.fixture
+def begin(drivers):
+    """Starts a function in a driver."""
+    return drivers[0].submit
+
+
+# What the drivers do
+
+
+def faulty(folder):
+    """The exposure stays, or the corner that says what fails would change."""
+    settings = {"reconstruction.use": "fault_injection:FaultyReconstruction"}
+    settings |= {"exposure.model": "none"}
+    return run_config("classical", None, {**settings, "reconstruction.folder": str(folder)})
+
+
+def run(manifest, folder, gpus_per_pair=None):
+    """A whole run; what it said, and the actors that it had."""
+    before = set(state.actor_table(None))
+    url, said = f"{folder}/run", Path(folder, "said")
+    submission = Submission(manifest, url, faulty(folder), gpus_per_pair=gpus_per_pair)
+
+    def note(text):
+        said.write_text(text)
+
+    status = submit(submission, Observer(lambda url: None, lambda counts: None, note))
+    used = [actor for key, actor in workers().items() if key not in before]
+    return status.ok, [actor["Address"]["NodeID"] for actor in used]
+
+
+def workers():
+    """All GPU workers that there have ever been."""
+    found = state.actor_table(None).items()
+    return {key: actor for key, actor in found if actor["ActorClassName"] == "FusionWorker"}
+
+
+def alive():
+    return {actor["Pid"] for actor in workers().values() if actor["State"] == "ALIVE"}
+
+
+class Bench:
+    """An executor and the pairs of a manifest, for one stage after the other."""
+
+    def __init__(self, manifest, folder, gpus_per_pair=None):
+        self.pairs = read_manifest(manifest)
+        self.executor = RayExecutor(faulty(folder), f"{folder}/run", gpus_per_pair)
+        self.ended = {}
+
+    def close(self):
+        self.executor.close()
+
+    def start(self, number, stage, relief=0):
+        self.ended.pop(number, None)
+        self.executor.start(Work(number, stage, self.pairs[number], relief))
+
+    def until(self, seen):
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (found := seen()):
+            assert time.monotonic() < deadline, "it did not happen"
+            for completion in self.executor.wait(0.05):
+                self.ended[completion.number] = completion.report
+        return found
+
+    def end(self, number):
+        return self.until(lambda: self.ended.get(number))
+
+    def do(self, number, stage, relief=0):
+        self.start(number, stage, relief)
+        return self.end(number)
+
+    def optimise(self, number, relief=0):
+        """Both stages; the failure of the second, if there is one."""
+        assert self.do(number, Stage.PREPARE).failure is None
+        return self.do(number, Stage.OPTIMISE, relief).failure
+
+
+@contextmanager
+def bench(*arguments):
+    with closing(Bench(*arguments)) as made:
+        yield made
+
+
+def wait_for(seen):
+    deadline = time.monotonic() + TIMEOUT_S
+    while not (found := seen()):
+        assert time.monotonic() < deadline, "it did not happen"
+        threading.Event().wait(0.1)
+    return found
+
+
+def states(folder):
+    return Counter(row["status"] for row in read_attempts(f"{folder}/run").to_pylist())
+
+
+def categories(folder):
+    return {row["category"] for row in read_attempts(f"{folder}/run").to_pylist()}
+
+
+# GPUs
+
+
+@pytest.mark.usefixtures("shared")
+def test_two_runs_take_turns_on_one_gpu(drivers, make_archive, tmp_path):
+    folders = tmp_path / "one", tmp_path / "two"
+    manifests = [
+        make_archive(count, str(folder), faults)
+        for folder, count, faults in zip(folders, (4, 1), ({0: HOLD}, None), strict=True)
+    ]
+    first = drivers[0].submit(run, manifests[0], folders[0])
+    wait_for((folders[0] / "held").exists)
+    second = drivers[1].submit(run, manifests[1], folders[1])
+    wait_for((folders[1] / "said").exists)  # that it stands still
+    (folders[0] / "go-on").touch()
+    assert [first.result(TIMEOUT_S)[0], second.result(TIMEOUT_S)[0]] == [4, 1]
+    ends = [
+        [row["finished_at"] for row in read_attempts(f"{folder}/run").to_pylist()]
+        for folder in folders
+    ]
+    assert min(ends[1]) < max(ends[0]), "the second run need not wait for the end of the first"
+
+
+def kill_idle(manifest, folder):
+    with bench(manifest, folder) as made:
+        before = [made.optimise(0)]
+        (pid,) = alive()
+        psutil.Process(pid).kill()
+        return [*before, made.optimise(1)], alive() - {pid}
+
+
+@pytest.mark.usefixtures("shared")
+def test_no_pair_is_blamed_for_a_worker_that_died_idle(begin, make_archive, tmp_path):
+    failures, others = begin(kill_idle, make_archive(2), tmp_path).result(TIMEOUT_S)
+    assert failures == [None, None]
+    assert len(others) == 1
+
+
+def fail_and_go_on(manifest, folder):
+    """After each failure, its category, and whether the worker is the one of the pair before."""
+    with bench(manifest, folder) as made:
+        found = []
+        for number in range(3):
+            assert made.optimise(3) is None
+            (pid,) = alive()
+            category = made.optimise(number).category
+            assert made.optimise(3) is None
+            found.append((category, pid in alive()))
+        return found
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_worker_whose_device_failed_is_replaced(begin, make_archive, tmp_path):
+    faults = dict(enumerate([DEVICE_ASSERT, DEVICE_MEMORY, OUT_OF_MEMORY]))
+    found = begin(fail_and_go_on, make_archive(4, faults=faults), tmp_path).result(TIMEOUT_S)
+    assert found == [("crash", False), ("resource", True), ("resource", True)]
+
+
+def need_all(manifest, folder):
+    """A pair that holds a share, and one that then needs the whole GPU."""
+    with bench(manifest, folder, 0.5) as made:
+        for number in range(3):
+            assert made.do(number, Stage.PREPARE).failure is None
+        made.start(0, Stage.OPTIMISE)
+        made.start(1, Stage.OPTIMISE)
+        made.end(1)
+        shared = alive()
+        made.start(2, Stage.OPTIMISE, relief=2)
+        made.until(lambda: len(alive()) == 1)  # the idle one has gone, the other goes on
+        assert 2 not in made.ended
+        Path(folder, "go-on").touch()
+        failures = [made.end(number).failure for number in (0, 2)]
+        made.until(lambda: not alive())
+        return [*failures, made.do(1, Stage.OPTIMISE).failure], len(shared)
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_pair_that_is_short_of_memory_gets_a_whole_gpu(begin, make_archive, tmp_path):
+    manifest = make_archive(3, faults={0: HOLD})
+    failures, shared = begin(need_all, manifest, tmp_path).result(TIMEOUT_S)
+    assert failures == [None] * 3
+    assert shared == 2
+
+
+def need_all_cpus(manifest, folder):
+    with bench(manifest, folder) as made:
+        for number in range(3):
+            assert made.do(number, Stage.PREPARE).failure is None
+        made.start(0, Stage.OPTIMISE)
+        made.until(Path(folder, "held").exists)
+        made.start(1, Stage.OPTIMISE, relief=3)
+        assert made.do(2, Stage.OPTIMISE).failure is None  # on the other CPU
+        assert 1 not in made.ended
+        Path(folder, "go-on").touch()
+        return [made.end(number).failure for number in (0, 1)]
+
+
+def test_a_pair_that_is_short_of_memory_gets_a_whole_node(grow, begin, make_archive, tmp_path):
+    grow(num_cpus=2)
+    manifest = make_archive(3, faults={0: HOLD})
+    assert begin(need_all_cpus, manifest, tmp_path).result(TIMEOUT_S) == [None] * 2
+
+
+# Nodes
+
+
+@pytest.mark.parametrize(("gpus", "share", "most"), [(1, None, 1), (8, 0.5, 4)])
+def test_pairs_are_optimised_where_gpus_are(grow, begin, make_archive, tmp_path, gpus, share, most):
+    grow(num_cpus=1)
+    node = grow(num_cpus=1, num_gpus=gpus)
+    done, places = begin(run, make_archive(4), tmp_path, share).result(TIMEOUT_S)
+    assert done == 4
+    assert 1 <= len(places) <= most
+    assert set(places) == {node.node_id}
+    assert states(tmp_path) == {"ok": 4}
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_run_outlives_all_nodes(cluster, grow, begin, make_archive, tmp_path, gpus):
+    manifest = make_archive(4, faults={1: HOLD})
+    node = grow(num_cpus=2, num_gpus=gpus)
+    running = begin(run, manifest, tmp_path)
+    wait_for((tmp_path / "held").exists)
+    cluster.remove_node(node, allow_graceful=False)
+    wait_for(lambda: "0 of 0 CPUs" in said(tmp_path))
+    (tmp_path / "go-on").touch()
+    grow(num_cpus=2, num_gpus=gpus)
+    assert running.result(TIMEOUT_S)[0] == 4
+    assert categories(tmp_path) <= {None, "transient"}
+    assert states(tmp_path)["ok"] == 4
+
+
+def said(folder):
+    path = folder / "said"
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_run_on_a_cluster_without_nodes_waits_for_the_first(grow, begin, make_archive, tmp_path):
+    running = begin(run, make_archive(1), tmp_path)
+    wait_for(lambda: "waiting for room on the cluster (1 node, 0 of 0 CPUs free)" in said(tmp_path))
+    grow(num_cpus=1)
+    assert running.result(TIMEOUT_S)[0] == 1
+
+
+@pytest.mark.usefixtures("grow")
+def test_gpus_asked_for_in_vain_are_one_line(begin, make_archive, tmp_path):
+    running = begin(run, make_archive(1), tmp_path, 0.5)
+    with pytest.raises(ConfigError, match=r"--gpus-per-pair 0.5 asks for more .* 0 of 0 GPUs free"):
+        running.result(TIMEOUT_S)
+
+
+def leave(manifest, folder, gcs_address):
+    from ray._raylet import GcsClient  # noqa: PLC0415
+
+    with bench(manifest, folder) as made:
+        assert made.optimise(0) is None
+        (before,) = [actor for actor in workers().values() if actor["State"] == "ALIVE"]
+        node = before["Address"]["NodeID"]
+        accepted, why = GcsClient(gcs_address).drain_node(node, 2, "reclaimed", 0)
+        assert accepted, why
+        Path(folder, "draining").touch()
+        made.until(lambda: not alive())
+        assert made.optimise(1) is None
+        (after,) = [actor for actor in workers().values() if actor["State"] == "ALIVE"]
+        return node != after["Address"]["NodeID"]
+
+
+def test_a_node_that_leaves_gets_no_more_pairs(cluster, grow, begin, make_archive, tmp_path):
+    grow(num_cpus=1, num_gpus=1)
+    running = begin(leave, make_archive(2), tmp_path, cluster.gcs_address)
+    wait_for(lambda: (tmp_path / "draining").exists() or running.done())
+    grow(num_cpus=1, num_gpus=1)
+    assert running.result(TIMEOUT_S)
