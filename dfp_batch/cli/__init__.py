@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from dfp_batch import errors
-from dfp_batch.cli import evaluate, fuse, manifest, results, status, submit, synth
+from dfp_batch.cli import evaluate, fuse, manifest, plan, results, status, submit, synth
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +50,7 @@ def _common(
 
 for _command in (
     submit.submit,
+    plan.plan,
     fuse.fuse,
     manifest.manifest,
     synth.synth,

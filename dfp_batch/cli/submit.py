@@ -12,6 +12,7 @@ from dfp_batch.cli.options import (
     AlignFrom,
     ConfigFile,
     Crop,
+    ImageFormat,
     Kernel,
     Precision,
     Preset,
@@ -37,12 +38,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     align: Align = None,
     align_from: AlignFrom = None,
     reference: ReferenceFrame = None,
-    image_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="png, tiff, jpeg or webp; default png, or tiff for float sources."
-        ),
-    ] = None,
+    image_format: ImageFormat = None,
     quality: Quality = None,
     crop: Crop = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N pairs.")] = None,
