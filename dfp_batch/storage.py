@@ -15,6 +15,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -51,6 +52,17 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _VERSION = re.compile(r"\?versionId=[^/?]+$")
 _LEAST_READ_BYTES = 256 * 1024
+
+
+@dataclass
+class Traffic:
+    """Content that this process has moved since it began, in bytes."""
+
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+TRAFFIC = Traffic()
 
 
 def absolute_url(url: str, base: str | None = None) -> str:
@@ -116,6 +128,7 @@ def read_bytes(url: str) -> bytes:
     with _translated("read", url):
         fs, path = _open_file(url)
         data: bytes = fs.cat_file(path)
+        TRAFFIC.read_bytes += len(data)
         return data
 
 
@@ -191,6 +204,7 @@ def write_bytes(url: str, data: bytes) -> None:
             _write_local(path, data)
         else:
             fs.pipe_file(path, data)
+        TRAFFIC.written_bytes += len(data)
         size = fs.info(path)["size"]
     if size != len(data):
         raise StorageError(f"{url}: wrote {len(data)} bytes but the store holds {size}; try again")
@@ -310,6 +324,7 @@ class _Source(io.RawIOBase):
             with _translated("read", self._url):
                 self._file.seek(self._place)
                 data: bytes = self._file.read(count)
+                TRAFFIC.read_bytes += len(data)
                 return data
         except StorageError as fault:
             self._fault = fault

@@ -18,6 +18,7 @@ from dfp_batch.cli import (
     fuse,
     gc,
     manifest,
+    plan,
     results,
     retry,
     status,
@@ -63,6 +64,7 @@ def _common(
 
 for _command in (
     submit.submit,
+    plan.plan,
     fuse.fuse,
     manifest.manifest,
     synth.synth,

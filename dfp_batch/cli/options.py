@@ -56,6 +56,12 @@ ReferenceFrame = Annotated[
     int | None,
     typer.Option("--reference", help="Frame the others are registered to; default the middle one."),
 ]
+ImageFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format", help="png, tiff, jpeg or webp; default png, or tiff for float sources."
+    ),
+]
 Crop = Annotated[
     str | None,
     typer.Option(help="none (default), or valid: the largest rectangle every frame covers."),

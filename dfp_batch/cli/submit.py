@@ -13,6 +13,7 @@ from dfp_batch.cli.options import (
     ConfigFile,
     Crop,
     GpusPerPair,
+    ImageFormat,
     Kernel,
     MaxFailureRate,
     MaxHours,
@@ -44,12 +45,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     align: Align = None,
     align_from: AlignFrom = None,
     reference: ReferenceFrame = None,
-    image_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="png, tiff, jpeg or webp; default png, or tiff for float sources."
-        ),
-    ] = None,
+    image_format: ImageFormat = None,
     quality: Quality = None,
     crop: Crop = None,
     append: Annotated[

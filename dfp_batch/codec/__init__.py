@@ -7,6 +7,7 @@ from dfp_batch.codec.files import (
     extension_for,
     extension_of,
     inspect,
+    inspect_file,
 )
 from dfp_batch.codec.frame import (
     Frame,
@@ -38,6 +39,7 @@ __all__ = [
     "extension_of",
     "from_unit",
     "inspect",
+    "inspect_file",
     "thumbnail",
     "to_unit",
     "white",

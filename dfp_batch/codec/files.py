@@ -4,22 +4,33 @@ Nothing is guessed: what would be read wrongly without a word (a second page, pi
 camera's raw data) is refused with the reason.
 """
 
-from typing import Any
+import io
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from dfp_batch.codec import exif, jpeg, png, tiff, webp
 from dfp_batch.codec.frame import Frame, Metadata, Pixels, full_range
-from dfp_batch.codec.header import Header, Opened, RefusedError, Stored, damaged, oriented
+from dfp_batch.codec.header import (
+    Header,
+    Opened,
+    RefusedError,
+    Stored,
+    damaged,
+    is_sideways,
+    oriented,
+    upright,
+)
 from dfp_batch.errors import ConfigError, ImageError
 
 QUALITY = 95
 
 _OPENED = {"JPEG": jpeg.opened, "PNG": png.opened, "TIFF": tiff.opened, "WebP": webp.opened}
+_HOLD_HEADER = {"JPEG": jpeg.holds_header, "PNG": png.holds_header}
 _DEPTHS = {"png": (8, 16), "tiff": (8, 16, 32), "jpg": (8,), "webp": (8,)}
 _OPAQUE = {"jpg"}
 _FLOAT_BITS = 32
-_SIDEWAYS = 5  # orientations from here on exchange width and height
+_FIRST_BYTES = 64 * 1024  # of a file whose header is looked for
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RAW_NAMES = {  # endings of file names
     "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos",
@@ -72,12 +83,36 @@ def inspect(data: bytes, url: str) -> Header:
         found = _opened(data, url)
     except RefusedError as error:
         raise ImageError(f"{url}: {error}") from error
-    head = found.header
-    if found.orientation < _SIDEWAYS:
-        return head
-    return Header(
-        head.format, head.height, head.width, head.channels, head.has_alpha, head.dtype, head.bits
-    )
+    return upright(found.header, found.orientation)
+
+
+def inspect_file(file: BinaryIO, url: str) -> Header:
+    """As :func:`inspect`, and reads no more than it needs: only of a WebP the whole file.
+
+    A PNG that states its orientation after the pixels, as few programs write it, counts as upright.
+
+    Args:
+        file: Open for reading in any order.
+        url: Where it comes from.
+
+    Raises:
+        ImageError: As :func:`decode`, as far as the header tells.
+        StorageError: The store failed.
+    """
+    size_bytes = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    data = file.read(_FIRST_BYTES)
+    try:
+        kind = _kind(data, url, size_bytes)
+        if kind == "TIFF":
+            return tiff.inspected(file, size_bytes)
+        holds_header = _HOLD_HEADER.get(kind, lambda _: False)
+        while len(data) < size_bytes and not holds_header(data):
+            data += file.read(len(data))
+        found = _opened(data, url, size_bytes)
+    except RefusedError as error:
+        raise ImageError(f"{url}: {error}") from error
+    return upright(found.header, found.orientation)
 
 
 def encode(frame: Frame, extension: str, quality: int = QUALITY) -> bytes:
@@ -145,7 +180,14 @@ def extension_for(frame: Frame) -> str:
     return "png" if frame.bit_depth in _DEPTHS["png"] else "tiff"
 
 
-def _opened(data: bytes, url: str) -> Opened:
+def _opened(data: bytes, url: str, size_bytes: int | None = None) -> Opened:
+    """Open a file by its bytes, or by those up to its pixels and the size of the whole."""
+    size_bytes = len(data) if size_bytes is None else size_bytes
+    return _OPENED[_kind(data, url, size_bytes)](data, size_bytes)
+
+
+def _kind(data: bytes, url: str, size_bytes: int) -> str:
+    """Format of a file by its first bytes, unless it cannot be used whatever follows."""
     if not data:
         raise RefusedError("is empty (0 bytes), expected an image")
     _check_raw(data, url)
@@ -153,9 +195,9 @@ def _opened(data: bytes, url: str) -> Opened:
     if kind is None:
         raise RefusedError(
             f"does not start like a JPEG, PNG, TIFF or WebP image: {data[:8]!r}..., "
-            f"{len(data)} bytes"
+            f"{size_bytes} bytes"
         )
-    return _OPENED[kind](data)
+    return kind
 
 
 def _signature(data: bytes) -> str | None:
@@ -185,7 +227,7 @@ def _frame(stored: Stored, found: Opened) -> Frame:
     head, metadata = found.header, found.metadata
     pixels = np.ascontiguousarray(_checked(oriented(stored.pixels, found.orientation)))
     size_um = metadata.pixel_size_um
-    if size_um is not None and found.orientation >= _SIDEWAYS:
+    if size_um is not None and is_sideways(found.orientation):
         metadata = Metadata(metadata.icc, metadata.exif, size_um[::-1])
     if not head.has_alpha:
         return Frame(pixels, None, stored.white, metadata)

@@ -71,12 +71,14 @@ class Frame:
     @property
     def kind(self) -> str:
         """What sources of one item share: ``512x510 px, 3 channels with alpha, 12 bit``."""
-        channels = self.pixels.shape[2]
-        alpha = "" if self.alpha is None else " with alpha"
-        return (
-            f"{self.size}, {channels} channel{'s' * (channels > 1)}{alpha}, "
-            f"{self.significant_bits} bit"
-        )
+        has_alpha = self.alpha is not None
+        return kind_text(self.size, self.pixels.shape[2], has_alpha, self.significant_bits)
+
+
+def kind_text(size: str, channels: int, has_alpha: bool, bits: int) -> str:
+    """What sources of one item share, for people."""
+    alpha = " with alpha" if has_alpha else ""
+    return f"{size}, {channels} channel{'s' * (channels > 1)}{alpha}, {bits} bit"
 
 
 def white(frame: Frame) -> float:

@@ -1,9 +1,11 @@
 """What the header of an image says, and the limits that are checked before any pixel is decoded."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dfp_batch.codec.frame import Metadata, Pixels
+from dfp_batch.codec.frame import Metadata, Pixels, kind_text
+
+_SIDEWAYS = range(5, 9)  # orientations that exchange width and height
 
 LARGEST_PX = 400_000_000
 """Largest image that is read: 20,000x20,000 px, 1.2 GB at 8 bits and three channels."""
@@ -34,6 +36,12 @@ class Header:
     has_alpha: bool
     dtype: str
     bits: int
+
+    @property
+    def kind(self) -> str:
+        """As that of the ``Frame``: what sources of one item share."""
+        size = f"{self.width}x{self.height} px"
+        return kind_text(size, self.channels, self.has_alpha, self.bits)
 
 
 @dataclass(frozen=True)
@@ -126,9 +134,21 @@ def channel_names(count: int) -> str:
     )
 
 
+def upright(header: Header, orientation: int) -> Header:
+    """A header whose width and height are as stored, after EXIF orientation 1 to 8."""
+    if not is_sideways(orientation):
+        return header
+    return replace(header, width=header.height, height=header.width)
+
+
+def is_sideways(orientation: int) -> bool:
+    """Whether EXIF orientation 1 to 8 makes rows columns."""
+    return orientation in _SIDEWAYS
+
+
 def oriented(pixels: Pixels, orientation: int) -> Pixels:
     """Turn (h, w, ...) pixels the way EXIF orientation 1 to 8 asks for."""
-    if orientation > 4:  # noqa: PLR2004 - rows and columns change places
+    if is_sideways(orientation):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]

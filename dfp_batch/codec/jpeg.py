@@ -45,25 +45,34 @@ class _Parts:
     icc_count: int = 0
 
 
-def opened(data: bytes) -> Opened:
+def opened(data: bytes, size_bytes: int) -> Opened:
     """Read everything but the pixels.
+
+    Args:
+        data: The file, or what of it ``holds_header``.
+        size_bytes: Of the whole file.
 
     Raises:
         RefusedError: Damaged, too large, CMYK, or another depth than 8 bits.
     """
     parts = _parts(data)
     if not parts.frame:
-        raise damaged("JPEG", len(data))
+        raise damaged("JPEG", size_bytes)
     _check(parts)
     if parts.frame in _HUFFMAN:
         needed = parts.width * parts.height
-        check_fill("JPEG", needed, len(data), _PX_PER_BYTE, len(data))
+        check_fill("JPEG", needed, size_bytes, _PX_PER_BYTE, size_bytes)
     header = Header("JPEG", parts.width, parts.height, parts.components, False, "uint8", 8)
     block = parts.exif and exif.upright(parts.exif)
     turn = exif.orientation(parts.exif) if parts.exif else 1
     size_um = (block and exif.pixel_size_um(block)) or parts.density_um
     metadata = Metadata(_joined(parts), block or None, size_um or None)
     return Opened(header, turn, metadata, lambda: _load(data))
+
+
+def holds_header(data: bytes) -> bool:
+    """Whether the start of a file reaches to its pixels."""
+    return any(marker in (_START_OF_SCAN, _END) for marker, _ in _segments(data))
 
 
 def written(frame: Frame, quality: int) -> bytes:
@@ -93,7 +102,7 @@ def _load(data: bytes) -> Stored:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of the segments before the first scan."""
+    """Marker and content of the segments up to the first scan, whose content is left out."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:  # noqa: PLR2004
         marker = data[at + 1]
@@ -101,6 +110,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
             at += 1 if marker == 0xFF else 2  # noqa: PLR2004
             continue
         if marker in (_START_OF_SCAN, _END):
+            yield marker, b""
             return
         (length,) = struct.unpack_from(">H", data, at + 2)
         yield marker, data[at + 4 : at + 2 + length]

@@ -19,9 +19,10 @@ from xml.etree import ElementTree
 import numpy as np
 from tifffile import TiffFile, TiffFileError, TiffPage, TiffPageSeries
 
+from dfp_batch.codec import tiff as tiff_codec
 from dfp_batch.codec.files import decode
 from dfp_batch.codec.frame import Frame
-from dfp_batch.codec.header import RefusedError, check_size
+from dfp_batch.codec.header import Header, RefusedError, check_size, is_sideways
 from dfp_batch.errors import ImageError
 
 _MIN_PAGES = 2
@@ -75,7 +76,6 @@ _PIECE_TAGS = {278, 322, 323}  # size of strips and tiles
 _KEPT_TAGS = _IMAGE_TAGS | {271, 272, 305, 306, 315, 33432}  # maker to copyright
 _NEEDED_TAGS = _IMAGE_TAGS | {270, 273, 279, 324, 325}
 _TRUNCATED = "truncated or damaged"
-_TURNED = range(5, 9)  # orientations
 _SHOWN = 3
 _Tag = tuple[int, int, bytes]  # type, number of values, values
 _NEAR_BYTES = 64 * 1024  # a gap that is cheaper to read than to skip
@@ -140,6 +140,18 @@ class Pages:
     def close(self) -> None:
         """Let go of the file."""
         self._tiff.close()
+
+    def header(self, k: int) -> Header:
+        """What image ``k`` will be (0 <= k < N), from the header of its page.
+
+        Raises:
+            ImageError: Not an image that can be used.
+            StorageError: The store failed.
+        """
+        try:
+            return tiff_codec.page_header(_page(self._tiff, self._planes[k].page))
+        except RefusedError as error:
+            raise ImageError(f"{self._url} page {k}: {error}") from error
 
     def frame(self, k: int) -> Frame:
         """Read image ``k`` (0 <= k < N) of the stack; no other is read.
@@ -453,7 +465,7 @@ def _with_facts(frame: Frame, facts: _Facts, turned: bool) -> Frame:
 
 def _is_turned(page: TiffPage) -> bool:
     """Say whether the orientation of a page makes its rows columns."""
-    return page.tags.valueof(274) in _TURNED
+    return is_sideways(page.tags.valueof(274, 1))
 
 
 # One page as a file of its own

@@ -40,18 +40,22 @@ class _Head:
     colour: int
 
 
-def opened(data: bytes) -> Opened:
+def opened(data: bytes, size_bytes: int) -> Opened:
     """Read everything but the pixels.
+
+    Args:
+        data: The file, or what of it ``holds_header``.
+        size_bytes: Of the whole file.
 
     Raises:
         RefusedError: Damaged, too large, or an animation.
     """
     chunks = _first_chunks(data)
-    head = _head(chunks, data)
+    head = _head(chunks, size_bytes)
     check_size(head.width, head.height)
     check_frames(int.from_bytes(chunks.get(b"acTL", b"")[:4], "big"))
     row_bytes = -(-head.width * head.depth * _SAMPLES[head.colour] // 8) + 1
-    check_fill("PNG", row_bytes * head.height, len(data), _DEFLATE, len(data))
+    check_fill("PNG", row_bytes * head.height, size_bytes, _DEFLATE, size_bytes)
     raw = chunks.get(b"eXIf", b"")
     block = exif.upright(raw)
     size_um = _pixel_size_um(chunks) or (exif.pixel_size_um(block) if block else None)
@@ -59,6 +63,13 @@ def opened(data: bytes) -> Opened:
     return Opened(
         _header(head, chunks), exif.orientation(raw), metadata, lambda: _load(data, head, chunks)
     )
+
+
+def holds_header(data: bytes) -> bool:
+    """Whether the start of a file reaches to its pixels."""
+    ends = [end for _, _, _, end in _chunks(data)]
+    at = ends[-1] if ends else len(_SIGNATURE)
+    return data[at + 4 : at + 8] == b"IDAT" or any(name == b"IDAT" for name, *_ in _chunks(data))
 
 
 def written(frame: Frame) -> bytes:
@@ -100,13 +111,13 @@ def _first_chunks(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def _head(chunks: dict[bytes, bytes], data: bytes) -> _Head:
+def _head(chunks: dict[bytes, bytes], size_bytes: int) -> _Head:
     content = chunks.get(b"IHDR", b"")
     if len(content) != 13:  # noqa: PLR2004
-        raise damaged("PNG", len(data))
+        raise damaged("PNG", size_bytes)
     head = _Head(*struct.unpack_from(">IIBB", content))
     if head.colour not in _SAMPLES or head.depth not in (1, 2, 4, 8, 16):
-        raise damaged("PNG", len(data))
+        raise damaged("PNG", size_bytes)
     return head
 
 

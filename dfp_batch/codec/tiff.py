@@ -5,7 +5,7 @@ import struct
 from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import tifffile
@@ -21,6 +21,7 @@ from dfp_batch.codec.header import (
     check_fill,
     check_size,
     damaged,
+    upright,
 )
 
 # tifffile logs damage as well as raising it; one report is enough.
@@ -51,18 +52,53 @@ _DAMAGE = (  # what tifffile lets through on a damaged header
 )
 
 
-def opened(data: bytes) -> Opened:
+def opened(data: bytes, size_bytes: int) -> Opened:
     """Read everything but the pixels.
+
+    Args:
+        data: The file.
+        size_bytes: Of it.
 
     Raises:
         RefusedError: Damaged, too large, several pages, or samples that a frame does not have.
     """
     try:
         with tifffile.TiffFile(BytesIO(data)) as tiff:
-            pages = list(tiff.pages)
-            return _opened(data, pages)
+            page = _only_page(list(tiff.pages), size_bytes)
+            load = partial(_load, page, data)
+            return Opened(_header(page), _orientation(page), _metadata(page, data), load)
     except _DAMAGE as error:
-        raise _damaged(data) from error
+        raise _damaged(size_bytes) from error
+
+
+def inspected(file: BinaryIO, size_bytes: int) -> Header:
+    """The header of an open file; no pixels are read.
+
+    Raises:
+        RefusedError: As ``opened``.
+        StorageError: The store failed.
+    """
+    file.seek(0)
+    try:
+        # These two would open other files beside this one.
+        with tifffile.TiffFile(file, is_mmstack=False, is_ndtiff=False) as tiff:
+            page = _only_page(list(tiff.pages), size_bytes)
+            return upright(_header(page), _orientation(page))
+    except _DAMAGE as error:
+        raise _damaged(size_bytes) from error
+
+
+def page_header(page: Any) -> Header:  # noqa: ANN401 - tifffile's pages are loose
+    """The header of one page of a stack.
+
+    Raises:
+        RefusedError: Too large, or samples that a frame does not have.
+    """
+    check_size(page.imagewidth, page.imagelength)
+    problem = _page_problem(page)
+    if problem:
+        raise RefusedError(problem)
+    return upright(_header(page), _orientation(page))
 
 
 def written(frame: Frame) -> bytes:
@@ -85,17 +121,21 @@ def written(frame: Frame) -> bytes:
     return _with_exif(bytearray(buffer.getbuffer()), frame, block)
 
 
-def _opened(data: bytes, pages: Sequence[Any]) -> Opened:
+def _only_page(pages: Sequence[Any], size_bytes: int) -> Any:  # noqa: ANN401
+    """The page that is the image, once it has been found usable."""
     page = pages[0]
     _check_raw(page)
     check_size(page.imagewidth, page.imagelength)
     problem = _page_problem(page) or _pages_problem(pages)
     if problem:
         raise RefusedError(problem)
-    _check_fill(page, data)
+    _check_fill(page, size_bytes)
+    return page
+
+
+def _orientation(page: Any) -> int:  # noqa: ANN401
     turn = _number(page, _ORIENTATION, 1)
-    load = partial(_load, page, data)
-    return Opened(_header(page), turn if turn in range(1, 9) else 1, _metadata(page, data), load)
+    return turn if turn in range(1, 9) else 1
 
 
 def _number(page: Any, tag: int, default: int) -> int:  # noqa: ANN401 - tifffile's tags are loose
@@ -186,19 +226,20 @@ def _colours(page: Any) -> int:  # noqa: ANN401
     return _COLOURS.get(page.photometric.name, 3)
 
 
-def _check_fill(page: Any, data: bytes) -> None:  # noqa: ANN401
+def _check_fill(page: Any, size_bytes: int) -> None:  # noqa: ANN401
     """Refuse a page whose segments cannot fill it, before memory for that is taken."""
     layout = _layout(page)
     check_size(layout.segment_width, layout.segment_height)
     ends = [sum(piece) for piece in zip(page.dataoffsets, page.databytecounts, strict=True)]
-    if len(ends) < layout.count or max(ends) > len(data):
-        raise _damaged(data)
+    if len(ends) < layout.count or max(ends) > size_bytes:
+        raise _damaged(size_bytes)
     if page.compression == segments.JPEG:
         needed, most = layout.width * layout.height, _JPEG_PX_PER_BYTE
     else:
         row = -(-layout.width * layout.samples * layout.bits // 8)
         needed, most = row * layout.height, segments.GROWTH[layout.compression]
-    check_fill("TIFF", needed, min(sum(page.databytecounts), len(data)), most, len(data))
+    stored = min(sum(page.databytecounts), size_bytes)
+    check_fill("TIFF", needed, stored, most, size_bytes)
 
 
 def _layout(page: Any) -> segments.Layout:  # noqa: ANN401
@@ -260,7 +301,7 @@ def _load(page: Any, data: bytes) -> Stored:  # noqa: ANN401
         if page.photometric == _PALETTE:
             return Stored(_coloured(page, pixels))
     except _DAMAGE as error:
-        raise _damaged(data) from error
+        raise _damaged(len(data)) from error
     if tuple(page.extrasamples) == (_ASSOCIATED,):
         pixels = _divided(pixels, _white(page))
     return Stored(pixels, _white(page))
@@ -276,7 +317,7 @@ def _by_opencv(page: Any, data: bytes) -> Pixels:  # noqa: ANN401
     pixels = opencv.pixels_of(data, "TIFF")
     expected = page.imagelength, page.imagewidth, page.samplesperpixel
     if pixels is None or pixels.shape != expected or pixels.dtype != np.uint8:
-        raise _damaged(data)
+        raise _damaged(len(data))
     return pixels
 
 
@@ -297,8 +338,8 @@ def _divided(pixels: Pixels, white: float | None) -> Pixels:
     return divided
 
 
-def _damaged(data: bytes) -> RefusedError:
-    return damaged("TIFF", len(data))
+def _damaged(size_bytes: int) -> RefusedError:
+    return damaged("TIFF", size_bytes)
 
 
 def _needs_big(samples: Pixels) -> bool:

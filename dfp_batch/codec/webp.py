@@ -23,8 +23,12 @@ _ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x02
 _LONGEST_PX = 16_383
 
 
-def opened(data: bytes) -> Opened:
+def opened(data: bytes, size_bytes: int) -> Opened:
     """Read everything but the pixels.
+
+    Args:
+        data: The file.
+        size_bytes: Of it.
 
     Raises:
         RefusedError: Damaged, too large, or an animation.
@@ -36,7 +40,7 @@ def opened(data: bytes) -> Opened:
     try:
         width, height, has_alpha = _size(chunks)
     except (struct.error, IndexError) as error:
-        raise damaged("WebP", len(data)) from error
+        raise damaged("WebP", size_bytes) from error
     check_size(width, height)
     raw = chunks.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
     block = exif.upright(raw)

@@ -89,7 +89,7 @@ def prepare(
         AlignmentError: if the frames could not be registered.
         StorageError: if something cannot be read.
     """
-    config = _for_pair(pair, run.fusion)
+    config = for_pair(pair, run.fusion)
     versions = receipt.versions(pair)  # before they are read: a change meanwhile is noticed later
     with open_frames(pair.sources) as frames:
         reference = _reference(frames, config)
@@ -109,24 +109,42 @@ def prepare(
     return prepared, {"source_versions": versions, **_facts(prepared, still)}
 
 
-def _for_pair(pair: Pair, config: FusionConfig) -> FusionConfig:
+def for_pair(pair: Pair, config: FusionConfig) -> FusionConfig:
+    """The composition with what the manifest says of one pair."""
     if pair.reference_frame is None:
         return config
     return replace(config, align=replace(config.align, reference=pair.reference_frame))
 
 
 def _reference(frames: Frames, config: FusionConfig) -> Frame:
-    if len(frames) > _MOST_FRAMES:
-        raise ImageError(f"{len(frames)} frames, at most {_MOST_FRAMES} can be fused")
+    index = reference_index(len(frames), config)
+    frame = frames[index]
+    check_side(frames.names[index], *frame.pixels.shape[:2])
+    return frame
+
+
+def reference_index(count: int, config: FusionConfig) -> int:
+    """Which of so many frames the others are registered to.
+
+    Raises:
+        ImageError: if they are too many, or there is no such frame.
+    """
+    if count > _MOST_FRAMES:
+        raise ImageError(f"{count} frames, at most {_MOST_FRAMES} can be fused")
     try:
-        index = config.align.reference_of(len(frames))
+        return config.align.reference_of(count)
     except ConfigError as error:  # a stack with fewer frames than the others
         raise ImageError(str(error)) from error
-    frame = frames[index]
-    if min(frame.pixels.shape[:2]) < SMALLEST_PX:
-        name = frames.names[index]
-        raise ImageError(f"{name} is {frame.size}, each side must be at least {SMALLEST_PX} px")
-    return frame
+
+
+def check_side(name: str, h: int, w: int) -> None:
+    """Refuse a frame that is too small.
+
+    Raises:
+        ImageError: if it is.
+    """
+    if min(h, w) < SMALLEST_PX:
+        raise ImageError(f"{name} is {w}x{h} px, each side must be at least {SMALLEST_PX} px")
 
 
 def _emptied(frame: Frame) -> Frame:
@@ -138,13 +156,28 @@ def _emptied(frame: Frame) -> Frame:
 def _check_truth(pair: Pair, source: Frame, scale: int) -> None:
     """A reference of the wrong size would be found out only after the costly part."""
     h, w, _ = source.pixels.shape
-    for url in (*filter(None, [pair.reference]), *(pair.reference_sources or ())):
-        truth = read_frame(url).pixels.shape
-        if truth[:2] != (scale * h, scale * w):
-            raise ImageError(
-                f"reference {url} is {truth[1]}x{truth[0]} px, expected {scale * w}x{scale * h}: "
-                f"scale {scale} times the sources"
-            )
+    for url in truths(pair):
+        truth_h, truth_w, _ = read_frame(url).pixels.shape
+        check_truth(url, (truth_h, truth_w), (h, w), scale)
+
+
+def truths(pair: Pair) -> tuple[str, ...]:
+    """URLs of the images at output size that a pair is measured with."""
+    return (*filter(None, [pair.reference]), *(pair.reference_sources or ()))
+
+
+def check_truth(url: str, truth: tuple[int, int], source: tuple[int, int], scale: int) -> None:
+    """Refuse a reference (H, W) that is not ``scale`` times as large as the sources (h, w).
+
+    Raises:
+        ImageError: if it is not.
+    """
+    h, w = (scale * side for side in source)
+    if truth != (h, w):
+        raise ImageError(
+            f"reference {url} is {truth[1]}x{truth[0]} px, expected {w}x{h}: "
+            f"scale {scale} times the sources"
+        )
 
 
 def check_output(frame: Frame, output: Output) -> str:

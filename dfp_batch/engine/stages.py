@@ -90,7 +90,7 @@ def run_stage(
     except Exception as error:
         failure = as_failure(error)
         log.warning("%s of %s failed", stage, label, exc_info=error)
-    facts = {**facts, "node": platform.node(), "peak_rss_bytes": _peak_rss_bytes()}
+    facts = {**facts, "node": platform.node(), "peak_rss_bytes": peak_rss_bytes()}
     seconds, held = time.perf_counter() - clock, getattr(value, "nbytes", 0)
     finished = failure is None and value is None
     return Report(stage, started_at, seconds, facts, failure, held, finished), value
@@ -115,6 +115,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _peak_rss_bytes() -> int:
+def peak_rss_bytes() -> int:
+    """Most memory that this process has had; on Linux at least what its parent had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)

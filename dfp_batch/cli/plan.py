@@ -1,0 +1,110 @@
+"""``dfp-batch plan``."""
+
+import json
+import shlex
+from typing import Annotated
+
+import typer
+
+from dfp_batch.cli.options import (
+    Align,
+    AlignFrom,
+    ConfigFile,
+    Crop,
+    ImageFormat,
+    Kernel,
+    Precision,
+    Preset,
+    Quality,
+    ReferenceFrame,
+    Scale,
+    Settings,
+    resolve,
+)
+
+_OWN = {"context", "sample", "seed", "cpus", "gpus", "measure", "as_json"}  # submit has them not
+
+
+def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
+    context: typer.Context,
+    manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
+    scale: Scale = None,
+    kernel: Kernel = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    config: ConfigFile = None,
+    precision: Precision = None,
+    align: Align = None,
+    align_from: AlignFrom = None,
+    reference: ReferenceFrame = None,
+    image_format: ImageFormat = None,
+    quality: Quality = None,
+    crop: Crop = None,
+    sample: Annotated[int, typer.Option(min=1, help="Pairs whose files are looked at.")] = 64,
+    seed: Annotated[int, typer.Option(help="Chooses these pairs.")] = 0,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs of the run; default those of this machine.")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=0, help="GPUs of the run; default those of this machine.")
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Measure this machine again; kept for 30 days otherwise."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what of an archive would fail, and how long the rest would take; computes no pair.
+
+    Exits with 3 if a sampled pair would fail.
+    """
+    from rich.console import Console
+
+    from dfp_batch import storage
+    from dfp_batch.engine import costs, plan_text
+    from dfp_batch.engine import plan as planning
+
+    flags = {
+        "scale": scale,
+        "kernel": kernel,
+        "precision": precision,
+        "align.model": align,
+        "align.reference": reference,
+        "output.format": image_format,
+        "output.quality": quality,
+        "output.crop": crop,
+        "align_from": align_from and storage.absolute_url(align_from),
+    }
+    run = resolve(preset, config, settings, flags)
+
+    def model_of(kind: costs.Kind, uses_gpu: bool) -> costs.CostModel:
+        return costs.cost_model(run, kind, uses_gpu, measure, _announce)
+
+    url = storage.absolute_url(manifest)
+    machines = planning.Machines.of(cpus, gpus)
+    made = planning.make_plan(url, run, machines, (sample, seed), model_of)
+    if as_json:
+        typer.echo(json.dumps(made.to_json(), indent=1))
+    else:
+        for line in plan_text.lines(made, _next(context)):
+            Console().print(line, soft_wrap=True, highlight=False, markup=False)
+    if made.sample.problems:
+        raise typer.Exit(3)
+
+
+def _announce() -> None:
+    typer.echo("measuring this machine on a few small pairs, once...", err=True)
+
+
+def _next(context: typer.Context) -> str:
+    """The submit of the same composition."""
+    words = ["dfp-batch", "submit"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        value = context.params.get(name)
+        if name in _OWN or value is None:
+            continue
+        flag = [parameter.opts[0]] if parameter.param_type_name == "option" else []
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words += [*flag, str(one)]
+    return shlex.join(words)

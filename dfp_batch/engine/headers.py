@@ -1,0 +1,134 @@
+"""What the headers of a pair's files say, and whether they fit each other and the run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfp_batch import codec, storage
+from dfp_batch.codec import Frame, Header
+from dfp_batch.codec.pages import open_pages
+from dfp_batch.config import RunConfig
+from dfp_batch.engine.prepare import (
+    check_output,
+    check_side,
+    check_truth,
+    for_pair,
+    reference_index,
+    truths,
+)
+from dfp_batch.errors import ImageError, StorageError
+from dfp_batch.manifest import Pair
+
+_PX = 1e6
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A pair by its headers.
+
+    Attributes:
+        pair_id: Of the pair.
+        frames: Number of sources.
+        header: Of the first source.
+        source_bytes: Of all files of the sources together.
+        truth_bytes: Of all references together.
+        truths: Number of references.
+    """
+
+    pair_id: str
+    frames: int
+    header: Header
+    source_bytes: int
+    truth_bytes: int = 0
+    truths: int = 0
+
+    @property
+    def frame_mp(self) -> float:
+        """Megapixels of one source."""
+        return self.header.width * self.header.height / _PX
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a pair would fail.
+
+    Attributes:
+        pair_id: Of the pair.
+        what: "cannot be read", "cannot be decoded" or "does not fit".
+        message: One line.
+    """
+
+    pair_id: str
+    what: str
+    message: str
+
+
+def look(pair: Pair, run: RunConfig) -> Looked | Problem:
+    """Read the headers of a pair and check what they tell.
+
+    Only what stands before the pixels is read, of a WebP the whole file.
+
+    Raises:
+        StorageAccessError: if nothing at all can be read.
+        ConfigError: if a protocol has no driver here.
+    """
+    what = "cannot be decoded"
+    try:
+        sources, source_bytes = _sources(pair.sources)
+        references, truth_bytes = _headers(truths(pair))
+        what = "does not fit"
+        _check_sources(pair, sources, run)
+        for url, header in zip(truths(pair), references, strict=True):
+            size = (sources[0].height, sources[0].width)
+            check_truth(url, (header.height, header.width), size, run.fusion.scale)
+        check_output(_blank(sources[0]), run.output)
+    except ImageError as error:
+        return Problem(pair.pair_id, what, str(error))
+    except StorageError as error:
+        if error.category == "fatal":
+            raise
+        return Problem(pair.pair_id, "cannot be read", str(error))
+    counts = len(sources), sources[0], source_bytes, truth_bytes, len(references)
+    return Looked(pair.pair_id, *counts)
+
+
+def _sources(urls: Sequence[str]) -> tuple[list[Header], int]:
+    """Header of every source, and the bytes of all their files."""
+    if len(urls) > 1:
+        return _headers(urls)
+    with storage.open_seekable(urls[0]) as file, open_pages(file, urls[0]) as pages:
+        return [pages.header(k) for k in range(len(pages))], file.seek(0, 2)
+
+
+def _headers(urls: Sequence[str]) -> tuple[list[Header], int]:
+    headers, total = [], 0
+    for url in urls:
+        with storage.open_seekable(url) as file:
+            headers.append(codec.inspect_file(file, url))
+            total += file.seek(0, 2)
+    return headers, total
+
+
+def _check_sources(pair: Pair, headers: Sequence[Header], run: RunConfig) -> None:
+    first = headers[0]
+    reference_index(len(headers), for_pair(pair, run.fusion))
+    check_side(pair.sources[0], first.height, first.width)
+    for k, header in enumerate(headers):
+        if header.kind != first.kind:
+            names = [pair.sources[0], pair.sources[k]] if len(pair.sources) > 1 else [0, k]
+            raise ImageError(
+                f"sources differ: {names[0]} is {first.kind}, {names[1]} is {header.kind}; "
+                "register, crop or convert them to one size and kind"
+            )
+
+
+def _blank(header: Header) -> Frame:
+    """A frame of this kind without its pixels."""
+    dtype = np.dtype(header.dtype)
+    pixels = np.empty((0, 0, header.channels), dtype)
+    alpha = np.empty((0, 0), dtype) if header.has_alpha else None
+    white = None
+    if dtype == np.uint16:
+        white = float(2**header.bits - 1)
+    return Frame(pixels, alpha, white)
