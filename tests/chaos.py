@@ -62,7 +62,9 @@ class Run:
             code = self.process.returncode
             self.codes[code] += 1
             error = self._log.read_text().strip().splitlines()
-            said = [line for line in error if line.startswith(("error:", "nothing has"))]
+            said = [
+                line for line in error if line.startswith(("error:", "nothing has", "stopped:"))
+            ]
             self.messages += [f"{code}: {line[:300]}" for line in said]
             logging.getLogger("chaos").info("%s ended with %d: %s", self.name, code, said)
             assert code in GOES_ON, f"{self.name}: exit code {code}: {error[-30:]}"

@@ -335,7 +335,7 @@ def _drive(session: _Session, todo: list[Todo], counts: Counts, executor: Execut
             counts.running = scheduler.in_flight
             observer.moved(counts)
             ledger.tick(scheduler.in_flight)
-            if scheduler.still_s > STILL_S and time.monotonic() - said_at > STILL_S:
+            if _is_still(scheduler) and time.monotonic() - said_at > STILL_S:
                 said_at = time.monotonic()
                 observer.noted(_still(scheduler, executor))
     except RunHeldError:
@@ -366,9 +366,13 @@ def _keep_time(scheduler: Scheduler, until: datetime | None) -> None:
         )
 
 
+def _is_still(scheduler: Scheduler) -> bool:
+    """Whether nothing gets on; a pair may take long as long as it gives signs of life."""
+    return scheduler.still_s > STILL_S and scheduler.begun == 0
+
+
 def _still(scheduler: Scheduler, executor: Executor) -> str:
-    waiting, running = scheduler.unbegun, scheduler.in_flight - scheduler.unbegun
     return (
-        f"nothing has begun or ended for {scheduler.still_s:.0f} s: {running} running, {waiting} "
-        f"waiting for room on the cluster ({executor.explain()})"
+        f"nothing has run for {scheduler.still_s:.0f} s: {scheduler.unbegun} pairs wait for room on "
+        f"the cluster ({executor.explain()})"
     )

@@ -185,7 +185,12 @@ class Scheduler:
     @property
     def unbegun(self) -> int:
         """Stages that wait for room on the cluster."""
-        return sum(not running.began for running in self._running.values())
+        return len(self._running) - self.begun
+
+    @property
+    def begun(self) -> int:
+        """Stages that are under way."""
+        return sum(running.began for running in self._running.values())
 
     def stop(self, reason: str) -> None:
         """Begin no further pair; ``step`` raises once those in flight have ended."""
