@@ -79,6 +79,7 @@ def grow(cluster):
     """Adds a node to a cluster that has only its head."""
     for node in list(cluster.worker_nodes):
         cluster.remove_node(node, allow_graceful=False)
+    cluster.wait_for_nodes(TIMEOUT_S)  # until Ray knows that they are gone
     return partial(cluster.add_node, object_store_memory=STORE_BYTES)
 
 
