@@ -66,7 +66,7 @@ class Kind:
 
     def __str__(self) -> str:
         colour = "grey" if self.channels == 1 else "colour"
-        known = f", {self.truths} references" if self.truths else ""
+        known = f", {self.truths} reference{'s' * (self.truths > 1)}" if self.truths else ""
         return f"{self.extension}, {colour}, {self.dtype}{known}"
 
 

@@ -66,7 +66,7 @@ def test_a_small_sample_of_unequal_pairs_is_less_sure():
     whole = predicted(Sample(64, (looked(), looked(side=3000)) * 32, ()))
     spreads = [costs.cpu_hours.high / costs.cpu_hours.mid for costs in (few, many, whole)]
     assert spreads == sorted(spreads, reverse=True)
-    assert 1.1 < spreads[-1] < 1.2  # of the model alone
+    assert 1.2 < spreads[-1] < 1.3  # of the model alone
 
 
 def test_gpus_share_the_work_where_there_are_any_to_measure():
