@@ -42,6 +42,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 KEYS |= {"AWS_DEFAULT_REGION": "us-east-1"}
 FAULT_RATE = 0.02
 NOTED_STILL_S = 40
+SAID = ("error:", "nothing has", "stopped:")  # of what a driver says
 GOES_ON = (0, 3, 4, 5, -signal.SIGKILL, -signal.SIGTERM)  # the last: not yet listening
 
 
@@ -62,9 +63,7 @@ class Run:
             code = self.process.returncode
             self.codes[code] += 1
             error = self._log.read_text().strip().splitlines()
-            said = [
-                line for line in error if line.startswith(("error:", "nothing has", "stopped:"))
-            ]
+            said = [line for line in error if line.startswith(SAID)]
             self.messages += [f"{code}: {line[:300]}" for line in said]
             logging.getLogger("chaos").info("%s ended with %d: %s", self.name, code, said)
             assert code in GOES_ON, f"{self.name}: exit code {code}: {error[-30:]}"

@@ -373,6 +373,6 @@ def _is_still(scheduler: Scheduler) -> bool:
 
 def _still(scheduler: Scheduler, executor: Executor) -> str:
     return (
-        f"nothing has run for {scheduler.still_s:.0f} s: {scheduler.unbegun} pairs wait for room on "
-        f"the cluster ({executor.explain()})"
+        f"nothing has run for {scheduler.still_s:.0f} s: {scheduler.unbegun} pairs wait for room "
+        f"on the cluster ({executor.explain()})"
     )
