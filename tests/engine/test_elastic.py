@@ -329,7 +329,7 @@ def said(folder):
 
 def test_a_run_on_a_cluster_without_nodes_waits_for_the_first(grow, begin, make_archive, tmp_path):
     running = begin(run, make_archive(1), tmp_path)
-    wait_for(lambda: "waiting for room on the cluster (1 node, 0 of 0 CPUs free)" in said(tmp_path))
+    wait_for(lambda: "wait for room on the cluster (1 node" in said(tmp_path))
     grow(num_cpus=1)
     assert running.result(TIMEOUT_S)[0] == 1
 
