@@ -53,6 +53,7 @@ def test_the_stack_benchmark_measures_time_and_memory():
     assert "failed" not in result["align_flags"]
 
 
+@pytest.mark.slow
 def test_the_engine_benchmark_brings_every_pair_to_its_row_in_two_sessions(tmp_path):
     lines = run("benchmark_engine.py", "--rows", "20000", "--folder", str(tmp_path)).splitlines()
     report = json.loads("\n".join(lines[lines.index("{") :]))
