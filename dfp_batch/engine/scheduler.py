@@ -330,14 +330,14 @@ class Scheduler:
             return
         self._watched_at = now
         pulses = self._executor.pulses()
-        newest = self._note_begun(pulses)
+        newest, is_idle = self._note_begun(pulses), self.begun == 0
         for number, running in list(self._running.items()):
             pulse = pulses.get(number)
             if running.overdue or running.killed_at:
                 self._press(number, running, now)
             elif pulse is not None:
                 self._hold_to_limits(number, running, pulse, now)
-            elif not running.began and self._is_stuck(running, newest[running.stage], now):
+            elif not running.began and self._is_stuck(running, newest[running.stage], is_idle, now):
                 running.killed_at = now
                 self._executor.kill(number)
 
@@ -368,7 +368,7 @@ class Scheduler:
             newest[running.stage] = max(newest[running.stage], running.started_at)
         return newest
 
-    def _is_stuck(self, running: _Running, newest: float, now: float) -> bool:
+    def _is_stuck(self, running: _Running, newest: float, is_idle: bool, now: float) -> bool:
         """Whether a stage was given to a process that does not answer, rather than waits for room.
 
         It is, probably, when others that came later have begun, or when nothing at all moves. If it
@@ -376,7 +376,7 @@ class Scheduler:
         """
         patience_s = self._patience.silence_s * 2**running.restarts
         waited_s = now - running.started_at
-        nothing_moves = self.still_s > patience_s and self.unbegun == len(self._running)
+        nothing_moves = is_idle and self.still_s > patience_s
         return waited_s > patience_s and (newest > running.started_at or nothing_moves)
 
     def _press(self, number: int, running: _Running, now: float) -> None:
