@@ -12,13 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfp_batch import storage
+from dfp_batch.attempts import REPLACES, parts, read_part, together
 from dfp_batch.errors import LedgerError
-from dfp_batch.ledger import Ledger, parts, read_part
+from dfp_batch.ledger import SMALL_PARTS, Ledger
 from dfp_batch.manifest import parquet_source
 
 ROWS_PER_PART = 100_000
-MOST_SMALL_PARTS = 64
-_REPLACES = b"dfp_batch.replaces"
 
 
 def compact(ledger: Ledger, chosen: Sequence[str] | None = None) -> tuple[int, int]:
@@ -40,7 +39,7 @@ def compact(ledger: Ledger, chosen: Sequence[str] | None = None) -> tuple[int, i
         storage.delete(url)
     there = [url for url in parts(ledger.url) if chosen is None or url in set(chosen)]
     for group, rows in _groups(there):
-        written = ledger.write_part(rows, {_REPLACES: json.dumps(list(map(_name, group)))})
+        written = ledger.write_part(rows)
         if read_part(written).num_rows != rows.num_rows:
             raise LedgerError(f"{written} does not hold all rows; nothing was deleted, delete it")
         for url in group:
@@ -51,7 +50,7 @@ def compact(ledger: Ledger, chosen: Sequence[str] | None = None) -> tuple[int, i
 def compact_session(ledger: Ledger) -> None:
     """Put together what this session has written, if that is many parts."""
     own = [url for url in parts(ledger.url) if _name(url).startswith(f"part-{ledger.epoch:06d}-")]
-    if len(own) > MOST_SMALL_PARTS:
+    if len(own) > SMALL_PARTS:
         compact(ledger, own)
 
 
@@ -65,24 +64,24 @@ def superseded(url: str) -> list[str]:
 def _groups(urls: Sequence[str]) -> Iterator[tuple[list[str], pa.Table]]:
     """Small parts with about ``ROWS_PER_PART`` rows together; what is large or alone stays."""
     group: list[str] = []
-    tables: list[pa.Table] = []
+    tables: dict[str, pa.Table] = {}
     for url in urls:
         table = read_part(url)
         if table.num_rows >= ROWS_PER_PART:
             continue
         group.append(url)
-        tables.append(table)
-        if sum(table.num_rows for table in tables) >= ROWS_PER_PART:
+        tables[_name(url)] = table
+        if sum(table.num_rows for table in tables.values()) >= ROWS_PER_PART:
             if len(group) > 1:
-                yield group, pa.concat_tables(tables)
-            group, tables = [], []
+                yield group, together(tables)
+            group, tables = [], {}
     if len(group) > 1:
-        yield group, pa.concat_tables(tables)
+        yield group, together(tables)
 
 
 def _replaces(part: str) -> list[str]:
     metadata = pq.read_schema(parquet_source(storage.read_bytes(part))).metadata or {}
-    names: list[str] = json.loads(metadata.get(_REPLACES, b"[]"))
+    names: list[str] = json.loads(metadata.get(REPLACES, b"[]"))
     return names
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import pyarrow.compute as pc
 from rich.console import Console
 
-from dfp_batch.ledger import read_attempts, read_header, read_pairs, visible
+from dfp_batch.attempts import read_attempts, visible
 from dfp_batch.manifest import Pair
+from dfp_batch.run_directory import read_header, read_pairs
 
 SHOWN_IDS = 5
 _SHORTEST_NAME = 3  # "a" stands in many a sentence

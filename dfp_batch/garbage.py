@@ -16,11 +16,13 @@ from typing import Any
 import pyarrow.compute as pc
 
 from dfp_batch import storage
+from dfp_batch.attempts import read_attempts, visible
 from dfp_batch.compaction import superseded
 from dfp_batch.errors import ObjectMissingError
-from dfp_batch.ledger import Ledger, read_attempts, read_header, read_ids, visible
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import folder_name
 from dfp_batch.parallel import in_parallel
+from dfp_batch.run_directory import read_header, read_ids
 
 _RECEIPT = "result.json"
 _IMAGE = re.compile(r"fused\.(png|tif|tiff|jpg|jpeg|webp)")

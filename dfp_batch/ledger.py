@@ -11,167 +11,42 @@
     RUN/summary.json          written last
 
 A session of a driver on a run is an epoch, and so is a command that changes a run between them.
-Reading rule, per pair: rows up to the epoch of its latest ``requeued`` row are void. Of the others
-``ok`` beats everything else and the earliest ``ok`` wins; without one the latest attempt speaks:
-its message is the current one. A pair without a row that counts is still to be done.
 """
 
-import io
-import json
-import platform
-import re
+import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 import dfp_batch
 from dfp_batch import storage
+from dfp_batch.attempts import SCHEMA, PairRecord, last_epoch, parquet_bytes, together
 from dfp_batch.errors import (
-    ConfigError,
     DfpError,
     LedgerError,
-    ManifestError,
-    ObjectMissingError,
     RunHeldError,
     RunStoppedError,
     StorageError,
 )
 from dfp_batch.lease import Lease, take_lease
-from dfp_batch.manifest import (
-    Pair,
-    manifest_bytes,
-    manifest_sha256,
-    parquet_source,
-    read_manifest,
-    refuse,
-    write_manifest,
-)
+from dfp_batch.manifest import Pair, manifest_bytes, refuse, write_manifest
+from dfp_batch.run_directory import SCHEMA_VERSION, create_or_compare, read_header, read_pairs
 
-if TYPE_CHECKING:  # it imports torch, which reading a ledger does not need
+if TYPE_CHECKING:  # it imports torch, which writing rows does not need
     from dfp_batch.config import RunConfig
 
-SCHEMA_VERSION = 1
+log = logging.getLogger(__name__)
+
 HEARTBEAT_S = 30.0
 FLUSH_S, FLUSH_ROWS = 2.0, 512
 CLOSE_S = 10.0
 MESSAGE_BYTES = 2048
-
-Status = Literal["ok", "error", "quarantined", "requeued"]
-MOST_LISTINGS = 8
-
-_RELATIVE = ("rmg", "rei", "rie", "rmga", "reco")
-METRICS = ("consistency", "mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", *_RELATIVE)
-METRIC_COLUMNS = (*METRICS, *(f"floor_{name}" for name in METRICS))
-
-_PART = re.compile(r"part-[0-9]{6,9}-[0-9]{6,9}\.parquet")
-_APPENDED = re.compile(r"[0-9]{6,9}\.parquet")
-_HEADER = {  # what is read of run.json
-    "run_id": str,
-    "config": dict,
-    "fingerprint": str,
-    "manifest_sha256": str,
-    "pairs": int,
-}
-_TIME = pa.timestamp("us", tz="UTC")
-SCHEMA = pa.schema(
-    [
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("pair_id", pa.string(), nullable=False),
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("attempt", pa.int32(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        ("category", pa.string()),
-        ("error_type", pa.string()),
-        ("error_message", pa.string()),
-        ("stage", pa.string()),
-        ("output_url", pa.string()),
-        ("output_sha256", pa.string()),
-        ("output_bytes", pa.int64()),
-        ("width_px", pa.int32()),
-        ("height_px", pa.int32()),
-        ("bit_depth", pa.int32()),
-        ("significant_bits", pa.int32()),
-        ("scale", pa.int32()),
-        ("kernel", pa.string()),
-        ("kernel_sigma_px", pa.float64()),
-        ("kernel_error_px", pa.float64()),
-        ("n_sources", pa.int32()),
-        ("source_versions", pa.list_(pa.string())),
-        ("adopted", pa.bool_()),
-        ("reference_frame", pa.int32()),
-        ("align_flags", pa.list_(pa.string())),
-        ("align_score_before", pa.float64()),
-        ("align_score_after", pa.float64()),
-        ("gain_min", pa.float64()),
-        ("gain_max", pa.float64()),
-        ("valid_share", pa.float64()),
-        ("low_confidence_share", pa.float64()),
-        ("preset", pa.string()),
-        ("fingerprint", pa.string()),
-        ("precision", pa.string()),
-        ("iterations", pa.int32()),
-        ("stop_reason", pa.string()),
-        ("loss_first", pa.float64()),
-        ("loss_last", pa.float64()),
-        ("blind_gain_db", pa.float64()),
-        ("used_floor", pa.bool_()),
-        *((name, pa.float64()) for name in METRIC_COLUMNS),
-        ("t_prepare_s", pa.float64()),
-        ("t_optimise_s", pa.float64()),
-        ("t_publish_s", pa.float64()),
-        ("peak_gpu_bytes", pa.int64()),
-        ("peak_rss_bytes", pa.int64()),
-        ("device", pa.string()),
-        ("node", pa.string()),
-        ("started_at", _TIME),
-        ("finished_at", _TIME),
-        ("code_version", pa.string()),
-        ("schema_version", pa.int32()),
-    ]
-)
-
-
-_RULE_COLUMNS = ("pair_id", "epoch", "attempt", "status")
-
-
-@dataclass(frozen=True)
-class PairRecord:
-    """One attempt at one pair, as the scheduler saw it end.
-
-    Attributes:
-        pair_id: Of the manifest.
-        attempt: Counted from 1 in this epoch.
-        status: "ok", "error", "quarantined" when it will not be tried again by itself, or
-            "requeued" by a command: it is to be done, whatever earlier sessions have said.
-        stage: The last stage that ran, or the command.
-        started_at: Seconds since the epoch of Unix.
-        finished_at: Likewise.
-        category: Of the error, see ``errors``; None for "ok".
-        error_type: Class name of the error.
-        error_message: One line, or why it was requeued; cut to 2 kB in the row.
-        facts: Further columns of ``SCHEMA`` that the stages found out.
-    """
-
-    pair_id: str
-    attempt: int
-    status: Status
-    stage: str
-    started_at: float
-    finished_at: float
-    category: str | None = None
-    error_type: str | None = None
-    error_message: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+SMALL_PARTS = 64  # a part every two seconds makes many in a night
+DELETED_AT_ONCE = 8  # between two heartbeats
 
 
 def _truncated(message: str | None) -> str | None:
@@ -213,6 +88,9 @@ class Ledger:
         self._rows: list[dict[str, Any]] = []
         self._sequence = 0
         self._writing: _Writing | None = None
+        self._small: dict[str, pa.Table] = {}  # parts of this session, to be put together
+        self._merge_at = SMALL_PARTS
+        self._superseded: list[str] = []
         self._closed = False
         self._looked_at = self._beaten_at = self._clock()
 
@@ -233,7 +111,7 @@ class Ledger:
             RunHeldError: if another driver is alive.
             LedgerError: if the directory is not a run of this schema.
         """
-        header = _create_or_compare(url, config, pairs)
+        header = create_or_compare(url, config, pairs)
         lease = take_lease(url, last_epoch(url), takeover)
         # Under the lease, since a session killed between header and snapshot left none.
         if not storage.exists(storage.join(url, "manifest.parquet")):
@@ -395,17 +273,37 @@ class Ledger:
             self._lease = self._lease.beat(self.url, now, running)
         elif self._lease.displaced(self.url):
             raise _taken_over(self.url)
+        self._tidy()
 
     def _write_part(self, rows: list[dict[str, Any]]) -> None:
-        self._create_part(parquet_bytes(pa.Table.from_pylist(rows, schema=SCHEMA)))
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        target = self._create_part(parquet_bytes(table))
         rows.clear()
+        self._small[target.rpartition("/")[2]] = table
 
-    def write_part(self, table: pa.Table, metadata: Mapping[bytes, str]) -> str:
+    def _tidy(self) -> None:
+        """Put the small parts of this session together, many at a time, and delete a few.
+
+        A store that fails here, or cannot delete, costs nothing but order: rows that are there
+        twice read like once.
+        """
+        try:
+            if len(self._small) >= self._merge_at:
+                self._write_whole(together(self._small))
+                self._superseded += self._small
+                self._small, self._merge_at = {}, SMALL_PARTS
+            for name in self._superseded[:DELETED_AT_ONCE]:
+                storage.delete(storage.join(self.url, "results", name))
+                self._superseded.remove(name)
+        except (StorageError, LedgerError) as error:
+            log.debug("%s: parts stay as they are: %s", self.url, error)
+            self._merge_at = len(self._small) + SMALL_PARTS
+
+    def write_part(self, table: pa.Table) -> str:
         """Write rows that other parts hold as a part of their own, now, and read it back.
 
         Args:
-            table: Rows, ``SCHEMA``.
-            metadata: Of the file.
+            table: Of ``attempts.together``.
 
         Returns:
             URL of the part.
@@ -418,7 +316,10 @@ class Ledger:
         self.settle(transient=False)
         if self._lease.displaced(self.url):
             raise _taken_over(self.url)
-        data = parquet_bytes(table.replace_schema_metadata(metadata))
+        return self._write_whole(table)
+
+    def _write_whole(self, table: pa.Table) -> str:
+        data = parquet_bytes(table)
         target = self._create_part(data)
         if storage.read_bytes(target) != data:
             storage.delete(target)
@@ -465,288 +366,3 @@ class _Writing(threading.Thread):
 
 def _taken_over(url: str) -> RunHeldError:
     return RunHeldError(f"{url}: another driver has taken this run over")
-
-
-def _create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> dict[str, Any]:
-    header: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": uuid.uuid4().hex,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "fingerprint": config.fingerprint,
-        "config": config.values(),
-        "given": config.given,
-        "manifest_sha256": manifest_sha256(pairs),
-        "pairs": len(pairs),
-        "versions": _versions(),
-    }
-    target = storage.join(url, "run.json")
-    if storage.create_bytes(target, json.dumps(header, indent=1).encode()):
-        return header
-    existing = read_header(url)
-    before, given = existing["config"], existing.get("given")
-    is_same = config.resumes(before, given)
-    changed = [] if is_same else differences(before, header["config"])
-    if existing["manifest_sha256"] != header["manifest_sha256"]:
-        changed.append(
-            f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs (more pairs "
-            "are added by --append MORE.parquet)"
-        )
-    if changed:
-        raise ConfigError(
-            f"{url} holds a run with another configuration: {'; '.join(changed)}. "
-            "Use the same settings to resume it, or another --output for a new run"
-        )
-    return existing
-
-
-def _versions() -> dict[str, str]:
-    packages = ("dfp-batch", "torch", "ray", "opencv-python-headless", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """One ``path: old -> new`` for every value that differs."""
-    paths = sorted({*before, *after})
-    return [
-        f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}"
-        for path in paths
-        if before.get(path) != after.get(path)
-    ]
-
-
-def read_header(url: str) -> dict[str, Any]:
-    """Content of run.json.
-
-    Raises:
-        ConfigError: if there is none.
-        LedgerError: if it is damaged, not ours, or of another schema version.
-    """
-    target = storage.join(url, "run.json")
-    if not storage.exists(target):
-        raise ConfigError(f"{url} is not a run directory: it has no run.json")
-    try:
-        header = json.loads(storage.read_bytes(target))
-    except ValueError as error:
-        raise _damaged_header(target, f"is not whole JSON ({error})") from error
-    if not isinstance(header, dict) or "schema_version" not in header:
-        raise _damaged_header(target, "has no schema_version")
-    if header["schema_version"] != SCHEMA_VERSION:
-        raise LedgerError(
-            f"{url} has schema version {header['schema_version']}, expected {SCHEMA_VERSION}; "
-            "use the version of dfp-batch that wrote it"
-        )
-    wrong = [name for name, kind in _HEADER.items() if not isinstance(header.get(name), kind)]
-    if wrong:
-        raise _damaged_header(target, f"has no {', '.join(wrong)} as they must be")
-    return header
-
-
-def manifests(url: str) -> list[str]:
-    """URLs of the manifests of a run: the one that it began with, and what was appended."""
-    later = storage.list_files(storage.join(url, "appended"), ".parquet")
-    appended = [file for file in later if _APPENDED.fullmatch(file.rpartition("/")[2])]
-    return [storage.join(url, "manifest.parquet"), *appended]
-
-
-def total_pairs(url: str) -> int:
-    """How many pairs a run has.
-
-    Raises:
-        ConfigError: if there is no run.
-        LedgerError: if it is damaged.
-    """
-    began = int(read_header(url)["pairs"])
-    return began + sum(len(_ids_of(manifest)) for manifest in manifests(url)[1:])
-
-
-def read_pairs(url: str) -> list[Pair]:
-    """All pairs of a run, in their order.
-
-    Raises:
-        LedgerError: if a manifest of the run is not there, or damaged.
-    """
-    try:
-        return [pair for manifest in manifests(url) for pair in read_manifest(manifest)]
-    except ManifestError as error:
-        raise LedgerError(
-            f"{error}; this is a file of the run itself: restore it (the manifest that the run "
-            "began with is written again by the next submit once the file is deleted)"
-        ) from error
-
-
-def read_ids(url: str) -> pa.Array:
-    """As ``read_pairs``, the ids alone."""
-    ids = [chunk for manifest in manifests(url) for chunk in _ids_of(manifest).chunks]
-    return pa.concat_arrays(ids) if ids else pa.array([], pa.string())
-
-
-def _ids_of(snapshot: str) -> pa.ChunkedArray:
-    data = storage.read_bytes(snapshot)
-    try:
-        return pq.read_table(parquet_source(data), columns=["pair_id"])["pair_id"]
-    except (pa.ArrowException, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise LedgerError(
-            f"{snapshot} is not a whole manifest ({reason}); delete it, and the next submit of the "
-            "same manifest writes it again"
-        ) from error
-
-
-def _damaged_header(target: str, fault: str) -> LedgerError:
-    return LedgerError(
-        f"{target} {fault}, expected what dfp-batch wrote when the run began; "
-        "restore the file, or use another --output for a new run"
-    )
-
-
-def last_epoch(url: str) -> int:
-    """Highest epoch that left rows, 0 if none did."""
-    names = (part.rpartition("/")[2] for part in parts(url))
-    return max((int(name.split("-")[1]) for name in names), default=0)
-
-
-def read_attempts(url: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows of all attempts, in the order they were written.
-
-    While parts are being put together (see :mod:`dfp_batch.compaction`) a row may come twice: the
-    rows of a part that goes away are in another one, which the next listing shows.
-
-    Args:
-        url: Run directory.
-        columns: Of ``SCHEMA``, beside those that the reading rule needs; None is all. A few of them
-            of a million rows are read in a second.
-
-    Returns:
-        A table with the columns in the order of ``SCHEMA``.
-
-    Raises:
-        LedgerError: if a part is damaged or not ours; rows are never left out in silence.
-    """
-    schema = _schema_of(columns)
-    tables: dict[str, pa.Table] = {}
-    for _ in range(MOST_LISTINGS):
-        unread = [part for part in parts(url) if part not in tables]
-        tables |= {part: rows for part in unread if (rows := _read_part(part, schema)) is not None}
-        if not unread:
-            in_order = [rows for _, rows in sorted(tables.items())]
-            return pa.concat_tables([schema.empty_table(), *in_order])
-    raise LedgerError(f"{url}/results changes faster than it can be read; try again")
-
-
-def parts(url: str) -> list[str]:
-    """The parts of a ledger; a file of another name is nobody's business here."""
-    files = storage.list_files(storage.join(url, "results"), ".parquet")
-    return [file for file in files if _PART.fullmatch(file.rpartition("/")[2])]
-
-
-def _schema_of(columns: Sequence[str] | None) -> pa.Schema:
-    wanted = SCHEMA.names if columns is None else {*_RULE_COLUMNS, *columns}
-    return pa.schema([column for column in SCHEMA if column.name in wanted])
-
-
-def _read_part(url: str, schema: pa.Schema) -> pa.Table | None:
-    """The rows of a part; None if it is not there any more."""
-    try:
-        return read_part(url, schema)
-    except ObjectMissingError:
-        return None
-
-
-def read_part(url: str, schema: pa.Schema = SCHEMA) -> pa.Table:
-    """The rows of a part.
-
-    Args:
-        url: Of the part.
-        schema: ``SCHEMA``, or some of its columns.
-
-    Raises:
-        LedgerError: if it is damaged or not ours.
-        ObjectMissingError: if it is not there.
-    """
-    data = storage.read_bytes(url)
-    try:
-        return _conform(pq.ParquetFile(parquet_source(data)), schema)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise LedgerError(
-            f"{url} is not a whole part of the ledger ({reason}), expected the Parquet file that "
-            "dfp-batch wrote; restore it, or move it out of results/: what no other part says is "
-            "done is then done again"
-        ) from error
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """A whole Parquet file."""
-    data = io.BytesIO()
-    pq.write_table(table, data, compression="zstd")
-    return data.getvalue()
-
-
-def _conform(file: pq.ParquetFile, schema: pa.Schema) -> pa.Table:
-    """Rows of an older or newer code version: absent columns are null, unknown ones dropped.
-
-    Raises:
-        ValueError: if these are no rows of a ledger.
-    """
-    there = set(file.schema_arrow.names)
-    table = file.read([name for name in schema.names if name in there])
-    columns = [
-        table[column.name].cast(column.type)
-        if column.name in there
-        else pa.nulls(table.num_rows, column.type)
-        for column in schema
-    ]
-    rows = pa.Table.from_arrays(columns, schema=schema)
-    needed = [column.name for column in SCHEMA if not column.nullable]
-    missing = [
-        name
-        for name in needed
-        if name not in there or (name in schema.names and rows[name].null_count)
-    ]
-    if missing:
-        raise ValueError(f"rows without {', '.join(missing)}")
-    return rows
-
-
-def standing(attempts: pa.Table) -> pa.Table:
-    """The rows that count: of each pair those after the epoch of its latest ``requeued`` row."""
-    requeued = attempts.filter(pc.equal(attempts["status"], "requeued"))
-    if not requeued.num_rows:
-        return attempts
-    latest = requeued.group_by("pair_id").aggregate([("epoch", "max")])
-    place = pc.index_in(attempts["pair_id"], value_set=latest["pair_id"].combine_chunks())
-    is_later = pc.greater(attempts["epoch"], pc.take(latest["epoch_max"], place))
-    return attempts.filter(pc.fill_null(is_later, True))
-
-
-def visible(attempts: pa.Table) -> pa.Table:
-    """One row per pair by the reading rule of this module, ordered by pair_id."""
-    attempts = standing(attempts)
-    is_ok = pc.equal(attempts["status"], "ok")
-    sign = pc.if_else(is_ok, 1, -1)
-    keys = pa.table(
-        {
-            "pair_id": attempts["pair_id"],
-            "rank": pc.if_else(is_ok, 0, 1),
-            "epoch": pc.multiply(attempts["epoch"], sign),
-            "attempt": pc.multiply(attempts["attempt"], sign),
-        }
-    )
-    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
-    ids = keys["pair_id"].take(order).to_numpy()
-    is_first = np.ones(len(ids), dtype=bool)
-    is_first[1:] = ids[1:] != ids[:-1]
-    return attempts.take(order.filter(pa.array(is_first)))
-
-
-def deaths(attempts: pa.Table) -> dict[str, int]:
-    """How often each pair's process died, by the rows that count; others are absent."""
-    attempts = standing(attempts)
-    crashed = attempts.filter(pc.equal(attempts["category"], "crash")).select(
-        ["pair_id", "epoch", "attempt"]
-    )
-    counted = crashed.group_by(["pair_id", "epoch", "attempt"]).aggregate([])
-    totals = counted.group_by("pair_id").aggregate([("pair_id", "count")])
-    return dict(
-        zip(totals["pair_id"].to_pylist(), totals["pair_id_count"].to_pylist(), strict=True)
-    )

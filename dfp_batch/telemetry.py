@@ -22,16 +22,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from dfp_batch.attempts import METRIC_COLUMNS, PairRecord, read_attempts, visible
 from dfp_batch.lease import current_lease
-from dfp_batch.ledger import (
-    METRIC_COLUMNS,
-    PairRecord,
-    read_attempts,
-    read_header,
-    read_ids,
-    total_pairs,
-    visible,
-)
+from dfp_batch.run_directory import read_header, read_ids, total_pairs
 
 SHOWN_ROWS, SHOWN_ERRORS = 20, 5
 LINE_EVERY_S = 10.0

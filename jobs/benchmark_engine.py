@@ -44,6 +44,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from dfp_batch.attempts import METRIC_COLUMNS, PairRecord, parts
 from dfp_batch.compaction import compact_session
 from dfp_batch.config import run_config
 from dfp_batch.engine.breaker import Breaker
@@ -53,8 +54,9 @@ from dfp_batch.engine.progress import Pulse
 from dfp_batch.engine.scheduler import Scheduler, Todo
 from dfp_batch.engine.stages import Report, Stage
 from dfp_batch.errors import RunStoppedError
-from dfp_batch.ledger import METRIC_COLUMNS, Ledger, PairRecord, parts, read_pairs
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import read_manifest
+from dfp_batch.run_directory import read_pairs
 from dfp_batch.telemetry import Counts, RunStatus
 
 NODES, CPUS_PER_NODE, GPUS = 1000, 16, 1000

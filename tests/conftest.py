@@ -159,3 +159,9 @@ class Alive:
     def _gone(self):
         with self._lock:
             self.now -= 1
+
+
+@pytest.fixture(params=["local", "s3"])
+def run_url(request, tmp_path, s3_url):
+    """A run directory that is not there yet."""
+    return str(tmp_path / "run") if request.param == "local" else f"{s3_url}/{tmp_path.name}/run"

@@ -9,7 +9,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
+import ray
+import yaml
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -22,13 +27,17 @@ POLL_S = 0.2
 class RayHead:
     """The head; its folder has a short name, since the paths of sockets are limited.
 
+    Args:
+        cpus: For work.
+        node_types: That it starts when needed and ends when idle, here: names and resources.
+
     Attributes:
         token: What it asks for.
         address: HOST:PORT for drivers.
         url: Of the dashboard and of the Jobs API.
     """
 
-    def __init__(self):
+    def __init__(self, cpus=2, node_types=None):
         self.token = "f" * 32
         self._folder = tempfile.mkdtemp(prefix="h-", dir="/tmp")
         port, dashboard, agent = free_ports(3)
@@ -40,11 +49,28 @@ class RayHead:
             "dashboard-host": "127.0.0.1",
             "dashboard-port": dashboard,
             "dashboard-agent-listen-port": agent,
-            "num-cpus": 2,
+            "num-cpus": cpus,
             "temp-dir": f"{self._folder}/r",
         }
+        if node_types:
+            options["autoscaling-config"] = self._scaling(node_types)
         self._command = [f"{BIN}/ray", "start", "--head", "--block"]
         self._command += [f"--{name}={value}" for name, value in options.items()]
+
+    def _scaling(self, node_types):
+        """A file that tells Ray's autoscaler of nodes on this machine, one of each type at most."""
+        kinds = {
+            name: {"resources": resources, "node_config": {}, "min_workers": 0, "max_workers": 1}
+            for name, resources in {"ray.head.default": {"CPU": 0}, **node_types}.items()
+        }
+        kinds["ray.head.default"]["max_workers"] = 0
+        example = Path(ray.__file__).parent / "autoscaler/_private/fake_multi_node/example.yaml"
+        config = yaml.safe_load(example.read_text())
+        config["provider"]["gcs_address"] = self.address
+        config |= {"available_node_types": kinds, "idle_timeout_minutes": 0.05}
+        path = Path(self._folder, "scaling.yaml")
+        path.write_text(yaml.safe_dump(config))
+        return path
 
     def __enter__(self):
         environment = {**os.environ, **LOOPBACK, "RAY_AUTH_TOKEN": self.token}
@@ -53,6 +79,7 @@ class RayHead:
         environment |= {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "HOME": self._folder}
         # Keys of the store are the cluster's; where the store is comes with each job.
         environment |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         for name in PLACES:
             environment.pop(name, None)
         with open(f"{self._folder}/log", "w") as log:
@@ -61,8 +88,12 @@ class RayHead:
         return self
 
     def __exit__(self, *_):
+        below = psutil.Process(self._process.pid).children(recursive=True)
         self._process.terminate()
         self._process.wait(START_S)
+        for process in below:  # nodes that it has started
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def home(self, folder, token=None):

@@ -20,11 +20,12 @@ import tifffile
 import dfp_batch as dfp_batch_package
 from conftest import texture, write_image
 from dfp_batch import codec, storage
+from dfp_batch.attempts import PairRecord, read_attempts
 from dfp_batch.codec.index_map import decode_indices
 from dfp_batch.config import run_config
 from dfp_batch.engine.stages import Stage
 from dfp_batch.lease import current_lease
-from dfp_batch.ledger import Ledger, PairRecord, read_attempts
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair, read_manifest
 from dfp_batch.method.degrade import Gaussian
 from dfp_batch.method.pipeline import DEFAULT_PRESET, PRESETS
@@ -333,6 +334,14 @@ def test_retry_says_so_when_there_is_nothing_to_retry(finished_run):
     assert (done.returncode, "must be one of input, transient" in done.stderr) == (2, True)
 
 
+@pytest.fixture
+def address(local_ray):
+    """Of the Ray of this session, for commands that need none of their own."""
+    import ray  # noqa: PLC0415 - slow; only for those who ask
+
+    return ray.get_runtime_context().gcs_address
+
+
 def start(manifest, *arguments):
     """Submit in a process group of its own; Ray is started by the command itself."""
     tests = str(Path(__file__).parent)
@@ -373,6 +382,7 @@ def finish(process):
     return process.returncode, output, errors
 
 
+@pytest.mark.slow
 def test_killed_driver_then_the_same_command_loses_and_repeats_nothing(held_archive, tmp_path):
     manifest, run_dir, arguments = held_archive
     process = start(manifest, *arguments)
@@ -393,6 +403,7 @@ def test_killed_driver_then_the_same_command_loses_and_repeats_nothing(held_arch
         assert codec.decode(Path(row["output_url"]).read_bytes(), "fused").pixels.shape[0] == 48
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_refused_and_sigterm_leaves_a_resumable_run(held_archive, tmp_path):
     manifest, run_dir, arguments = held_archive
     process = start(manifest, *arguments)
@@ -415,7 +426,7 @@ def test_a_second_driver_is_refused_and_sigterm_leaves_a_resumable_run(held_arch
     assert "8 done" in output
 
 
-def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path):
+def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path, address):
     manifest = make_archive(3)
     (tmp_path / "p01_A.png").write_bytes(b"")
     code, output, errors = finish(start(manifest, "--output", f"{tmp_path}/run"))
@@ -439,15 +450,15 @@ def test_submit_shows_failures_and_exits_with_3(make_archive, tmp_path):
     assert f"then dfp-batch retry {tmp_path}/run --category input\n" in causes.stdout
 
     shutil.copy(tmp_path / "p00_A.png", tmp_path / "p01_A.png")
-    again = said(0, "retry", tmp_path / "run", "--category", "input")
+    again = said(0, "retry", tmp_path / "run", "--category", "input", "--address", address)
     assert "3 done, 0 failed, 0 quarantined, 0 pending of 3" in again
     assert f"images   {tmp_path}/run/outputs/<pair>/fused.*" in again
 
 
-def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_path):
+def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_path, address):
     output = ("--format", "jpeg", "--quality", "80", "--crop", "valid")
     align = ("--align", "translation", "--reference", "0", "--kernel", "sigma=1.2")
-    code, shown, errors = finish(start(make_archive(1), *output, *align))
+    code, shown, errors = finish(start(make_archive(1), *output, *align, "--address", address))
     assert (code, errors) == (0, "")
     run_dir = tmp_path / "manifest-x2"
     config = json.loads((run_dir / "run.json").read_bytes())["config"]
@@ -467,7 +478,8 @@ def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_
 
 def test_a_changed_setting_on_the_same_run_is_refused_naming_it(make_archive, tmp_path):
     manifest = make_archive(1)
-    assert finish(start(manifest))[0] == 0
+    config = run_config("classical", None, {"scale": 2})
+    Ledger.open(str(tmp_path / "manifest-x2"), config, read_manifest(manifest)).close()
     code, _, errors = finish(start(manifest, "--set", "reconstruction.steps=3"))
     assert code == 2
     assert "reconstruction.steps: 10 -> 3" in errors

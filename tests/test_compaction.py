@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfp_batch import compaction, storage
+from dfp_batch import ledger as ledger_module
+from dfp_batch.attempts import PairRecord, deaths, parts, read_attempts, read_part, visible
 from dfp_batch.compaction import compact, compact_session, superseded
 from dfp_batch.config import run_config
 from dfp_batch.errors import LedgerError, RunHeldError, StorageError
-from dfp_batch.ledger import Ledger, PairRecord, deaths, parts, read_attempts, read_part, visible
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair
 
 PAIRS = [Pair(f"p{k}", (f"/a{k}.png", f"/b{k}.png")) for k in range(3)]
@@ -142,7 +144,7 @@ def test_a_store_that_cannot_delete_leaves_duplicates_only(tmp_path, monkeypatch
 
 
 def test_a_session_puts_its_own_many_parts_together_and_no_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(compaction, "MOST_SMALL_PARTS", 3)
+    monkeypatch.setattr(compaction, "SMALL_PARTS", 3)
     write(str(tmp_path), 4)
     with Ledger.reopen(str(tmp_path)) as ledger:
         for attempt in range(1, 5):
@@ -154,3 +156,48 @@ def test_a_session_puts_its_own_many_parts_together_and_no_others(tmp_path, monk
     names = [part.rpartition("/")[2] for part in parts(str(tmp_path))]
     assert names[:4] == [f"part-000001-00000{k}.parquet" for k in range(1, 5)]
     assert names[4:] == ["part-000002-000005.parquet"]
+
+
+def session(url, monkeypatch, ticks, delete=storage.delete):
+    """A driver that writes a row at every tick; how many parts there were at most."""
+    monkeypatch.setattr(ledger_module, "FLUSH_S", 0.0)
+    monkeypatch.setattr(ledger_module, "SMALL_PARTS", 4)
+    monkeypatch.setattr(ledger_module, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(storage, "delete", delete)
+    most = 0
+    with Ledger.open(url, CONFIG, PAIRS) as ledger:
+        for attempt in range(1, ticks + 1):
+            ledger.append(row("p0", "error", attempt))
+            ledger.tick(1)
+            ledger.settle()
+            most = max(most, len(parts(url)))
+    return most
+
+
+def attempts_of(url):
+    return read_attempts(url)["attempt"].to_pylist()
+
+
+def test_a_long_session_puts_its_parts_together_as_it_goes(url, monkeypatch):
+    assert session(url, monkeypatch, 42) <= 42 // 4 + 2 * 4
+    assert sorted(attempts_of(url)) == list(range(1, 43)), "each row once"
+
+
+def test_a_long_session_goes_on_where_nothing_can_be_deleted(tmp_path, monkeypatch):
+    def refuse(url):
+        raise StorageError(f"{url}: cannot delete: 403")
+
+    session(str(tmp_path), monkeypatch, 20, refuse)
+    assert set(attempts_of(str(tmp_path))) == set(range(1, 21))
+    assert [one["attempt"] for one in seen(str(tmp_path))] == [20]
+
+
+def test_a_part_that_is_not_whole_replaces_nothing(tmp_path, monkeypatch):
+    real = storage.read_bytes
+    monkeypatch.setattr(
+        storage, "read_bytes", lambda url: real(url)[:-9] if "part" in url else real(url)
+    )
+    session(str(tmp_path), monkeypatch, 20)
+    monkeypatch.setattr(storage, "read_bytes", real)
+    assert sorted(attempts_of(str(tmp_path))) == list(range(1, 21))
+    assert len(parts(str(tmp_path))) == 20

@@ -5,10 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
+from dfp_batch.attempts import PairRecord
 from dfp_batch.config import run_config
 from dfp_batch.errors import ConfigError
 from dfp_batch.failures import failures, print_failures, without_names
-from dfp_batch.ledger import Ledger, PairRecord
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair
 
 PAIRS = [Pair(f"plate {k:02d}", (f"/my scans/{k}_A.png", f"/my scans/{k}_B.png")) for k in range(9)]

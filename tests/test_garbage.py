@@ -5,11 +5,12 @@ import json
 import pytest
 
 from dfp_batch import storage
+from dfp_batch.attempts import PairRecord, read_attempts
 from dfp_batch.compaction import compact
 from dfp_batch.config import run_config
 from dfp_batch.errors import ConfigError, LedgerError, RunHeldError
 from dfp_batch.garbage import collect, leftovers
-from dfp_batch.ledger import Ledger, PairRecord, read_attempts
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair, folder_name
 
 CONFIG = run_config("classical", None, {})

@@ -25,6 +25,8 @@ LAYERS = [
         "storage_errors",
         "codec",
         "lease",
+        "attempts",
+        "run_directory",
         "ledger",
         "config",
         "telemetry",

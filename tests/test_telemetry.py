@@ -5,7 +5,7 @@ import io
 import pyarrow as pa
 from rich.console import Console
 
-from dfp_batch.ledger import SCHEMA, PairRecord
+from dfp_batch.attempts import SCHEMA, PairRecord
 from dfp_batch.telemetry import Counts, LiveProgress, print_dashboard, print_results
 
 

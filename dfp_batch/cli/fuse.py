@@ -20,7 +20,8 @@ from dfp_batch.cli.options import (
 )
 
 
-def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag
+def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag; ``resolve`` takes most of them
+    context: typer.Context,
     images: Annotated[
         list[str], typer.Argument(help="Two or more images of one scene, or one multi-page TIFF.")
     ],
@@ -53,18 +54,7 @@ def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from dfp_batch.engine import single
 
     target = storage.absolute_url(output)
-    flags = {
-        "scale": scale,
-        "kernel": kernel,
-        "precision": precision,
-        "align.model": align,
-        "align.reference": reference,
-        "output.format": single.format_of(target),
-        "output.quality": quality,
-        "output.crop": crop,
-        "align_from": align_from and storage.absolute_url(align_from),
-    }
-    resolved = resolve(preset, config, settings, flags)
+    resolved = resolve(context, {"output.format": single.format_of(target)})
     sources = tuple(storage.absolute_url(image) for image in images)
     with telemetry.iteration_bar(Console(stderr=True)) as on_iteration:
         files = single.fuse_files(sources, resolved, on_iteration)

@@ -129,22 +129,46 @@ def deadline(until: str | None, max_hours: float | None, now: datetime) -> datet
     return end
 
 
-def resolve(
-    preset: str | None, file: Path | None, settings: list[str] | None, flags: dict[str, Any]
-) -> Any:  # noqa: ANN401 - RunConfig, which --help must not import
-    """Preset < file < settings < flags; None flags were not given.
+# Parameters of the commands that say what to compute, and the settings they stand for.
+_SETTINGS = {
+    "scale": "scale",
+    "kernel": "kernel",
+    "precision": "precision",
+    "align": "align.model",
+    "align_from": "align_from",
+    "reference": "align.reference",
+    "image_format": "output.format",
+    "quality": "output.quality",
+    "crop": "output.crop",
+}
+
+
+def resolve(context: typer.Context, more: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - RunConfig, which --help must not import
+    """What to compute: preset < file < settings < flags, of those that were given.
+
+    Args:
+        context: Of the command, with its parameters.
+        more: Further settings.
 
     Raises:
         ConfigError: for a file that is not there, an unknown name or a wrong value.
     """
+    from dfp_batch import storage
     from dfp_batch.config import parse_setting, run_config
 
+    flags = context.params
+    file = Path(flags["config"]) if flags["config"] is not None else None
     if file is not None and not file.is_file():
         raise errors.ConfigError(f"--config {file}: no such file")
-    text = file.read_text() if file is not None else None
-    given = {name: value for name, value in flags.items() if value is not None}
+    given: dict[str, Any] = {setting: flags.get(name) for name, setting in _SETTINGS.items()}
+    given |= more or {}
+    given = {setting: value for setting, value in given.items() if value is not None}
+    if "align_from" in given:
+        given["align_from"] = storage.absolute_url(given["align_from"])
     if given.get("align.model") == "file":
         del given["align.model"]
         if "align_from" not in given:
             raise errors.ConfigError("--align file needs --align-from RUN")
-    return run_config(preset, text, {**dict(map(parse_setting, settings or [])), **given})
+    settings = dict(map(parse_setting, flags["settings"] or []))
+    text = file.read_text() if file is not None else None
+    return run_config(flags["preset"], text, {**settings, **given})

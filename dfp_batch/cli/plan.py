@@ -25,7 +25,7 @@ from dfp_batch.cli.options import (
 _OWN = {"context", "sample", "seed", "cpus", "gpus", "measure", "as_json"}  # submit has them not
 
 
-def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
+def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag; ``resolve`` takes most of them
     context: typer.Context,
     manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
     scale: Scale = None,
@@ -64,18 +64,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from dfp_batch.engine import costs, plan_text
     from dfp_batch.engine import plan as planning
 
-    flags = {
-        "scale": scale,
-        "kernel": kernel,
-        "precision": precision,
-        "align.model": align,
-        "align.reference": reference,
-        "output.format": image_format,
-        "output.quality": quality,
-        "output.crop": crop,
-        "align_from": align_from and storage.absolute_url(align_from),
-    }
-    run = resolve(preset, config, settings, flags)
+    run = resolve(context)
 
     def model_of(kind: costs.Kind, uses_gpu: bool) -> costs.CostModel:
         return costs.cost_model(run, kind, uses_gpu, measure, _announce)

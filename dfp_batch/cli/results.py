@@ -16,12 +16,12 @@ def results(
     """One row per pair: print the table, or write it as Parquet."""
     from rich.console import Console
 
-    from dfp_batch import ledger, storage, telemetry
+    from dfp_batch import attempts, storage, telemetry
 
     rows = telemetry.results(storage.absolute_url(run))
     if output is None:
         telemetry.print_results(Console(), rows, limit=rows.num_rows)
     else:
         url = storage.absolute_url(output)
-        storage.write_bytes(url, ledger.parquet_bytes(rows))
+        storage.write_bytes(url, attempts.parquet_bytes(rows))
         typer.echo(f"{rows.num_rows} rows -> {url}")

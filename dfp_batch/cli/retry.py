@@ -1,11 +1,22 @@
 """``dfp-batch retry``."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from dfp_batch.cli import session
-from dfp_batch.cli.options import Address, GpusPerPair, MaxFailureRate, Run, Takeover, Wait
+from dfp_batch.cli.options import (
+    Address,
+    GpusPerPair,
+    MaxFailureRate,
+    MaxHours,
+    Run,
+    Takeover,
+    Until,
+    Wait,
+    deadline,
+)
 
 
 def retry(  # noqa: PLR0913, PLR0917 - one parameter per flag
@@ -25,6 +36,8 @@ def retry(  # noqa: PLR0913, PLR0917 - one parameter per flag
     address: Address = None,
     wait: Wait = False,
     max_failure_rate: MaxFailureRate = 0.2,
+    until: Until = None,
+    max_hours: MaxHours = None,
     takeover: Takeover = False,
 ) -> None:
     """Try pairs of a run again that have failed, with the configuration of the run."""
@@ -42,6 +55,7 @@ def retry(  # noqa: PLR0913, PLR0917 - one parameter per flag
         gpus_per_pair=gpus_per_pair,
         max_failure_rate=max_failure_rate,
         takeover=takeover,
+        until=deadline(until, max_hours, datetime.now().astimezone()),
     )
     session.say_run(wish.output_url)
     if remote:

@@ -31,7 +31,8 @@ from dfp_batch.cli.options import (
 )
 
 
-def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
+def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag; ``resolve`` takes most of them
+    context: typer.Context,
     manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
     scale: Scale = None,
     kernel: Kernel = None,
@@ -77,18 +78,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
     address = session.address_of(address)
     remote = session.is_remote(address, wait, [manifest, append, output, align_from])
-    flags = {
-        "scale": scale,
-        "kernel": kernel,
-        "precision": precision,
-        "align.model": align,
-        "align.reference": reference,
-        "output.format": image_format,
-        "output.quality": quality,
-        "output.crop": crop,
-        "align_from": align_from and storage.absolute_url(align_from),
-    }
-    resolved = resolve(preset, config, settings, flags)
+    resolved = resolve(context)
     manifest_url = storage.absolute_url(manifest)
     stem = storage.without_version(manifest_url).removesuffix(".parquet")
     default = f"{stem}-x{resolved.fusion.scale}"

@@ -13,6 +13,7 @@ from datetime import datetime
 from types import FrameType
 
 from dfp_batch import storage
+from dfp_batch.attempts import PairRecord, deaths, read_attempts, visible
 from dfp_batch.compaction import compact_session
 from dfp_batch.config import RunConfig, config_of
 from dfp_batch.engine.breaker import Breaker
@@ -28,16 +29,9 @@ from dfp_batch.errors import (
     RunStoppedError,
     StorageError,
 )
-from dfp_batch.ledger import (
-    Ledger,
-    PairRecord,
-    deaths,
-    differences,
-    read_attempts,
-    read_pairs,
-    visible,
-)
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair, read_manifest
+from dfp_batch.run_directory import differences, read_pairs
 from dfp_batch.telemetry import Counts, RunStatus
 
 POLL_S = 1.0
@@ -58,8 +52,8 @@ class Submission:
         append: Parquet manifest of further pairs, which the run has from now on.
         limit: Only the first pairs of the run; None is all.
         address: Of a Ray cluster; None starts Ray on this machine.
-        gpus_per_pair: GPUs, or share of one, for each pair; None is one where there are or may be
-            GPUs.
+        gpus_per_pair: GPUs, or share of one, for each pair; None is one where there are GPUs as
+            the run begins.
         max_failure_rate: Of finished pairs, beyond which the run stops.
         takeover: Take the run even from a driver that seems alive.
         retry_quarantined: Try pairs again whose process died twice.
@@ -112,11 +106,10 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         stop_signals() as signals,
         _opened(submission, pairs, observer, signals) as ledger,
     ):
-        del pairs  # a million take half a GB, and the run has them in an order of its own
         submission = _as_begun(submission, ledger, observer)
         if submission.append:
             observer.noted(f"{ledger.append_pairs(more, submission.append)} pairs appended")
-        chosen = read_pairs(url)[: submission.limit]
+        chosen = read_pairs(url, known=pairs)[: submission.limit]
         work_off(submission, chosen, ledger, observer, signals)
     return summarised(url)
 

@@ -7,6 +7,7 @@ A pair for which a share was too little gets a worker of its own with a whole GP
 the workers of one GPU go as they end their pairs, and no other takes their place.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from dfp_batch.engine.stages import Report
 from dfp_batch.errors import ExecutorLostError
 
 FALSE_STARTS = 3  # of workers, one after the other
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _FREE_MEMORY_S = 60.0
 _CONTEXT_BYTES = 700 * 2**20  # what CUDA takes in every process, besides what torch allocates
 _DRIVER = Path("/dev/nvidiactl")
@@ -93,6 +95,30 @@ class _Worker:
 
 
 @dataclass
+class FalseStarts:
+    """Workers that died before they began, one after the other; each makes the next wait longer.
+
+    A node on which none begins must not take the others with it, nor be asked all the time.
+
+    Attributes:
+        count: Since one has begun.
+        not_before: When the next may be started, by the same clock as ``now``.
+    """
+
+    count: int = 0
+    not_before: float = -math.inf
+
+    def note(self, now: float) -> None:
+        """One more."""
+        self.not_before = now + min(_LONGEST_PAUSE_S, _PAUSE_S * 2**self.count)
+        self.count += 1
+
+    def forget(self) -> None:
+        """One has begun."""
+        self.count, self.not_before = 0, -math.inf
+
+
+@dataclass
 class GpuPool:
     """The GPU workers of one run.
 
@@ -108,7 +134,7 @@ class GpuPool:
     idle_s: float = 30.0
     turn_s: float = 60.0
     _workers: list[_Worker] = field(default_factory=list)
-    _false_starts: int = 0
+    _false_starts: FalseStarts = field(default_factory=FalseStarts)
 
     def starting(self) -> list[Handle]:
         """References that are ready when a worker is."""
@@ -146,18 +172,22 @@ class GpuPool:
             whole: Those for a whole GPU, of which one is done at a time.
 
         Raises:
-            ExecutorLostError: if workers die as they start.
+            ExecutorLostError: if workers die as they start, and none lives.
         """
         for worker in list(self._workers):
             self._look_at(worker)
+        if time.monotonic() >= self._false_starts.not_before:
+            self._grow(wanted, whole)
+        for worker in list(self._workers):
+            if self._is_unused(worker, wanted + whole):
+                self.end(worker.actor)
+
+    def _grow(self, wanted: int, whole: int) -> None:
         if whole and not any(worker.is_whole for worker in self._workers):
             self._start(1.0, is_whole=True)
         if self._awaited() is None:
             for _ in range(self._sharing(), min(wanted, self._most())):
                 self._start(self.nodes.gpus_per_pair, is_whole=False)
-        for worker in list(self._workers):
-            if self._is_unused(worker, wanted + whole):
-                self.end(worker.actor)
 
     def close(self) -> None:
         """End all of them."""
@@ -182,13 +212,14 @@ class GpuPool:
             worker.place = ray.get(worker.ready)
         except RayError as error:  # died before it began
             self.end(worker.actor)
-            self._false_starts += 1
-            if self._false_starts >= FALSE_STARTS:
+            self._false_starts.note(time.monotonic())
+            is_alone = not any(other.place for other in self._workers)
+            if is_alone and self._false_starts.count >= FALSE_STARTS:
                 reason = " ".join(str(error).split())
                 raise ExecutorLostError(f"stopped: GPU workers do not start: {reason}") from error
         else:
             worker.since = worker.idle_since = time.monotonic()
-            self._false_starts = 0
+            self._false_starts.forget()
 
     def _is_over(self, worker: _Worker) -> bool:
         """Whether a worker between two pairs should go: its node does, or it is another's turn."""

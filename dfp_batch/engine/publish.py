@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dfp_batch import codec, metrics, storage
+from dfp_batch.attempts import METRICS
 from dfp_batch.codec import Frame
 from dfp_batch.codec.index_map import encode_indices
 from dfp_batch.config import RunConfig
@@ -18,7 +19,6 @@ from dfp_batch.engine.frames import read_frame
 from dfp_batch.engine.optimise import Optimised
 from dfp_batch.engine.prepare import Prepared, check_output, floor_config
 from dfp_batch.engine.progress import UNWATCHED, Progress
-from dfp_batch.ledger import METRICS
 from dfp_batch.manifest import Pair, folder_name
 from dfp_batch.method.align import valid_rectangle
 from dfp_batch.method.image import enlarge, luma

@@ -15,7 +15,6 @@ from dfp_batch.engine.progress import FIRST_LIMIT_S, Patience, Pulse
 from dfp_batch.errors import PairTimeoutError
 
 Handle = Any  # of an actor, or a reference: Ray gives them no type
-_ANSWER_S = 5.0
 
 
 class PulseBoard:
@@ -108,6 +107,6 @@ class Heart:
             self._ticked = now
         try:
             beat = self._board.beat.remote(self._key, now - self._began, self._limit_s)
-            self._asked = bool(ray.get(beat, timeout=_ANSWER_S)) or self._asked
+            self._asked = bool(ray.get(beat, timeout=self._patience.beat_s)) or self._asked
         except (RayError, GetTimeoutError):
             return  # unwatched until it answers again

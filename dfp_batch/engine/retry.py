@@ -1,17 +1,20 @@
 """Trying chosen pairs of a run again: the run directory says all that a session needs to know."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import get_args
 
 import pyarrow.compute as pc
 
+from dfp_batch.attempts import read_attempts, visible
 from dfp_batch.config import config_of
 from dfp_batch.engine import receipt
 from dfp_batch.engine.driver import Observer, Submission, stop_signals, summarised, work_off
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.errors import Category, ConfigError
-from dfp_batch.ledger import Ledger, read_attempts, read_header, read_pairs, visible
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair
+from dfp_batch.run_directory import read_header, read_pairs
 from dfp_batch.telemetry import RunStatus
 
 
@@ -29,6 +32,7 @@ class Retry:
         gpus_per_pair: Likewise.
         max_failure_rate: Likewise.
         takeover: Likewise.
+        until: Likewise.
         patience: Likewise.
 
     Raises:
@@ -43,6 +47,7 @@ class Retry:
     gpus_per_pair: float | None = None
     max_failure_rate: float = 0.2
     takeover: bool = False
+    until: datetime | None = None
     patience: Patience = PATIENCE
 
     def __post_init__(self) -> None:
@@ -73,6 +78,7 @@ class Retry:
             gpus_per_pair=self.gpus_per_pair,
             max_failure_rate=self.max_failure_rate,
             takeover=self.takeover,
+            until=self.until,
             retry_quarantined=True,
             patience=self.patience,
         )

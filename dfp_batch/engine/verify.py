@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfp_batch import storage
+from dfp_batch.attempts import read_attempts, visible
 from dfp_batch.errors import ObjectAccessError, ObjectMissingError
-from dfp_batch.ledger import Ledger, read_attempts, read_pairs, visible
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair, folder_name
 from dfp_batch.parallel import in_parallel
+from dfp_batch.run_directory import read_pairs
 
 CHUNK_BYTES = 8 * 2**20
 SHOWN_IDS = 5

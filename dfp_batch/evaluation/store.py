@@ -18,9 +18,9 @@ from pyarrow import csv
 
 import dfp_batch
 from dfp_batch import storage
+from dfp_batch.attempts import parquet_bytes
 from dfp_batch.errors import ConfigError
 from dfp_batch.evaluation.work import SCHEMA, Row
-from dfp_batch.ledger import parquet_bytes
 from dfp_batch.manifest import parquet_source
 
 HEADER = "evaluation.json"

@@ -8,12 +8,13 @@ import pytest
 
 from conftest import archive_away, deny
 from dfp_batch import storage
+from dfp_batch.attempts import read_attempts
 from dfp_batch.config import run_config
 from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
 from dfp_batch.lease import current_lease
-from dfp_batch.ledger import Ledger, read_attempts
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair, read_manifest, write_manifest
 from dfp_batch.method.pipeline import PRESETS
 from dfp_batch.telemetry import RunStatus, results

@@ -15,6 +15,7 @@ import pytest
 import ray
 from ray._private.state import state
 
+from dfp_batch.attempts import read_attempts
 from dfp_batch.config import run_config
 from dfp_batch.engine import driver, gpu_pool, nodes, ray_executor, scheduler
 from dfp_batch.engine.cluster import private_ray, variable
@@ -23,7 +24,6 @@ from dfp_batch.engine.executor import Work
 from dfp_batch.engine.ray_executor import RayExecutor
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError
-from dfp_batch.ledger import read_attempts
 from dfp_batch.manifest import read_manifest
 from fault_injection import DEVICE_ASSERT, DEVICE_MEMORY, HOLD, OUT_OF_MEMORY
 
@@ -70,6 +70,7 @@ def join(address):
     """Be a driver that is in a hurry."""
     ray.init(address, log_to_driver=False, logging_level="ERROR")
     scheduler.BACKOFF_S, driver.STILL_S, driver.POLL_S = 0.05, 1.0, 0.2
+    gpu_pool._PAUSE_S = 0.1
     nodes._REFRESH_S, ray_executor._COUNT_RUNS_EVERY_S = 0.2, 0.2
     ray_executor.GpuPool = partial(gpu_pool.GpuPool, turn_s=0.0)
 
@@ -111,12 +112,14 @@ def run(manifest, folder, gpus_per_pair=None):
     url, said = f"{folder}/run", Path(folder, "said")
     submission = Submission(manifest, url, faulty(folder), gpus_per_pair=gpus_per_pair)
 
+    def own():
+        return [actor for key, actor in workers().items() if key not in before]
+
     def note(text):
-        said.write_text(text)
+        said.write_text(f"{text}; {len(own())} workers")
 
     status = submit(submission, Observer(lambda url: None, lambda counts: None, note))
-    used = [actor for key, actor in workers().items() if key not in before]
-    return status.ok, [actor["Address"]["NodeID"] for actor in used]
+    return status.ok, [actor["Address"]["NodeID"] for actor in own()]
 
 
 def workers():
@@ -127,6 +130,10 @@ def workers():
 
 def alive():
     return {actor["Pid"] for actor in workers().values() if actor["State"] == "ALIVE"}
+
+
+def dead():
+    return {key for key, actor in workers().items() if actor["State"] == "DEAD"}
 
 
 class Bench:
@@ -200,7 +207,7 @@ def test_two_runs_take_turns_on_one_gpu(drivers, make_archive, tmp_path):
     first = drivers[0].submit(run, manifests[0], folders[0])
     wait_for((folders[0] / "held").exists)
     second = drivers[1].submit(run, manifests[1], folders[1])
-    wait_for((folders[1] / "said").exists)  # that it stands still
+    wait_for(lambda: said(folders[1]).endswith("; 1 workers"))  # it waits for the GPU
     (folders[0] / "go-on").touch()
     assert [first.result(TIMEOUT_S)[0], second.result(TIMEOUT_S)[0]] == [4, 1]
     ends = [
@@ -363,3 +370,30 @@ def test_a_node_that_leaves_gets_no_more_pairs(cluster, grow, begin, make_archiv
     wait_for(lambda: (tmp_path / "draining").exists() or running.done())
     grow(num_cpus=1, num_gpus=1)
     assert running.result(TIMEOUT_S)
+
+
+def beside_a_broken_node(manifest, folder):
+    before = dead()
+    with bench(manifest, folder) as made:
+        for number in range(2):
+            assert made.do(number, Stage.PREPARE).failure is None
+        made.start(0, Stage.OPTIMISE)
+        made.until(Path(folder, "held").exists)
+        made.start(1, Stage.OPTIMISE)
+        made.until(lambda: len(dead() - before) > gpu_pool.FALSE_STARTS)
+        Path(folder, "go-on").touch()
+        return [made.end(number).failure for number in range(2)]
+
+
+def test_a_node_on_which_no_worker_begins_takes_none_of_the_others_along(
+    grow, begin, make_archive, tmp_path
+):
+    grow(num_cpus=1, num_gpus=1)
+    running = begin(beside_a_broken_node, make_archive(2, faults={0: HOLD}), tmp_path)
+    wait_for(lambda: (tmp_path / "held").exists() or running.done())
+    path = tmp_path / "broken"
+    path.mkdir()
+    (path / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    path = os.pathsep.join([str(path), os.environ["PYTHONPATH"]])
+    grow(num_cpus=0, num_gpus=1, env_vars={"PYTHONPATH": path})
+    assert running.result(TIMEOUT_S) == [None] * 2

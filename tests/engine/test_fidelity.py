@@ -12,6 +12,7 @@ import tifffile
 from codec_samples import ICC, exif, seen
 from conftest import Alive
 from dfp_batch import codec, storage
+from dfp_batch.attempts import SCHEMA
 from dfp_batch.codec import Frame, Metadata
 from dfp_batch.codec.index_map import decode_indices
 from dfp_batch.config import Output, RunConfig
@@ -21,7 +22,6 @@ from dfp_batch.engine.frames import read_frame
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.stages import Stage, run_stage
 from dfp_batch.errors import AlignmentError, ImageError
-from dfp_batch.ledger import SCHEMA
 from dfp_batch.manifest import Pair
 from dfp_batch.method.align import Registration, valid_rectangle
 from dfp_batch.method.optimise import DeepFusionPrior

@@ -157,21 +157,22 @@ def test_the_command_line_of_the_job_is_the_submission(preset, settings, count):
     submission = Submission(
         "s3://a/it's.parquet", "s3://a/run", config, address="http://h", **options
     )
-    given = parsed(jobs.entrypoint(submission))
+    context = parsed(jobs.entrypoint(submission))
+    given = context.params
     assert given["manifest"] == "s3://a/it's.parquet"
     assert given["output"] == "s3://a/run"
     assert {name: given[name] for name in options} == options
     assert given["address"] is None
     assert count is None or len(given["settings"]) == count
-    assert resolve(given["preset"], None, given["settings"], {}) == config
+    assert resolve(context) == config
 
 
 def parsed(entrypoint):
-    """Options that ``dfp-batch submit`` finds in the command line of a job."""
+    """What ``dfp-batch submit`` finds in the command line of a job."""
     words = shlex.split(entrypoint)
     assert words[:5] == ["exec", "python", "-m", "dfp_batch", "submit"]
     command = typer.main.get_command(cli.app).commands["submit"]
-    return command.make_context("submit", words[5:]).params
+    return command.make_context("submit", words[5:])
 
 
 def test_every_field_of_a_submission_is_an_option_of_the_command():

@@ -3,21 +3,26 @@
 import json
 import shlex
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
 
 from dfp_batch import cli
+from dfp_batch.attempts import PairRecord, read_attempts
+from dfp_batch.cli.options import deadline
 from dfp_batch.config import run_config
 from dfp_batch.engine import jobs
 from dfp_batch.engine import retry as retrying
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.engine.retry import Retry, retry
 from dfp_batch.errors import ConfigError, RunHeldError
-from dfp_batch.ledger import Ledger, PairRecord, read_attempts, read_header
+from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair, read_manifest
+from dfp_batch.run_directory import read_header
 from dfp_batch.telemetry import RunStatus, results
 
+NOW = datetime(2026, 12, 1, 22, 30, tzinfo=UTC)
 SILENT = Observer(lambda url: None, lambda counts: None)
 CONFIG = run_config("classical", None, {"scale": 2, "kernel": "sigma=1.2"})
 STATES = {
@@ -84,6 +89,7 @@ def test_the_submission_is_that_of_the_run_directory(url):
 
 def test_the_command_line_of_the_job_is_the_wish():
     options = {"category": "crash", "quarantined": True, "takeover": True, "gpus_per_pair": 0.5}
+    options["until"] = NOW + timedelta(hours=7)
     for wish in (Retry("s3://a/it's", **options), Retry("s3://a/b", pair=("a b", "c"))):
         words = shlex.split(jobs.entrypoint(wish))
         assert words[:5] == ["exec", "python", "-m", "dfp_batch", "retry"]
@@ -91,8 +97,9 @@ def test_the_command_line_of_the_job_is_the_wish():
         given = command.make_context("retry", words[5:]).params
         assert given["run"] == wish.output_url
         assert tuple(given["pair"] or ()) == wish.pair
-        rest = {field.name for field in fields(Retry)} - {"output_url", "pair", "patience"}
+        rest = {field.name for field in fields(Retry)} - {"output_url", "pair", "patience", "until"}
         assert {name: given[name] for name in rest} == {name: getattr(wish, name) for name in rest}
+        assert deadline(given["until"], None, NOW) == wish.until
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -12,13 +12,13 @@ import torch
 
 from conftest import texture, write_image
 from dfp_batch import codec, storage
+from dfp_batch.attempts import METRICS, SCHEMA
 from dfp_batch.codec.index_map import decode_indices
 from dfp_batch.config import RunConfig
 from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.stages import Stage, run_stage
 from dfp_batch.errors import ImageError
-from dfp_batch.ledger import METRICS, SCHEMA
 from dfp_batch.manifest import Pair
 from dfp_batch.method import prior, unveil
 from dfp_batch.method.baseline import BackProjection
