@@ -1,5 +1,6 @@
 """A stock `ray start --head` for tests, on the loopback interface, ended by its process id."""
 
+import json
 import os
 import shutil
 import socket
@@ -13,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import ray
-import yaml
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -64,12 +63,35 @@ class RayHead:
             for name, resources in {"ray.head.default": {"CPU": 0}, **node_types}.items()
         }
         kinds["ray.head.default"]["max_workers"] = 0
-        example = Path(ray.__file__).parent / "autoscaler/_private/fake_multi_node/example.yaml"
-        config = yaml.safe_load(example.read_text())
-        config["provider"]["gcs_address"] = self.address
-        config |= {"available_node_types": kinds, "idle_timeout_minutes": 0.05}
-        path = Path(self._folder, "scaling.yaml")
-        path.write_text(yaml.safe_dump(config))
+        config = {
+            "cluster_name": "here",
+            "max_workers": len(node_types),
+            "provider": {
+                "type": "fake_multinode",
+                "gcs_address": self.address,
+                "use_node_id_as_ip": True,
+                "disable_node_updaters": True,
+                "disable_launch_config_check": True,
+            },
+            "available_node_types": kinds,
+            "head_node_type": "ray.head.default",
+            "upscaling_speed": 1.0,
+            "idle_timeout_minutes": 0.05,
+            "auth": {},
+            "docker": {},
+            "file_mounts": {},
+            "cluster_synced_files": [],
+            "file_mounts_sync_continuously": False,
+            "rsync_exclude": [],
+            "rsync_filter": [],
+            "head_node": {},
+            "worker_nodes": {},
+        }
+        lists = ("initialization", "setup", "head_setup", "worker_setup")
+        config |= {f"{name}_commands": [] for name in lists}
+        config |= {f"{name}_start_ray_commands": [] for name in ("head", "worker")}
+        path = Path(self._folder, "scaling.json")
+        path.write_text(json.dumps(config))
         return path
 
     def __enter__(self):
@@ -88,7 +110,9 @@ class RayHead:
         return self
 
     def __exit__(self, *_):
-        below = psutil.Process(self._process.pid).children(recursive=True)
+        below = []
+        with suppress(psutil.NoSuchProcess):
+            below = psutil.Process(self._process.pid).children(recursive=True)
         self._process.terminate()
         self._process.wait(START_S)
         for process in below:  # nodes that it has started

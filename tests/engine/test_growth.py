@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 TIMEOUT_S = 240
 NODES = """
 import ray
-ray.init("auto", log_to_driver=False, logging_level="ERROR")
+ray.init(log_to_driver=False, logging_level="ERROR")
 print(sum(node["Alive"] for node in ray.nodes()))
 """
 
@@ -42,7 +42,7 @@ def test_nodes_come_for_what_waits_and_go_when_idle(head, make_archive, tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert RunStatus.read(f"{tmp_path}/run").ok == 4
-    environment |= {"RAY_ADDRESS": head.address}
+    environment |= {"RAY_ADDRESS": head.address, "RAY_AUTH_MODE": "token"}
     deadline = time.monotonic() + TIMEOUT_S
     while nodes(environment) > 1:
         assert time.monotonic() < deadline, "idle nodes stay"
