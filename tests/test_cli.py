@@ -260,10 +260,9 @@ def test_synth_leaves_an_archive_alone(make_archive, tmp_path):
 
 
 def test_what_is_not_a_run_is_one_line(tmp_path):
-    for command in ("status", "results", "failures", "retry", "verify", "gc", "compact"):
-        done = run(command, str(tmp_path))
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-        assert "is not a run directory" in done.stderr
+    done = run("retry", str(tmp_path))
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "is not a run directory" in done.stderr
 
 
 @pytest.fixture

@@ -14,7 +14,14 @@ from dfp_batch.attempts import (
     read_attempts,
 )
 from dfp_batch.config import run_config
-from dfp_batch.errors import ConfigError, ManifestError, RunHeldError, StorageError
+from dfp_batch.errors import (
+    ConfigError,
+    ManifestError,
+    RunHeldError,
+    RunStoppedError,
+    StorageAccessError,
+    StorageError,
+)
 from dfp_batch.lease import current_lease
 from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair, read_manifest
@@ -182,6 +189,22 @@ def test_a_busy_store_keeps_the_rows_for_the_next_tick(tmp_path, monkeypatch):
 
 def _busy(url, data):
     raise StorageError(f"{url}: cannot write: 503 Slow Down")
+
+
+def test_the_last_error_does_not_hide_the_first(tmp_path, monkeypatch):
+    def full(url, data):
+        raise StorageAccessError(f"{url}: cannot write: No space left on device")
+
+    with (
+        pytest.raises(RunStoppedError) as error,
+        Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger,
+    ):
+        ledger.append(record("p0"))
+        monkeypatch.setattr(storage, "create_bytes", full)
+        raise RunStoppedError("stopped at pair 'p1': the first error")
+    first, last = str(error.value).split("; and at the end: ")
+    assert first == "stopped at pair 'p1': the first error"
+    assert "results/part-000001-000001.parquet: cannot write: No space left" in last
 
 
 def test_a_full_buffer_is_flushed_before_its_time(tmp_path, monkeypatch):

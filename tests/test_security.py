@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 import dfp_batch
-from dfp_batch import storage
+from dfp_batch import cli, storage
+from dfp_batch.errors import ConfigError, LedgerError
 
 PACKAGE = Path(dfp_batch.__file__).parent
 SECRET, KEY = "s3cr3t/of+the/archive", "AKIAOFTHEARCHIVE"
@@ -38,6 +39,59 @@ def test_nothing_that_is_read_is_run(path):
             assert getattr(node.func, "id", "") not in {"eval", "exec", "compile", "__import__"}
             owner = getattr(getattr(node.func, "value", None), "id", "")
             assert (owner, name) not in {("torch", "load"), ("np", "load"), ("yaml", "load")}
+
+
+def content_of(folder):
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+COMMANDS = [
+    ["status"],
+    ["results"],
+    ["failures"],
+    ["retry", "--pair", "p00"],
+    ["verify", "--sources"],
+    ["gc", "--delete"],
+    ["compact"],
+]
+HEADERS = ['{"name": "another program"}', '{"schema_version": 99}']
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A directory that looks like a run, and is not."""
+    for name in (
+        "results/part-000001-000001.parquet",
+        "outputs/p00/fused.png",
+        "lease/000001.json",
+    ):
+        storage.write_bytes(f"{tmp_path}/foreign/{name}", b"of another program")
+    return tmp_path / "foreign"
+
+
+def refused(foreign, *words):
+    before = content_of(foreign)
+    with pytest.raises((ConfigError, LedgerError), match=r"run\.json|schema version 99"):
+        cli.app(list(map(str, words)))
+    assert content_of(foreign) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.parametrize("header", [None, *HEADERS])
+def test_a_directory_that_is_not_a_run_of_ours_is_refused_as_it_is(foreign, command, header):
+    if header:
+        (foreign / "run.json").write_text(header)
+    name, *options = command
+    refused(foreign, name, foreign, *options)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("option", ["--append", "--takeover", "--verify"])
+def test_no_run_begins_in_a_directory_of_another_program(make_archive, foreign, header, option):
+    manifest = make_archive(1)
+    (foreign / "run.json").write_text(header)
+    options = [option, manifest] if option == "--append" else [option]
+    refused(foreign, "submit", manifest, "--output", foreign, "--preset", "classical", *options)
 
 
 @pytest.mark.slow

@@ -34,6 +34,9 @@ TOKEN_HINT = (
 )
 _ANSWER_S = 10.0
 _AUTH_MODE = "RAY_AUTH_MODE"
+# Ray ends a worker that has been idle for a second, if there are more than CPUs; the next one needs
+# many seconds to start. Two runs that share a node would wait for that most of the time.
+_IDLE_WORKERS, _IDLE_WORKERS_MS = "RAY_idle_worker_killing_time_threshold_ms", "60000"
 _TOKEN_FILE = Path(".ray", "auth_token")
 _PREFIX = "dfp-ray-"
 _LOCK = "lock"
@@ -140,7 +143,9 @@ def private_ray() -> Iterator[str]:
     mode = os.environ.get(_AUTH_MODE, "token")
     if mode == "token" and not has_token():
         _make_token()
-    with authentication(mode), _private_folder() as folder, _loopback():
+    idle_ms = os.environ.get(_IDLE_WORKERS, _IDLE_WORKERS_MS)
+    workers = variable(_IDLE_WORKERS, idle_ms)
+    with authentication(mode), workers, _private_folder() as folder, _loopback():
         yield folder
 
 

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 START_S = 180.0
 _PYTHON_ERROR = re.compile(r"[\w.]+: \w")  # and no line of Ray's own log
 STILL_S = 40.0
+# A worker is kept for ten seconds of stages, not for half a second, before another run has its turn:
+# where that run is not ours to configure, every turn costs the start of a process.
+_PATIENT_RAY = {"RAY_worker_lease_timeout_milliseconds": "10000"}
 _CLOSE_S = 8.0
 _TICK_S = 1.0
 _WAIT_S = 0.05
@@ -214,6 +217,7 @@ def _launch(theirs: Connection, log_file: IO[bytes]) -> "subprocess.Popen[bytes]
         stdout=subprocess.DEVNULL,
         stderr=log_file,
         start_new_session=True,
+        env={**_PATIENT_RAY, **os.environ},
     )
 
 

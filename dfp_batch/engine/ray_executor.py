@@ -52,7 +52,7 @@ _ANSWER_S = 5.0
 _NODE_DIED = "its node has died"
 
 
-@ray.remote(num_returns=2, max_retries=0, retry_exceptions=False, num_cpus=1, max_calls=100)
+@ray.remote(num_returns=2, max_retries=0, retry_exceptions=False, num_cpus=1, max_calls=1000)
 def _run(work: Work, job: Job, heart: Heart, *values: object) -> tuple[Report, Any]:
     torch.set_num_threads(1)
     with heart:

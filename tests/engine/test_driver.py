@@ -1,23 +1,25 @@
 """A whole run on a real Ray: faults, resume, object storage, both presets."""
 
+import io
 import json
 import os
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from conftest import archive_away, deny
 from dfp_batch import storage
-from dfp_batch.attempts import read_attempts
+from dfp_batch.attempts import PairRecord, read_attempts
 from dfp_batch.config import run_config
 from dfp_batch.engine import scheduler
-from dfp_batch.engine.driver import Observer, Submission, submit
+from dfp_batch.engine.driver import Observer, Submission, submit, what_is_left
 from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
 from dfp_batch.lease import current_lease
 from dfp_batch.ledger import Ledger
 from dfp_batch.manifest import Pair, read_manifest, write_manifest
 from dfp_batch.method.pipeline import PRESETS
-from dfp_batch.telemetry import RunStatus, results
+from dfp_batch.telemetry import LiveProgress, RunStatus, results
 from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -217,6 +219,25 @@ def test_another_driver_or_configuration_is_refused(make_archive, tmp_path):
         run(manifest, url)
     with pytest.raises(ConfigError, match="scale: 2 -> 4"):
         run(manifest, url, run_config("classical", None, {"scale": 4}))
+
+
+def test_what_is_left_and_what_is_left_alone(tmp_path):
+    """Quarantined pairs are neither done nor to be done, and what has failed comes last."""
+    pairs = [Pair(name, ("/a.png", "/b.png")) for name in ("bad", "done", "dead", "new")]
+    config = run_config("classical", None, {})
+    with Ledger.open(str(tmp_path), config, pairs) as ledger:
+        for name, status in (("bad", "error"), ("done", "ok"), ("dead", "quarantined")):
+            ledger.append(PairRecord(name, 1, status, "prepare", 1.0, 2.0, "crash"))
+    todo, counts = what_is_left(str(tmp_path), pairs, 2, retry_quarantined=False)
+    assert [(one.pair.pair_id, one.tried) for one in todo] == [("new", False), ("bad", True)]
+    assert (counts.total, counts.ok, counts.quarantined, counts.failed) == (4, 1, 1, 0)
+    shown = io.StringIO()
+    with LiveProgress(Console(file=shown, width=80)) as progress:
+        progress.moved(counts)
+    assert shown.getvalue() == "1 done, 0 failed, 0 running, 1 quarantined of 4\n"
+    todo, counts = what_is_left(str(tmp_path), pairs, 2, retry_quarantined=True)
+    assert {one.pair.pair_id: one.deaths for one in todo} == {"new": 0, "bad": 1, "dead": 1}
+    assert counts.quarantined == 0
 
 
 def test_a_bad_manifest_leaves_no_run_behind(make_archive, tmp_path):

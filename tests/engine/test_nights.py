@@ -115,6 +115,39 @@ def _pixels(url):
     return read_frame(url).pixels
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a disk that can be filled must be mounted: {done.stderr}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_full_disk_stops_the_run_and_loses_nothing(make_archive, tmp_path, small_disk):
+    manifest, url = make_archive(8), f"{small_disk}/run"
+    run(manifest, url, limit=1)
+    disk, ballast = os.statvfs(small_disk), small_disk / "ballast"
+    used = sum(path.stat().st_size for path in small_disk.glob("run/outputs/p00/*"))
+    ballast.write_bytes(bytes(disk.f_bavail * disk.f_frsize - 2 * max(used, 2**14)))
+    with pytest.raises(RunStoppedError, match="No space left on device"):
+        run(manifest, url)
+    finished = {path: path.stat().st_mtime_ns for path in small_disk.glob("run/outputs/*/fused.*")}
+    ballast.unlink()
+    # The lease could not be given back either; a driver that has ended holds none, but this lives.
+    assert run(manifest, url, takeover=True).ok == 8
+    done = [row["pair_id"] for row in read_attempts(url).to_pylist() if row["status"] == "ok"]
+    assert sorted(done) == [f"p{number:02d}" for number in range(8)], "one row each"
+    whole = [path for path in finished if (path.parent / "result.json").exists()]
+    assert 1 <= len(whole) < 8
+    assert all(path.stat().st_mtime_ns == finished[path] for path in whole), "none is done again"
+
+
 @pytest.mark.usefixtures("local_ray")
 def test_a_run_ends_in_time_and_goes_on(make_archive, tmp_path):
     manifest, url = make_archive(3, faults={2: HOLD}), f"{tmp_path}/run"
