@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 START_S = 180.0
 _PYTHON_ERROR = re.compile(r"[\w.]+: \w")  # and no line of Ray's own log
 STILL_S = 40.0
-# A worker is kept for ten seconds of stages, not for half a second, before another run has its turn:
-# where that run is not ours to configure, every turn costs the start of a process.
+# A worker is kept for ten seconds of stages, not for half a second, before another run has its
+# turn: on clusters that end idle ones soon each turn costs a start (docs/decisions/0022).
 _PATIENT_RAY = {"RAY_worker_lease_timeout_milliseconds": "10000"}
 _CLOSE_S = 8.0
 _TICK_S = 1.0
