@@ -56,7 +56,7 @@ class FaultyStore:
         fault = self._fault(environ)
         if fault in _ANSWERS:
             status, body = _ANSWERS[fault]
-            environ["wsgi.input"].read()  # or it is taken for the next request
+            _read_body(environ)  # or it is taken for the next request
             start_response(status, [("Content-Type", "application/xml")])
             return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
         if fault == "reset":
@@ -93,3 +93,9 @@ class FaultyStore:
             self.moved_at[run] = time.monotonic()
             if match := _IMAGE.search(path):
                 self.images[run, match["pair"]] += 1
+
+
+def _read_body(environ):
+    """To its end and no further: the connection stays open, and the client waits for the answer."""
+    is_chunked = environ.get("wsgi.input_terminated")
+    environ["wsgi.input"].read(-1 if is_chunked else int(environ.get("CONTENT_LENGTH") or 0))
