@@ -44,6 +44,7 @@ def test_the_launcher_keeps_the_token_on_and_the_dashboard_on_the_head(name):
     (worker,) = [text for text in config["worker_start_ray_commands"] if "ray start" in text]
     assert "RAY_AUTH_MODE=token" in head
     assert "RAY_AUTH_MODE=token" in worker
+    assert "RAY_idle_worker_killing_time_threshold_ms=60000" in worker  # decision 0022
     assert "--num-cpus=0" in head
     assert "--dashboard-host=127.0.0.1" in head
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
