@@ -4,39 +4,16 @@ from typing import Annotated
 
 import typer
 
-from dfp_batch.cli.options import (
-    Align,
-    AlignFrom,
-    ConfigFile,
-    Crop,
-    Kernel,
-    Precision,
-    Preset,
-    Quality,
-    ReferenceFrame,
-    Scale,
-    Settings,
-    resolve,
-)
+from dfp_batch.cli.options import resolve, with_composition
 
 
-def fuse(  # noqa: PLR0913, PLR0917 - one parameter per flag; ``resolve`` takes most of them
+@with_composition("image_format")
+def fuse(
     context: typer.Context,
     images: Annotated[
         list[str], typer.Argument(help="Two or more images of one scene, or one multi-page TIFF.")
     ],
     output: Annotated[str, typer.Option(help="File to write: .png, .tiff, .jpg or .webp.")],
-    scale: Scale = None,
-    kernel: Kernel = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    config: ConfigFile = None,
-    precision: Precision = None,
-    align: Align = None,
-    align_from: AlignFrom = None,
-    reference: ReferenceFrame = None,
-    quality: Quality = None,
-    crop: Crop = None,
     decision: Annotated[
         str | None, typer.Option(help="PNG to write: which image each pixel came from, 0, 1, ...")
     ] = None,

@@ -1,6 +1,9 @@
 """Options that several commands share, and the configuration that comes of them."""
 
+from collections.abc import Callable
 from datetime import datetime, time, timedelta
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,7 +132,21 @@ def deadline(until: str | None, max_hours: float | None, now: datetime) -> datet
     return end
 
 
-# Parameters of the commands that say what to compute, and the settings they stand for.
+# What says what to compute: options of every command that does, and the settings they stand for.
+_COMPOSITION: dict[str, Any] = {
+    "scale": Scale,
+    "kernel": Kernel,
+    "preset": Preset,
+    "settings": Settings,
+    "config": ConfigFile,
+    "precision": Precision,
+    "align": Align,
+    "align_from": AlignFrom,
+    "reference": ReferenceFrame,
+    "image_format": ImageFormat,
+    "quality": Quality,
+    "crop": Crop,
+}
 _SETTINGS = {
     "scale": "scale",
     "kernel": "kernel",
@@ -141,6 +158,38 @@ _SETTINGS = {
     "quality": "output.quality",
     "crop": "output.crop",
 }
+
+
+def with_composition(
+    *without: str,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a command: all options that say what to compute, before its own.
+
+    The command has a ``context``, from which ``resolve`` takes them.
+
+    Args:
+        without: Names of those that it has not.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_options(**given: Any) -> None:  # noqa: ANN401 - values of options
+            command(**{name: value for name, value in given.items() if name in own})
+
+        shared = {name: kind for name, kind in _COMPOSITION.items() if name not in without}
+        own = signature(command).parameters
+        at = sum(parameter.default is Parameter.empty for parameter in own.values())
+        options = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for name, kind in shared.items()
+        ]
+        keyword = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own.values()]
+        every = [*keyword[:at], *options, *keyword[at:]]
+        with_options.__signature__ = Signature(every)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {one.name: one.annotation for one in every}
+        return with_options
+
+    return decorate
 
 
 def resolve(context: typer.Context, more: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - RunConfig, which --help must not import

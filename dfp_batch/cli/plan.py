@@ -6,40 +6,15 @@ from typing import Annotated
 
 import typer
 
-from dfp_batch.cli.options import (
-    Align,
-    AlignFrom,
-    ConfigFile,
-    Crop,
-    ImageFormat,
-    Kernel,
-    Precision,
-    Preset,
-    Quality,
-    ReferenceFrame,
-    Scale,
-    Settings,
-    resolve,
-)
+from dfp_batch.cli.options import resolve, with_composition
 
 _OWN = {"context", "sample", "seed", "cpus", "gpus", "measure", "as_json"}  # submit has them not
 
 
-def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag; ``resolve`` takes most of them
+@with_composition()
+def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
     context: typer.Context,
     manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
-    scale: Scale = None,
-    kernel: Kernel = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    config: ConfigFile = None,
-    precision: Precision = None,
-    align: Align = None,
-    align_from: AlignFrom = None,
-    reference: ReferenceFrame = None,
-    image_format: ImageFormat = None,
-    quality: Quality = None,
-    crop: Crop = None,
     sample: Annotated[int, typer.Option(min=1, help="Pairs whose files are looked at.")] = 64,
     seed: Annotated[int, typer.Option(help="Chooses these pairs.")] = 0,
     cpus: Annotated[

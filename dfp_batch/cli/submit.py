@@ -8,47 +8,25 @@ import typer
 from dfp_batch.cli import session
 from dfp_batch.cli.options import (
     Address,
-    Align,
-    AlignFrom,
-    ConfigFile,
-    Crop,
     GpusPerPair,
-    ImageFormat,
-    Kernel,
     MaxFailureRate,
     MaxHours,
-    Precision,
-    Preset,
-    Quality,
-    ReferenceFrame,
-    Scale,
-    Settings,
     Takeover,
     Until,
     Wait,
     deadline,
     resolve,
+    with_composition,
 )
 
 
-def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag; ``resolve`` takes most of them
+@with_composition()
+def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     context: typer.Context,
     manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
-    scale: Scale = None,
-    kernel: Kernel = None,
     output: Annotated[
         str | None, typer.Option(help="Run directory; default <manifest>-x<scale>/ beside it.")
     ] = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    config: ConfigFile = None,
-    precision: Precision = None,
-    align: Align = None,
-    align_from: AlignFrom = None,
-    reference: ReferenceFrame = None,
-    image_format: ImageFormat = None,
-    quality: Quality = None,
-    crop: Crop = None,
     append: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +55,9 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag; ``resolve`` take
     from dfp_batch.engine import driver
 
     address = session.address_of(address)
-    remote = session.is_remote(address, wait, [manifest, append, output, align_from])
+    remote = session.is_remote(
+        address, wait, [manifest, append, output, context.params["align_from"]]
+    )
     resolved = resolve(context)
     manifest_url = storage.absolute_url(manifest)
     stem = storage.without_version(manifest_url).removesuffix(".parquet")
