@@ -4,7 +4,8 @@ Other runs on the cluster are seen by their pulse boards. Where there are more r
 gives its actors back after a while, at the end of a pair; whoever waits longest is next.
 
 A pair for which a share was too little gets a worker of its own with a whole GPU. Until it has one,
-the workers of one GPU go as they end their pairs, and no other takes their place.
+the workers of one GPU go as they end their pairs, and no other takes their place. Where other runs
+hold every GPU all the same, the run goes on with shares, and tries again later.
 """
 
 import math
@@ -28,6 +29,7 @@ from dfp_batch.errors import ExecutorLostError
 FALSE_STARTS = 3  # of workers, one after the other
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _FREE_MEMORY_S = 60.0
+_WHOLE_PAUSES = 5  # as long as the wait for a whole GPU, before the next
 _CONTEXT_BYTES = 700 * 2**20  # what CUDA takes in every process, besides what torch allocates
 _DRIVER = Path("/dev/nvidiactl")
 
@@ -127,14 +129,18 @@ class GpuPool:
         runs: Counts the runs on this cluster, this one among them.
         idle_s: How long a worker may have nothing to do.
         turn_s: How long it may be kept where others wait for it.
+        whole_s: How long the run stands still for a whole GPU that others hold.
     """
 
     nodes: Nodes
     runs: Callable[[], int]
     idle_s: float = 30.0
     turn_s: float = 60.0
+    whole_s: float = 60.0
     _workers: list[_Worker] = field(default_factory=list)
     _false_starts: FalseStarts = field(default_factory=FalseStarts)
+    _still_since: float | None = None
+    _whole_not_before: float = -math.inf
 
     def starting(self) -> list[Handle]:
         """References that are ready when a worker is."""
@@ -176,6 +182,7 @@ class GpuPool:
         """
         for worker in list(self._workers):
             self._look_at(worker)
+        self._stop_waiting(wanted)
         if time.monotonic() >= self._false_starts.not_before:
             self._grow(wanted, whole)
         for worker in list(self._workers):
@@ -183,11 +190,23 @@ class GpuPool:
                 self.end(worker.actor)
 
     def _grow(self, wanted: int, whole: int) -> None:
-        if whole and not any(worker.is_whole for worker in self._workers):
+        is_due = time.monotonic() >= self._whole_not_before
+        if whole and is_due and not any(worker.is_whole for worker in self._workers):
             self._start(1.0, is_whole=True)
         if self._awaited() is None:
             for _ in range(self._sharing(), min(wanted, self._most())):
                 self._start(self.nodes.gpus_per_pair, is_whole=False)
+
+    def _stop_waiting(self, wanted: int) -> None:
+        """Go on with shares where a whole GPU does not come although none of ours is in the way."""
+        awaited, now = self._awaited(), time.monotonic()
+        if awaited is None or self._sharing() or not wanted:
+            self._still_since = None
+        elif self._still_since is None:
+            self._still_since = now
+        elif now - self._still_since > self.whole_s:
+            self.end(awaited.actor)
+            self._still_since, self._whole_not_before = None, now + _WHOLE_PAUSES * self.whole_s
 
     def close(self) -> None:
         """End all of them."""

@@ -278,6 +278,38 @@ def test_a_pair_that_is_short_of_memory_gets_a_whole_gpu(begin, make_archive, tm
     assert shared == 2
 
 
+def hold_share(manifest, folder):
+    """Another run, which keeps its share of the GPU until it may go on."""
+    with bench(manifest, folder, 0.5) as made:
+        return made.optimise(0)
+
+
+def need_all_beside_another(manifest, folder):
+    """A pair that needs the whole GPU, which it does not get, and one for which a share will do."""
+    with bench(manifest, folder, 0.5) as made:
+        for number in range(2):
+            assert made.do(number, Stage.PREPARE).failure is None
+        made.executor._pool.whole_s = 1.0
+        made.start(0, Stage.OPTIMISE, relief=2)
+        made.start(1, Stage.OPTIMISE)
+        first = made.end(1).failure
+        waits = 0 not in made.ended
+        Path(folder, "other", "go-on").touch()
+        return [first, made.end(0).failure], waits
+
+
+@pytest.mark.usefixtures("shared")
+def test_no_run_stands_still_for_a_whole_gpu_that_another_shares(drivers, make_archive, tmp_path):
+    other = tmp_path / "other"
+    held = drivers[1].submit(hold_share, make_archive(1, str(other), {0: HOLD}), other)
+    wait_for((other / "held").exists)
+    running = drivers[0].submit(need_all_beside_another, make_archive(2), tmp_path)
+    failures, waits = running.result(TIMEOUT_S)
+    assert failures == [None] * 2
+    assert waits
+    assert held.result(TIMEOUT_S) is None
+
+
 def need_all_cpus(manifest, folder):
     with bench(manifest, folder) as made:
         for number in range(2):
