@@ -269,8 +269,11 @@ def _session(folder: Path, share: float) -> dict[str, Any]:
     """As ``submit``, until a share of the pairs is done."""
     start, before, url = time.perf_counter(), time.process_time(), _run(folder)
     config = run_config("classical", None, {})
-    with Ledger.open(url, config, read_manifest(str(folder / "manifest.parquet"))) as ledger:
-        todo, counts = what_is_left(url, read_pairs(url), ledger.epoch, retry_quarantined=False)
+    pairs = read_manifest(str(folder / "manifest.parquet"))
+    with Ledger.open(url, config, pairs) as ledger:
+        pairs = read_pairs(url, known=pairs)
+        todo, counts = what_is_left(url, pairs, ledger.epoch, retry_quarantined=False)
+        del pairs
         cluster, first_cpu_s = VirtualCluster(time.time()), round(time.process_time() - before, 2)
         gauge, done_before = _Gauge(cluster), counts.ok
         _drive(cluster, todo, counts, ledger, gauge, round(share * counts.total))
