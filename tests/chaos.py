@@ -96,6 +96,13 @@ class Soak:
         self.later = []  # (due, what to do)
         self.runs = []
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for run in self.runs:
+            run.end()
+
     def _new_node(self):
         return self.cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
 
@@ -386,7 +393,8 @@ def main():
             stack.enter_context(variable(name, ray_folder))
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         stack.callback(cluster.shutdown)
-        result = soak(options, Soak(options.seed, folder, store, cluster, can_fill))
+        this = stack.enter_context(Soak(options.seed, folder, store, cluster, can_fill))
+        result = soak(options, this)
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     sys.exit(bool(result["lost"] or result["rows_twice"]))
 
