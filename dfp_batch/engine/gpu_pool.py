@@ -29,6 +29,7 @@ from dfp_batch.errors import ExecutorLostError
 FALSE_STARTS = 3  # of workers, one after the other
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _FREE_MEMORY_S = 60.0
+_STAND_BACK_S = 2.0  # Ray does not always serve first who asked first
 _WHOLE_PAUSES = 5  # as long as the wait for a whole GPU, before the next
 _CONTEXT_BYTES = 700 * 2**20  # what CUDA takes in every process, besides what torch allocates
 _DRIVER = Path("/dev/nvidiactl")
@@ -139,6 +140,7 @@ class GpuPool:
     whole_s: float = 60.0
     _workers: list[_Worker] = field(default_factory=list)
     _false_starts: FalseStarts = field(default_factory=FalseStarts)
+    _ended_at: float = -math.inf
     _still_since: float | None = None
     _whole_not_before: float = -math.inf
 
@@ -168,6 +170,7 @@ class GpuPool:
     def end(self, actor: Handle) -> None:
         """End a worker, whatever it does."""
         self._workers = [worker for worker in self._workers if worker.actor != actor]
+        self._ended_at = time.monotonic()
         ray.kill(actor)
 
     def adapt(self, wanted: int, whole: int) -> None:
@@ -193,9 +196,16 @@ class GpuPool:
         is_due = time.monotonic() >= self._whole_not_before
         if whole and is_due and not any(worker.is_whole for worker in self._workers):
             self._start(1.0, is_whole=True)
-        if self._awaited() is None:
+        if self._awaited() is None and not self._stands_back():
             for _ in range(self._sharing(), min(wanted, self._most())):
                 self._start(self.nodes.gpus_per_pair, is_whole=False)
+
+    def _stands_back(self) -> bool:
+        """Whether others may be waiting for the place of a worker that has just ended."""
+        return self._is_crowded() and time.monotonic() - self._ended_at < _STAND_BACK_S
+
+    def _is_crowded(self) -> bool:
+        return self.runs() > self.nodes.gpu_slots
 
     def _stop_waiting(self, wanted: int) -> None:
         """Go on with shares where a whole GPU does not come although none of ours is in the way."""
@@ -248,8 +258,7 @@ class GpuPool:
             return False
         if self._awaited() and worker.place == self._cleared():
             return True
-        crowded = self.runs() > self.nodes.gpu_slots
-        has_had_turn = crowded and time.monotonic() - worker.since > self.turn_s
+        has_had_turn = self._is_crowded() and time.monotonic() - worker.since > self.turn_s
         return has_had_turn or self._sharing() > self._most()
 
     def _is_unused(self, worker: _Worker, wanted: int) -> bool:
