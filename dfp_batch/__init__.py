@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dfp_batch.method.pipeline import FusionConfig as FusionConfig
-    from dfp_batch.method.pipeline import FusionResult as FusionResult
-    from dfp_batch.method.pipeline import fuse as fuse
+    from dfp_batch.pipeline.fusion import FusionConfig as FusionConfig
+    from dfp_batch.pipeline.fusion import FusionResult as FusionResult
+    from dfp_batch.pipeline.fusion import fuse as fuse
 
 __version__ = "0.1.0"
 __all__ = ["FusionConfig", "FusionResult", "__version__", "fuse"]
@@ -18,5 +18,5 @@ __all__ = ["FusionConfig", "FusionResult", "__version__", "fuse"]
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name in __all__:
-        return getattr(import_module("dfp_batch.method.pipeline"), name)
+        return getattr(import_module("dfp_batch.pipeline.fusion"), name)
     raise AttributeError(f"module 'dfp_batch' has no attribute {name!r}")

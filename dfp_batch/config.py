@@ -20,34 +20,35 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from dfp_batch.alignment.exposure import ExposureMatch
+from dfp_batch.alignment.registration import Registration
+from dfp_batch.core.degradation import Kernel
+from dfp_batch.degradation.kernel_estimation import Auto
+from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.align import Registration
-from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.blur import Auto
-from dfp_batch.method.degrade import AnisotropicGaussian, Bicubic, Gaussian, Kernel, Lanczos2
-from dfp_batch.method.exposure import ExposureMatch
-from dfp_batch.method.fitted import FittedPrior
-from dfp_batch.method.focus import (
-    DoubleReblur,
-    MultiScaleLaplacian,
-    SumModifiedLaplacian,
-    Undecided,
-)
-from dfp_batch.method.merge import Blend, LaplacianPyramid, SeamPyramid, Unmerged
-from dfp_batch.method.network import SkipNet
-from dfp_batch.method.optimise import DeepFusionPrior, DeepImagePrior
-from dfp_batch.method.pipeline import DEFAULT_PRESET, FusionConfig
-from dfp_batch.method.potts import Potts
-from dfp_batch.method.prior import LearnedPrior
-from dfp_batch.method.refine import (
-    AreaCleanUp,
-    DecisionEmbedding,
-    GuidedFilter,
-    Then,
-    Unrefined,
-    Votes,
-)
-from dfp_batch.method.unveil import UnveiledSeams
+from dfp_batch.focus.double_reblur import DoubleReblur
+from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
+from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
+from dfp_batch.focus.undecided import Undecided
+from dfp_batch.merging.blend import Blend
+from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
+from dfp_batch.merging.seam_pyramid import SeamPyramid
+from dfp_batch.merging.unmerged import Unmerged
+from dfp_batch.merging.unveil import UnveiledSeams
+from dfp_batch.networks.skip_net import SkipNet
+from dfp_batch.pipeline.fusion import DEFAULT_PRESET, FusionConfig
+from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
+from dfp_batch.reconstruction.deep_image_prior import DeepImagePrior
+from dfp_batch.reconstruction.fitted import FittedPrior
+from dfp_batch.reconstruction.learned_prior import LearnedPrior
+from dfp_batch.refinement.area_clean_up import AreaCleanUp
+from dfp_batch.refinement.decision_embedding import DecisionEmbedding
+from dfp_batch.refinement.guided_filter import GuidedFilter
+from dfp_batch.refinement.potts import Potts
+from dfp_batch.refinement.then import Then
+from dfp_batch.refinement.unrefined import Unrefined
+from dfp_batch.refinement.votes import Votes
 
 COMPONENTS: dict[str, dict[str, type]] = {
     "focus": {

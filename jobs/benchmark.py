@@ -19,10 +19,13 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dfp_batch.method.degrade import Degradation
-from dfp_batch.method.image import enlarge
-from dfp_batch.method.optimise import Compute, DeepFusionPrior, Fit, Schedule, minimise
-from dfp_batch.method.pipeline import choose_device
+from dfp_batch.core.contracts import Compute
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.image import enlarge
+from dfp_batch.degradation.kernels import Lanczos2
+from dfp_batch.networks.fitting import Fit, Schedule, minimise
+from dfp_batch.pipeline.fusion import choose_device
+from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
 
 SEED = 0
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -75,7 +78,7 @@ class Problem:
         average = enlarge(sources, scale).mean(0, keepdim=True)
         self.fit = Fit.start(prior.network, average, 3, self.compute)
         decisions = torch.cat((decision, 1 - decision))
-        self.objective = prior.objective(sources, decisions, Degradation(scale))
+        self.objective = prior.objective(sources, decisions, Degradation(scale, Lanczos2()))
 
     def iterate(self, iterations: int) -> None:
         """Run the product's own loop."""

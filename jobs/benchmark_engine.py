@@ -44,8 +44,6 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from dfp_batch.attempts import METRIC_COLUMNS, PairRecord, parts
-from dfp_batch.compaction import compact_session
 from dfp_batch.config import run_config
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.driver import POLL_S, what_is_left
@@ -54,10 +52,12 @@ from dfp_batch.engine.progress import Pulse
 from dfp_batch.engine.scheduler import Scheduler, Todo
 from dfp_batch.engine.stages import Report, Stage
 from dfp_batch.errors import RunStoppedError
-from dfp_batch.ledger import Ledger
-from dfp_batch.manifest import read_manifest
-from dfp_batch.run_directory import read_pairs
-from dfp_batch.telemetry import Counts, RunStatus
+from dfp_batch.runs.attempts import METRIC_COLUMNS, PairRecord, parts
+from dfp_batch.runs.compaction import compact_session
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import read_manifest
+from dfp_batch.runs.run_directory import read_pairs
+from dfp_batch.runs.telemetry import Counts, RunStatus
 
 NODES, CPUS_PER_NODE, GPUS = 1000, 16, 1000
 MEMORY_BYTES = NODES * 16 * 10**9

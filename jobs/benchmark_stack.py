@@ -24,10 +24,10 @@ import cv2
 import numpy as np
 import psutil
 
-from dfp_batch import codec, storage
 from dfp_batch.config import RunConfig, run_config
 from dfp_batch.engine.prepare import prepare
-from dfp_batch.manifest import Pair
+from dfp_batch.io import codec, storage
+from dfp_batch.runs.manifest import Pair
 from dfp_batch.synthetic import procedural_image
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from rich.console import Console
 
-from dfp_batch import telemetry
 from dfp_batch.config import run_config
+from dfp_batch.degradation.kernels import Bicubic, Gaussian
 from dfp_batch.evaluation import (
     Archive,
     Method,
@@ -34,8 +34,8 @@ from dfp_batch.evaluation import (
 from dfp_batch.evaluation import summary as statistics
 from dfp_batch.evaluation.tables import markdown
 from dfp_batch.evaluation.work import SCHEMA, Row
-from dfp_batch.method.degrade import Bicubic, Gaussian
-from dfp_batch.method.pipeline import FusionConfig
+from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.runs import telemetry
 from dfp_batch.synthetic import SceneSet, SceneSpec
 
 ROOT = Path(__file__).parent.parent

@@ -18,8 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dfp_batch.method.blur import SHARP, BlurNetwork, features, save_blur
-from dfp_batch.method.degrade import SCALES, Bicubic, Degradation, Gaussian, Kernel, Lanczos2
+from dfp_batch.core.degradation import SCALES, Degradation, Kernel
+from dfp_batch.degradation.blur_features import features
+from dfp_batch.degradation.kernel_estimation import SHARP
+from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
+from dfp_batch.networks.blur_network import BlurNetwork
+from dfp_batch.networks.weights import save_blur
 from dfp_batch.synthetic.patches import captured
 from dfp_batch.synthetic.training import through_jpeg, training_scene
 

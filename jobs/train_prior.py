@@ -27,15 +27,11 @@ import torch
 from checkpoints import Row, command_of, keep, prepare, restored, schedule
 from torch import Tensor, nn
 
-from dfp_batch.method.degrade import Degradation, Gaussian, Kernel, Lanczos2
-from dfp_batch.method.prior import (
-    ENLARGEMENTS,
-    PriorNetwork,
-    PriorSpec,
-    grow,
-    save_prior,
-    start_from,
-)
+from dfp_batch.core.degradation import Degradation, Kernel
+from dfp_batch.degradation.kernels import Gaussian, Lanczos2
+from dfp_batch.networks.prior_network import ENLARGEMENTS, PriorNetwork, PriorSpec
+from dfp_batch.networks.weights import grow, save_prior
+from dfp_batch.reconstruction.learned_prior import start_from
 from dfp_batch.synthetic.patches import (
     KERNELS_PER_BATCH,
     Batch,

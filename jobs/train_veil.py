@@ -26,7 +26,9 @@ from checkpoints import Row, command_of, keep, prepare, restored, schedule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dfp_batch.method.unveil import PLANES, VeilNetwork, detail, save_veil
+from dfp_batch.merging.unveil import detail
+from dfp_batch.networks.veil_network import PLANES, VeilNetwork
+from dfp_batch.networks.weights import save_veil
 from dfp_batch.synthetic.seams import Planes, seam_example
 
 KEPT_ASIDE = 0.05

@@ -30,9 +30,9 @@ import psutil
 from ray.cluster_utils import Cluster
 
 from conftest import texture, write_image
-from dfp_batch.attempts import read_attempts
 from dfp_batch.engine.cluster import private_ray, variable
-from dfp_batch.manifest import Pair, write_manifest
+from dfp_batch.runs.attempts import read_attempts
+from dfp_batch.runs.manifest import Pair, write_manifest
 from faulty_store import FaultyStore
 
 HERE = Path(__file__).parent

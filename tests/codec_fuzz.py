@@ -12,8 +12,8 @@ import zlib
 import numpy as np
 
 from codec_samples import small_files
-from dfp_batch.codec import Frame, decode
 from dfp_batch.errors import ImageError
+from dfp_batch.io.codec import Frame, decode
 
 FILES = small_files()
 EXTREMES = [0, 1, 2, 255, 256, 32767, 65535, 65536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]

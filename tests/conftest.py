@@ -12,18 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from dfp_batch import codec, storage
-from dfp_batch.codec import Frame
-from dfp_batch.manifest import Pair, write_manifest
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame
+from dfp_batch.runs.manifest import Pair, write_manifest
+
+pytest_plugins = ["small_scenes"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """On images this small, threads only wait for each other: 30 times longer on a busy machine."""
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

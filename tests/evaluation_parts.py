@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from conftest import texture, write_image
-from dfp_batch.manifest import Pair, write_manifest
-from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.focus import Undecided
-from dfp_batch.method.merge import Blend
-from dfp_batch.method.pipeline import FusionConfig
-from dfp_batch.method.refine import Unrefined
+from dfp_batch.focus.undecided import Undecided
+from dfp_batch.merging.blend import Blend
+from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.refinement.unrefined import Unrefined
+from dfp_batch.runs.manifest import Pair, write_manifest
 
 RAISE, DIE = 251, 252  # levels of the first pixel of the first source
 

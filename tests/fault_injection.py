@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from dfp_batch.errors import DivergedError, StorageError
-from dfp_batch.method.baseline import BackProjection
+from dfp_batch.reconstruction.back_projection import BackProjection
 
 RAISE, SEGV, EXIT, OUT_OF_MEMORY, DIVERGE, BUSY_ONCE, HOLD, FREEZE_ONCE = range(1, 9)
 DEVICE_ASSERT, DEVICE_MEMORY = 9, 10

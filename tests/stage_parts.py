@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 
 from conftest import texture, write_image
-from dfp_batch import codec, storage
 from dfp_batch.config import RunConfig
 from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.publish import publish
-from dfp_batch.manifest import Pair
-from dfp_batch.method.pipeline import FusionConfig
+from dfp_batch.io import codec, storage
+from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.runs.manifest import Pair
 
 CLASSICAL = FusionConfig.preset("classical", scale=2)
 

@@ -7,8 +7,9 @@ from dfp_batch.cli.options import Run
 
 def compact(run: Run) -> None:
     """Put the many small files of a run's results/ together."""
-    from dfp_batch import compaction, storage
-    from dfp_batch.ledger import Ledger
+    from dfp_batch.io import storage
+    from dfp_batch.runs import compaction
+    from dfp_batch.runs.ledger import Ledger
 
     url = storage.absolute_url(run)
     with Ledger.reopen(url) as ledger:

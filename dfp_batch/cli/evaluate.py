@@ -57,9 +57,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from rich.console import Console
 
     from dfp_batch import evaluation as evaluating
-    from dfp_batch import telemetry
     from dfp_batch.config import kernel_of
     from dfp_batch.evaluation import tables
+    from dfp_batch.runs import telemetry
 
     externals = evaluating.split_externals(external or [])
     named = evaluating.named_methods(evaluating.split_names(methods), externals)

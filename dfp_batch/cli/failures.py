@@ -9,8 +9,8 @@ def failures(run: Run) -> None:
     """Why pairs have failed, one group per cause, and the command to give next."""
     from rich.console import Console
 
-    from dfp_batch import failures as failing
-    from dfp_batch import storage
+    from dfp_batch.io import storage
+    from dfp_batch.runs import failures as failing
 
     url = storage.absolute_url(run)
     groups = failing.failures(url)

@@ -27,8 +27,9 @@ def fuse(
     """Fuse one item without Ray."""
     from rich.console import Console
 
-    from dfp_batch import storage, telemetry
     from dfp_batch.engine import single
+    from dfp_batch.io import storage
+    from dfp_batch.runs import telemetry
 
     target = storage.absolute_url(output)
     resolved = resolve(context, {"output.format": single.format_of(target)})

@@ -18,8 +18,9 @@ def gc(
     """Find files that this run has written and no row refers to."""
     from contextlib import ExitStack
 
-    from dfp_batch import garbage, storage
-    from dfp_batch.ledger import Ledger
+    from dfp_batch.io import storage
+    from dfp_batch.runs import garbage
+    from dfp_batch.runs.ledger import Ledger
 
     url = storage.absolute_url(run)
     count = size = 0

@@ -10,9 +10,9 @@ def manifest(
     output: Annotated[str, typer.Option(help="Parquet file to write.")],
 ) -> None:
     """Build a manifest from NAME_A.*/NAME_B.* files, subfolders, or TIFFs of several pages."""
-    from dfp_batch import storage
-    from dfp_batch.manifest import write_manifest
-    from dfp_batch.pairing import build_manifest
+    from dfp_batch.io import storage
+    from dfp_batch.runs.manifest import write_manifest
+    from dfp_batch.runs.pairing import build_manifest
 
     pairs, unpaired = build_manifest(storage.absolute_url(directory))
     url = storage.absolute_url(output)

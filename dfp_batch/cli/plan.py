@@ -35,9 +35,9 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
     """
     from rich.console import Console
 
-    from dfp_batch import storage
     from dfp_batch.engine import costs, plan_text
     from dfp_batch.engine import plan as planning
+    from dfp_batch.io import storage
 
     run = resolve(context)
 

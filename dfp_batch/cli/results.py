@@ -16,7 +16,8 @@ def results(
     """One row per pair: print the table, or write it as Parquet."""
     from rich.console import Console
 
-    from dfp_batch import attempts, storage, telemetry
+    from dfp_batch.io import storage
+    from dfp_batch.runs import attempts, telemetry
 
     rows = telemetry.results(storage.absolute_url(run))
     if output is None:

@@ -41,8 +41,8 @@ def retry(  # noqa: PLR0913, PLR0917 - one parameter per flag
     takeover: Takeover = False,
 ) -> None:
     """Try pairs of a run again that have failed, with the configuration of the run."""
-    from dfp_batch import storage
     from dfp_batch.engine import retry as retrying
+    from dfp_batch.io import storage
 
     address = session.address_of(address)
     remote = session.is_remote(address, wait, [run])

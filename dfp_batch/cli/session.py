@@ -11,7 +11,7 @@ from dfp_batch import errors
 
 if TYPE_CHECKING:
     from dfp_batch.engine.driver import Observer
-    from dfp_batch.telemetry import RunStatus
+    from dfp_batch.runs.telemetry import RunStatus
 
 Status = TypeVar("Status", bound="RunStatus | None")
 
@@ -30,8 +30,8 @@ def watch(start: "Callable[[Observer], Status]") -> "Status":
     """Run pairs on this machine, or from it, with live counts."""
     from rich.console import Console
 
-    from dfp_batch import telemetry
     from dfp_batch.engine import driver
+    from dfp_batch.runs import telemetry
 
     console = Console()
     with telemetry.LiveProgress(console) as progress:
@@ -47,7 +47,8 @@ def show(url: str, status: "RunStatus") -> None:
     """
     from rich.console import Console
 
-    from dfp_batch import storage, telemetry
+    from dfp_batch.io import storage
+    from dfp_batch.runs import telemetry
 
     console = Console()
     telemetry.print_results(console, telemetry.results(url))

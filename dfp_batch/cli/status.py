@@ -15,7 +15,8 @@ def status(
     """Counts by state and category, rate, ETA and the last errors of a run."""
     from rich.console import Console
 
-    from dfp_batch import storage, telemetry
+    from dfp_batch.io import storage
+    from dfp_batch.runs import telemetry
 
     found = telemetry.RunStatus.read(storage.absolute_url(run))
     if as_json:

@@ -51,8 +51,8 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     ] = False,
 ) -> None:
     """Fuse and enlarge every pair of a manifest; the same command again resumes."""
-    from dfp_batch import storage
     from dfp_batch.engine import driver
+    from dfp_batch.io import storage
 
     address = session.address_of(address)
     remote = session.is_remote(

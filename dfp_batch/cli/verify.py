@@ -16,9 +16,10 @@ def verify(
     """Read every result again; what is missing or changed is done again by the next submit."""
     from rich.console import Console
 
-    from dfp_batch import storage, telemetry
     from dfp_batch.engine import verify as verifying
-    from dfp_batch.ledger import Ledger
+    from dfp_batch.io import storage
+    from dfp_batch.runs import telemetry
+    from dfp_batch.runs.ledger import Ledger
 
     url = storage.absolute_url(run)
     with (

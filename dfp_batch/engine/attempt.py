@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from dfp_batch import storage
 from dfp_batch.config import RunConfig
 from dfp_batch.engine import receipt
 from dfp_batch.engine.budget import optimise_limit_s
@@ -13,7 +12,8 @@ from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.progress import FIRST_LIMIT_S, Progress
 from dfp_batch.engine.publish import publish
 from dfp_batch.engine.stages import Report, Stage, run_stage
-from dfp_batch.manifest import folder_name
+from dfp_batch.io import storage
+from dfp_batch.runs.manifest import folder_name
 
 Outcome = tuple[Any, dict[str, Any]]
 

@@ -4,7 +4,7 @@ A limit is no prediction. It ends what would never end, and has to let everythin
 on a busy core, a store at its slowest, a component that nobody has measured.
 """
 
-from dfp_batch.method.pipeline import FusionConfig
+from dfp_batch.pipeline.fusion import FusionConfig
 
 _LEAST_S = 300.0
 _PREPARE_S_PER_MP = 60.0  # and frame; 1.5 measured for `fast`

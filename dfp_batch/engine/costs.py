@@ -26,7 +26,6 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import nnls
 
 import dfp_batch
-from dfp_batch import codec, storage
 from dfp_batch.config import RunConfig
 from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Work
@@ -34,8 +33,9 @@ from dfp_batch.engine.prepare import truths
 from dfp_batch.engine.progress import UNWATCHED
 from dfp_batch.engine.stages import Stage, peak_rss_bytes
 from dfp_batch.errors import ConfigError, ObjectMissingError
-from dfp_batch.manifest import Pair
-from dfp_batch.method.pipeline import FusionConfig, choose_device
+from dfp_batch.io import codec, storage
+from dfp_batch.pipeline.fusion import FusionConfig, choose_device
+from dfp_batch.runs.manifest import Pair
 from dfp_batch.synthetic import Scene, SceneSet, SceneSpec
 
 KEPT = timedelta(days=30)

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import FrameType
 
-from dfp_batch import storage
-from dfp_batch.attempts import PairRecord, deaths, read_attempts, visible
-from dfp_batch.compaction import compact_session
 from dfp_batch.config import RunConfig, config_of
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
@@ -29,10 +26,13 @@ from dfp_batch.errors import (
     RunStoppedError,
     StorageError,
 )
-from dfp_batch.ledger import Ledger
-from dfp_batch.manifest import Pair, read_manifest
-from dfp_batch.run_directory import differences, read_pairs
-from dfp_batch.telemetry import Counts, RunStatus
+from dfp_batch.io import storage
+from dfp_batch.runs.attempts import PairRecord, deaths, read_attempts, visible
+from dfp_batch.runs.compaction import compact_session
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import Pair, read_manifest
+from dfp_batch.runs.run_directory import differences, read_pairs
+from dfp_batch.runs.telemetry import Counts, RunStatus
 
 POLL_S = 1.0
 STILL_S = 30.0

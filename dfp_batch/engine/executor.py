@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from dfp_batch.engine.progress import Pulse
 from dfp_batch.engine.stages import Report, Stage
-from dfp_batch.manifest import Pair
+from dfp_batch.runs.manifest import Pair
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dfp_batch import codec, storage
-from dfp_batch.codec import Frame
-from dfp_batch.codec.pages import open_pages
 from dfp_batch.errors import ImageError
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame
+from dfp_batch.io.codec.pages import open_pages
 
 
 def read_frame(url: str) -> Frame:

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfp_batch import codec, storage
-from dfp_batch.codec import Frame, Header
-from dfp_batch.codec.pages import open_pages
 from dfp_batch.config import RunConfig
 from dfp_batch.engine.prepare import (
     check_output,
@@ -18,7 +15,10 @@ from dfp_batch.engine.prepare import (
     truths,
 )
 from dfp_batch.errors import ImageError, StorageError
-from dfp_batch.manifest import Pair
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame, Header
+from dfp_batch.io.codec.pages import open_pages
+from dfp_batch.runs.manifest import Pair
 
 _PX = 1e6
 

@@ -24,12 +24,12 @@ from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from dfp_batch import storage
 from dfp_batch.config import RunConfig, run_config
 from dfp_batch.engine.cluster import TOKEN_HINT, authentication, has_token, variable
 from dfp_batch.engine.driver import Submission
 from dfp_batch.engine.retry import Retry
 from dfp_batch.errors import ConfigError, RunStoppedError
+from dfp_batch.io import storage
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.ERROR)  # tells of every socket
 # Where things are, never who we are: what a job may take along.

@@ -8,18 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dfp_batch.core.contracts import OnIteration, ignore_progress
+from dfp_batch.core.decision import winners
+from dfp_batch.core.degradation import Kernel
 from dfp_batch.engine.prepare import Prepared
-from dfp_batch.method.degrade import Kernel
-from dfp_batch.method.focus import winners
-from dfp_batch.method.optimise import OnIteration, ignore_progress
-from dfp_batch.method.pipeline import (
-    FusionConfig,
-    Merged,
-    choose_device,
-    merge,
-    reconstruct,
-)
-from dfp_batch.method.precision import compute_dtype
+from dfp_batch.networks.precision import compute_dtype
+from dfp_batch.pipeline.fusion import FusionConfig, Merged, choose_device, merge, reconstruct
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from dfp_batch.engine.costs import CostModel, Kind
 from dfp_batch.engine.headers import Looked, Problem, look
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError
-from dfp_batch.manifest import Pair, read_manifest
+from dfp_batch.runs.manifest import Pair, read_manifest
 
 _AT_ONCE = 16  # pairs whose headers are read; mostly waiting for the store
 _CONFIDENCE = 0.95

@@ -7,18 +7,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfp_batch import codec
-from dfp_batch.codec import Frame
+from dfp_batch.alignment.stack import Stack
+from dfp_batch.alignment.stack_alignment import Still, hold_still
 from dfp_batch.config import Output, RunConfig
+from dfp_batch.core.decision import confidence, winners
+from dfp_batch.core.sources import whole
 from dfp_batch.engine import receipt, registration_file
 from dfp_batch.engine.budget import prepare_limit_s
 from dfp_batch.engine.frames import Alphas, Colours, Frames, open_frames, read_frame
 from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.manifest import Pair
-from dfp_batch.method.focus import confidence, winners
-from dfp_batch.method.merge import Blend
-from dfp_batch.method.pipeline import (
+from dfp_batch.io import codec
+from dfp_batch.io.codec import Frame
+from dfp_batch.merging.blend import Blend
+from dfp_batch.pipeline.fusion import (
     SMALLEST_PX,
     FusionConfig,
     Merged,
@@ -26,7 +28,7 @@ from dfp_batch.method.pipeline import (
     measure_focus,
     merge,
 )
-from dfp_batch.method.stack import Stack, Still, hold_still, whole
+from dfp_batch.runs.manifest import Pair
 
 LOW_CONFIDENCE = 0.1
 _CPU = torch.device("cpu")

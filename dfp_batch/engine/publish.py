@@ -8,21 +8,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfp_batch import codec, metrics, storage
-from dfp_batch.attempts import METRICS
-from dfp_batch.codec import Frame
-from dfp_batch.codec.index_map import encode_indices
+from dfp_batch import metrics
+from dfp_batch.alignment.crop import valid_rectangle
 from dfp_batch.config import RunConfig
+from dfp_batch.core.image import enlarge, luma
 from dfp_batch.engine import registration_file
 from dfp_batch.engine.budget import publish_limit_s
 from dfp_batch.engine.frames import read_frame
 from dfp_batch.engine.optimise import Optimised
 from dfp_batch.engine.prepare import Prepared, check_output, floor_config
 from dfp_batch.engine.progress import UNWATCHED, Progress
-from dfp_batch.manifest import Pair, folder_name
-from dfp_batch.method.align import valid_rectangle
-from dfp_batch.method.image import enlarge, luma
-from dfp_batch.method.pipeline import FusionConfig, Merged, reconstruct
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame
+from dfp_batch.io.codec.index_map import encode_indices
+from dfp_batch.pipeline.fusion import FusionConfig, Merged, reconstruct
+from dfp_batch.runs.attempts import METRICS
+from dfp_batch.runs.manifest import Pair, folder_name
 
 _CPU = torch.device("cpu")
 

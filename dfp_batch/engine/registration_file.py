@@ -5,11 +5,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from dfp_batch import storage
+from dfp_batch.alignment.registration import Flag, Registered
+from dfp_batch.alignment.stack_alignment import Still
 from dfp_batch.errors import AlignmentError, ObjectMissingError
-from dfp_batch.manifest import MIN_SOURCES, folder_name
-from dfp_batch.method.align import Flag, Registered
-from dfp_batch.method.stack import Still
+from dfp_batch.io import storage
+from dfp_batch.runs.manifest import MIN_SOURCES, folder_name
 
 NAME = "registration.json"
 

@@ -6,16 +6,16 @@ from typing import get_args
 
 import pyarrow.compute as pc
 
-from dfp_batch.attempts import read_attempts, visible
 from dfp_batch.config import config_of
 from dfp_batch.engine import receipt
 from dfp_batch.engine.driver import Observer, Submission, stop_signals, summarised, work_off
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.errors import Category, ConfigError
-from dfp_batch.ledger import Ledger
-from dfp_batch.manifest import Pair
-from dfp_batch.run_directory import read_header, read_pairs
-from dfp_batch.telemetry import RunStatus
+from dfp_batch.runs.attempts import read_attempts, visible
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import Pair
+from dfp_batch.runs.run_directory import read_header, read_pairs
+from dfp_batch.runs.telemetry import RunStatus
 
 
 @dataclass(frozen=True)

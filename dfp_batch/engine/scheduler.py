@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from dfp_batch.attempts import PairRecord, Status
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Completion, Executor, Work
 from dfp_batch.engine.progress import PATIENCE, Patience, Pulse
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import Category, RunStoppedError
-from dfp_batch.manifest import Pair
+from dfp_batch.runs.attempts import PairRecord, Status
+from dfp_batch.runs.manifest import Pair
 
 WINDOW = 2
 LETHAL_DEATHS = 2

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from dfp_batch import codec
-from dfp_batch.codec import Frame
-from dfp_batch.codec.index_map import encode_indices
 from dfp_batch.config import RunConfig
+from dfp_batch.core.contracts import OnIteration, ignore_progress
 from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.publish import finished_frame
 from dfp_batch.errors import ConfigError
-from dfp_batch.manifest import Pair, source_problems
-from dfp_batch.method.optimise import OnIteration, ignore_progress
+from dfp_batch.io import codec
+from dfp_batch.io.codec import Frame
+from dfp_batch.io.codec.index_map import encode_indices
+from dfp_batch.runs.manifest import Pair, source_problems
 
 
 @dataclass(frozen=True)

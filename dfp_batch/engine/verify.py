@@ -11,13 +11,13 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfp_batch import storage
-from dfp_batch.attempts import read_attempts, visible
 from dfp_batch.errors import ObjectAccessError, ObjectMissingError
-from dfp_batch.ledger import Ledger
-from dfp_batch.manifest import Pair, folder_name
-from dfp_batch.parallel import in_parallel
-from dfp_batch.run_directory import read_pairs
+from dfp_batch.io import storage
+from dfp_batch.io.parallel import in_parallel
+from dfp_batch.runs.attempts import read_attempts, visible
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import Pair, folder_name
+from dfp_batch.runs.run_directory import read_pairs
 
 CHUNK_BYTES = 8 * 2**20
 SHOWN_IDS = 5

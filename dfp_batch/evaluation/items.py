@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfp_batch import codec, storage
-from dfp_batch.codec import Frame
+from dfp_batch.core.degradation import SCALES, Degradation, Kernel
+from dfp_batch.core.image import luma
+from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.engine.frames import read_frame, read_sources
 from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.manifest import Pair, manifest_sha256, read_manifest
-from dfp_batch.method.degrade import SCALES, Degradation, Kernel, Lanczos2
-from dfp_batch.method.image import luma
-from dfp_batch.method.pipeline import SMALLEST_PX
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame
+from dfp_batch.pipeline.fusion import SMALLEST_PX
+from dfp_batch.runs.manifest import Pair, manifest_sha256, read_manifest
 from dfp_batch.synthetic import SceneSet
 
 Image = NDArray[np.float32]

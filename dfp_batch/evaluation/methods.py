@@ -17,16 +17,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dfp_batch import codec, storage
-from dfp_batch.codec import Frame
 from dfp_batch.config import describe, parse_setting, run_config
+from dfp_batch.core.contracts import Reconstruction
+from dfp_batch.core.degradation import Kernel
+from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.manifest import folder_name
-from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.degrade import Kernel, Lanczos2
-from dfp_batch.method.optimise import Reconstruction
-from dfp_batch.method.pipeline import PRESETS, FusionConfig
-from dfp_batch.pairing import image_names
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame
+from dfp_batch.pipeline.fusion import PRESETS, FusionConfig
+from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.runs.manifest import folder_name
+from dfp_batch.runs.pairing import image_names
 
 _UNDECIDED = {"focus": "undecided", "refinement": "unrefined"}
 _FUSIONS: dict[str, dict[str, Any]] = {

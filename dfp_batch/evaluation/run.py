@@ -26,15 +26,15 @@ from typing import Any
 import cv2
 import torch
 
-from dfp_batch import storage
+from dfp_batch.core.degradation import SCALES
 from dfp_batch.errors import ConfigError, RunStoppedError
 from dfp_batch.evaluation import summary, tables, work
 from dfp_batch.evaluation.items import ItemSet
 from dfp_batch.evaluation.methods import External, Method, describe_method
 from dfp_batch.evaluation.store import Evaluation, Store
 from dfp_batch.evaluation.work import Row, Task
-from dfp_batch.method.degrade import SCALES
-from dfp_batch.telemetry import Counts
+from dfp_batch.io import storage
+from dfp_batch.runs.telemetry import Counts
 
 
 def _no_one_watches(_counts: Counts) -> None:

@@ -23,10 +23,11 @@ import torch
 from numpy.typing import NDArray
 
 from dfp_batch import metrics
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.image import luma
+from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ImageError
 from dfp_batch.evaluation.items import Case, Image
-from dfp_batch.method.degrade import Degradation
-from dfp_batch.method.image import luma
 
 Scores = dict[str, float | None]
 
@@ -157,7 +158,7 @@ class Ruler:
         low = None
         if self._reference is not None:
             full = torch.from_numpy(self._reference[None, None])
-            low = Degradation(self.scale)(full)[0, 0].numpy()
+            low = Degradation(self.scale, Lanczos2())(full)[0, 0].numpy()
         return metrics.regions(self.case.labels, low)
 
 

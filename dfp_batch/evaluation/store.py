@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 import dfp_batch
-from dfp_batch import storage
-from dfp_batch.attempts import parquet_bytes
 from dfp_batch.errors import ConfigError
 from dfp_batch.evaluation.work import SCHEMA, Row
-from dfp_batch.manifest import parquet_source
+from dfp_batch.io import storage
+from dfp_batch.runs.attempts import parquet_bytes
+from dfp_batch.runs.manifest import parquet_source
 
 HEADER = "evaluation.json"
 Key = tuple[str, int, str]

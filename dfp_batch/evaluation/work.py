@@ -12,16 +12,16 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from dfp_batch import codec, storage
-from dfp_batch.codec import Frame
 from dfp_batch.engine.stages import as_failure
 from dfp_batch.errors import DivergedError, ImageError, StorageAccessError
 from dfp_batch.evaluation.items import Case, Item
 from dfp_batch.evaluation.methods import External, Method, at_scale
 from dfp_batch.evaluation.scores import METRICS, Ruler
-from dfp_batch.manifest import folder_name
-from dfp_batch.method.focus import Undecided
-from dfp_batch.method.pipeline import FusionConfig, Merged, choose_device, fuse, reconstruct
+from dfp_batch.focus.undecided import Undecided
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame
+from dfp_batch.pipeline.fusion import FusionConfig, Merged, choose_device, fuse, reconstruct
+from dfp_batch.runs.manifest import folder_name
 
 log = logging.getLogger(__name__)
 

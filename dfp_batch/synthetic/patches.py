@@ -7,15 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dfp_batch.method.degrade import (
-    AnisotropicGaussian,
-    Bicubic,
-    Degradation,
-    Gaussian,
-    Kernel,
-    Lanczos2,
-)
-from dfp_batch.method.prior import start_from
+from dfp_batch.core.degradation import Degradation, Kernel
+from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
+from dfp_batch.reconstruction.learned_prior import start_from
 from dfp_batch.synthetic.training import through_jpeg, training_scene
 
 Levels = NDArray[np.uint8]

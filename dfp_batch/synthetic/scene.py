@@ -24,9 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfp_batch import codec
+from dfp_batch.core.degradation import Degradation, Kernel
+from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import Degradation, Kernel, Lanczos2
+from dfp_batch.io import codec
 from dfp_batch.synthetic.procedural import draw_stroke
 
 Image = NDArray[np.float32]

@@ -13,11 +13,12 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from dfp_batch import codec, storage
+from dfp_batch.core.degradation import Degradation, Kernel
+from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError, ImageError, ObjectMissingError
-from dfp_batch.manifest import Pair, id_problems, read_manifest, write_manifest
-from dfp_batch.method.degrade import Degradation, Kernel, Lanczos2
-from dfp_batch.pairing import image_names
+from dfp_batch.io import codec, storage
+from dfp_batch.runs.manifest import Pair, id_problems, read_manifest, write_manifest
+from dfp_batch.runs.pairing import image_names
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import SMALLEST_PX, Scene, SceneSpec, make_scene
 

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfp_batch.method.degrade import Bicubic, Degradation, Gaussian, Kernel, Lanczos2
-from dfp_batch.method.merge import SeamPyramid
-from dfp_batch.method.pipeline import FusionConfig, choose_device, measure_focus, merge
-from dfp_batch.method.unveil import PLANES, find_seams
+from dfp_batch.core.degradation import Degradation, Kernel
+from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
+from dfp_batch.merging.seam_pyramid import SeamPyramid
+from dfp_batch.merging.unveil import find_seams
+from dfp_batch.networks.veil_network import PLANES
+from dfp_batch.pipeline.fusion import FusionConfig, choose_device, measure_focus, merge
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene
 from dfp_batch.synthetic.training import training_scene

@@ -9,17 +9,17 @@ import pytest
 from rich.console import Console
 
 from conftest import archive_away, deny
-from dfp_batch import storage
-from dfp_batch.attempts import PairRecord, read_attempts
 from dfp_batch.config import run_config
 from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit, what_is_left
 from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
-from dfp_batch.lease import current_lease
-from dfp_batch.ledger import Ledger
-from dfp_batch.manifest import Pair, read_manifest, write_manifest
-from dfp_batch.method.pipeline import PRESETS
-from dfp_batch.telemetry import LiveProgress, RunStatus, results
+from dfp_batch.io import storage
+from dfp_batch.pipeline.fusion import PRESETS
+from dfp_batch.runs.attempts import PairRecord, read_attempts
+from dfp_batch.runs.lease import current_lease
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import Pair, read_manifest, write_manifest
+from dfp_batch.runs.telemetry import LiveProgress, RunStatus, results
 from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
 pytestmark = pytest.mark.usefixtures("local_ray")

@@ -15,7 +15,6 @@ import pytest
 import ray
 from ray._private.state import state
 
-from dfp_batch.attempts import read_attempts
 from dfp_batch.config import run_config
 from dfp_batch.engine import driver, gpu_pool, nodes, ray_executor, scheduler
 from dfp_batch.engine.cluster import private_ray, variable
@@ -24,7 +23,8 @@ from dfp_batch.engine.executor import Work
 from dfp_batch.engine.ray_executor import RayExecutor
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError
-from dfp_batch.manifest import read_manifest
+from dfp_batch.runs.attempts import read_attempts
+from dfp_batch.runs.manifest import read_manifest
 from fault_injection import DEVICE_ASSERT, DEVICE_MEMORY, HOLD, OUT_OF_MEMORY
 
 pytestmark = pytest.mark.slow

@@ -11,10 +11,9 @@ import tifffile
 
 from codec_samples import ICC, exif, seen
 from conftest import Alive
-from dfp_batch import codec, storage
-from dfp_batch.attempts import SCHEMA
-from dfp_batch.codec import Frame, Metadata
-from dfp_batch.codec.index_map import decode_indices
+from dfp_batch.alignment.crop import valid_rectangle
+from dfp_batch.alignment.registration import Registration
+from dfp_batch.alignment.stack import Stack
 from dfp_batch.config import Output, RunConfig
 from dfp_batch.engine import frames as frames_module
 from dfp_batch.engine import prepare as prepare_module
@@ -22,12 +21,14 @@ from dfp_batch.engine.frames import read_frame
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.stages import Stage, run_stage
 from dfp_batch.errors import AlignmentError, ImageError
-from dfp_batch.manifest import Pair
-from dfp_batch.method.align import Registration, valid_rectangle
-from dfp_batch.method.optimise import DeepFusionPrior
-from dfp_batch.method.pipeline import FusionConfig
-from dfp_batch.method.refine import DecisionEmbedding
-from dfp_batch.method.stack import Stack
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame, Metadata
+from dfp_batch.io.codec.index_map import decode_indices
+from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
+from dfp_batch.refinement.decision_embedding import DecisionEmbedding
+from dfp_batch.runs.attempts import SCHEMA
+from dfp_batch.runs.manifest import Pair
 from dfp_batch.synthetic import procedural_image
 from stage_parts import CLASSICAL, folder_of, fused_of, halves, run_pair
 

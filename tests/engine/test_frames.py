@@ -3,11 +3,11 @@ import pytest
 import tifffile
 
 from conftest import texture, write_image
-from dfp_batch import codec, storage
-from dfp_batch.codec import Frame
 from dfp_batch.engine import frames as frames_module
 from dfp_batch.engine.frames import Alphas, Colours, Frames, open_frames, read_frame, read_sources
 from dfp_batch.errors import ImageError, ObjectMissingError
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec import Frame
 
 
 def write_stack(path, pages, **options):

@@ -7,12 +7,12 @@ import pytest
 import tifffile
 
 from conftest import texture, write_image
-from dfp_batch import storage
 from dfp_batch.config import Output, RunConfig
 from dfp_batch.engine.headers import Looked, look
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.errors import DfpError
-from dfp_batch.manifest import Pair
+from dfp_batch.io import storage
+from dfp_batch.runs.manifest import Pair
 from stage_parts import CLASSICAL
 
 RUN = RunConfig("classical", CLASSICAL)

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 import typer
 
-from dfp_batch import cli, storage
+from dfp_batch import cli
 from dfp_batch.cli.options import resolve
 from dfp_batch.config import run_config
 from dfp_batch.engine import jobs
 from dfp_batch.engine.driver import Submission
 from dfp_batch.errors import ConfigError
-from dfp_batch.lease import current_lease
-from dfp_batch.telemetry import RunStatus
+from dfp_batch.io import storage
+from dfp_batch.runs.lease import current_lease
+from dfp_batch.runs.telemetry import RunStatus
 from fault_injection import HOLD
 from ray_head import ROOT
 

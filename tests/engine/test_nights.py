@@ -17,14 +17,14 @@ import pytest
 import ray
 
 from conftest import write_image
-from dfp_batch import storage
-from dfp_batch.attempts import read_attempts
 from dfp_batch.config import run_config
 from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.engine.progress import Patience
 from dfp_batch.errors import RunStoppedError
-from dfp_batch.telemetry import results
+from dfp_batch.io import storage
+from dfp_batch.runs.attempts import read_attempts
+from dfp_batch.runs.telemetry import results
 from fault_injection import FREEZE_ONCE, HOLD
 
 TESTS = Path(__file__).parent.parent

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from dfp_batch import codec, storage
 from dfp_batch.config import RunConfig
 from dfp_batch.engine import plan_text
 from dfp_batch.engine.costs import CostModel, Line
@@ -12,7 +11,8 @@ from dfp_batch.engine.headers import Looked, Problem
 from dfp_batch.engine.plan import Machines, Sample, make_plan, predict
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError, ManifestError
-from dfp_batch.manifest import read_manifest
+from dfp_batch.io import codec, storage
+from dfp_batch.runs.manifest import read_manifest
 from stage_parts import CLASSICAL
 
 RUN = RunConfig("classical", CLASSICAL)

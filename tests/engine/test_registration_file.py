@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from dfp_batch import storage
+from dfp_batch.alignment.registration import Registered
+from dfp_batch.alignment.stack_alignment import Still
 from dfp_batch.engine import registration_file
 from dfp_batch.errors import AlignmentError
-from dfp_batch.method.align import Registered
-from dfp_batch.method.stack import Still
+from dfp_batch.io import storage
 
 SHAPE = (40, 50, 3)
 NAMES = ("a.png", "b.png", "c.png")

@@ -9,7 +9,6 @@ import pytest
 import typer
 
 from dfp_batch import cli
-from dfp_batch.attempts import PairRecord, read_attempts
 from dfp_batch.cli.options import deadline
 from dfp_batch.config import run_config
 from dfp_batch.engine import jobs
@@ -17,10 +16,11 @@ from dfp_batch.engine import retry as retrying
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.engine.retry import Retry, retry
 from dfp_batch.errors import ConfigError, RunHeldError
-from dfp_batch.ledger import Ledger
-from dfp_batch.manifest import Pair, read_manifest
-from dfp_batch.run_directory import read_header
-from dfp_batch.telemetry import RunStatus, results
+from dfp_batch.runs.attempts import PairRecord, read_attempts
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import Pair, read_manifest
+from dfp_batch.runs.run_directory import read_header
+from dfp_batch.runs.telemetry import RunStatus, results
 
 NOW = datetime(2026, 12, 1, 22, 30, tzinfo=UTC)
 SILENT = Observer(lambda url: None, lambda counts: None)

@@ -12,7 +12,7 @@ from dfp_batch.engine.progress import Patience
 from dfp_batch.engine.scheduler import ATTEMPTS, WINDOW, Scheduler, Todo
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import RunStoppedError
-from dfp_batch.manifest import Pair
+from dfp_batch.runs.manifest import Pair
 from fake_executor import FakeExecutor
 
 SILENCE_S, GRACE_S = Patience().silence_s, Patience().grace_s

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch import lease
-from dfp_batch.attempts import read_attempts, visible
 from dfp_batch.config import run_config
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.driver import what_is_left
 from dfp_batch.engine.scheduler import Scheduler
 from dfp_batch.engine.stages import Stage
-from dfp_batch.ledger import Ledger
-from dfp_batch.manifest import Pair
-from dfp_batch.telemetry import results
+from dfp_batch.runs import lease
+from dfp_batch.runs.attempts import read_attempts, visible
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import Pair
+from dfp_batch.runs.telemetry import results
 from fake_executor import FakeExecutor
 
 CONFIG = run_config("classical", None, {})

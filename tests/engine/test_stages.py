@@ -11,24 +11,26 @@ import tifffile
 import torch
 
 from conftest import texture, write_image
-from dfp_batch import codec, storage
-from dfp_batch.attempts import METRICS, SCHEMA
-from dfp_batch.codec.index_map import decode_indices
 from dfp_batch.config import RunConfig
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.degradation.kernel_estimation import Auto
+from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.stages import Stage, run_stage
 from dfp_batch.errors import ImageError
-from dfp_batch.manifest import Pair
-from dfp_batch.method import prior, unveil
-from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.blur import Auto
-from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
-from dfp_batch.method.focus import SumModifiedLaplacian
-from dfp_batch.method.merge import Blend
-from dfp_batch.method.optimise import DeepFusionPrior
-from dfp_batch.method.pipeline import FusionConfig
-from dfp_batch.method.refine import DecisionEmbedding
+from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
+from dfp_batch.io import codec, storage
+from dfp_batch.io.codec.index_map import decode_indices
+from dfp_batch.merging import unveil
+from dfp_batch.merging.blend import Blend
+from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.reconstruction import learned_prior
+from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
+from dfp_batch.refinement.decision_embedding import DecisionEmbedding
+from dfp_batch.runs.attempts import METRICS, SCHEMA
+from dfp_batch.runs.manifest import Pair
 from dfp_batch.synthetic import procedural_image
 from stage_parts import CLASSICAL, folder_of, fused_of, halves, make_pair, run_pair
 
@@ -137,7 +139,7 @@ def test_what_was_short_of_memory_is_done_in_smaller_tiles_with_the_same_result(
 
         return call
 
-    monkeypatch.setattr(prior, "in_tiles", noted(prior.in_tiles, 2))
+    monkeypatch.setattr(learned_prior, "in_tiles", noted(learned_prior.in_tiles, 2))
     monkeypatch.setattr(unveil, "spans", noted(unveil.spans, 1))
     pair = make_pair(str(tmp_path), *halves(200, 96))
     run = RunConfig("test", FusionConfig.preset("fast", scale=2))

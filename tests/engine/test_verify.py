@@ -6,16 +6,16 @@ import os
 import pytest
 
 from conftest import deny
-from dfp_batch import storage
-from dfp_batch.attempts import PairRecord, read_attempts
 from dfp_batch.config import run_config
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.engine.receipt import versions
 from dfp_batch.engine.verify import Finding, verify
 from dfp_batch.errors import RunHeldError, StorageError
-from dfp_batch.ledger import Ledger
-from dfp_batch.manifest import Pair
-from dfp_batch.telemetry import RunStatus, results
+from dfp_batch.io import storage
+from dfp_batch.runs.attempts import PairRecord, read_attempts
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import Pair
+from dfp_batch.runs.telemetry import RunStatus, results
 
 CONFIG = run_config("classical", None, {"scale": 2})
 NAMES = ("a", "b/c", "d", "e")

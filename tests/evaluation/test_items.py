@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from conftest import texture, write_image
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError, ImageError, ManifestError
 from dfp_batch.evaluation import Archive, item_set
 from dfp_batch.evaluation.items import PairItem, block_majority
-from dfp_batch.manifest import Pair, write_manifest
-from dfp_batch.method.degrade import Bicubic, Degradation, Gaussian, Lanczos2
+from dfp_batch.runs.manifest import Pair, write_manifest
 from evaluation_parts import multi_focus, write_archive
 
 
@@ -51,7 +52,9 @@ def test_protocol_crops_and_reduces(tmp_path, scale, low):
     assert case.sources.shape == (2, 3, *low)
     assert case.full_sources.shape == (2, 3, *full)
     assert case.reference.shape == (3, *full)
-    reduced = Degradation(scale)(torch.from_numpy(case.full_sources)).clamp(0, 1).numpy()
+    reduced = (
+        Degradation(scale, Lanczos2())(torch.from_numpy(case.full_sources)).clamp(0, 1).numpy()
+    )
     np.testing.assert_allclose(case.sources, levels(reduced), atol=1e-6)
 
 

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 
 from conftest import texture, write_image
+from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.evaluation import External, named_methods, split_externals, split_names
 from dfp_batch.evaluation.methods import describe_method
-from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.degrade import Bicubic, Gaussian, Lanczos2
-from dfp_batch.method.focus import DoubleReblur, Undecided
-from dfp_batch.method.merge import Blend, LaplacianPyramid
-from dfp_batch.method.optimise import DeepImagePrior
-from dfp_batch.method.pipeline import PRESETS, FusionConfig
-from dfp_batch.method.refine import Unrefined
+from dfp_batch.focus.double_reblur import DoubleReblur
+from dfp_batch.focus.undecided import Undecided
+from dfp_batch.merging.blend import Blend
+from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
+from dfp_batch.pipeline.fusion import PRESETS, FusionConfig
+from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.reconstruction.deep_image_prior import DeepImagePrior
+from dfp_batch.refinement.unrefined import Unrefined
 
 CLASSICAL = FusionConfig.preset("classical")
 

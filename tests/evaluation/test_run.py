@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from conftest import texture, write_image
-from dfp_batch import codec, storage
+from dfp_batch.core.image import enlarge
+from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError, RunStoppedError, StorageAccessError
 from dfp_batch.evaluation import External, Options, evaluate, item_set, named_methods
 from dfp_batch.evaluation.work import SCHEMA
-from dfp_batch.manifest import read_manifest, write_manifest
-from dfp_batch.method.baseline import BackProjection
-from dfp_batch.method.degrade import Gaussian, Lanczos2
-from dfp_batch.method.image import enlarge
-from dfp_batch.method.pipeline import FusionConfig
-from dfp_batch.pairing import build_manifest
+from dfp_batch.io import codec, storage
+from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.runs.manifest import read_manifest, write_manifest
+from dfp_batch.runs.pairing import build_manifest
 from evaluation_parts import DIE, RAISE, average, faulty, multi_focus, write_archive
 
 HERE = Options(workers=1)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dfp_batch import metrics
+from dfp_batch.core.image import luma
 from dfp_batch.errors import ImageError
 from dfp_batch.evaluation.items import Case
 from dfp_batch.evaluation.scores import METRICS, Ruler
-from dfp_batch.method.image import luma
 from evaluation_parts import multi_focus
 
 PAPER = {"mg", "ei", "ie", "mga", "eco"}

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
-from dfp_batch.method.prior import start_from
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.degradation.kernels import Gaussian, Lanczos2
+from dfp_batch.reconstruction.learned_prior import start_from
 from dfp_batch.synthetic.patches import Batch, captured, draw_batch, draw_kernels, scene_pool
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def test_low_is_the_truth_seen_through_the_kernel(pool):
     for seed in range(6):
         batch = draw_batch(pool, 8, 16, generator(seed))
         scale = batch.truth.shape[-1] // 16
-        seen = Degradation(scale)(batch.truth)
+        seen = Degradation(scale, Lanczos2())(batch.truth)
         own = (seen - batch.low).abs().mean((1, 2, 3))
         other = (seen - batch.low.roll(1, 0)).abs().mean((1, 2, 3))
         assert (own < other).float().mean() > 0.8

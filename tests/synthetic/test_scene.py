@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
-from dfp_batch.method.degrade import Degradation, Gaussian, Lanczos2
 from dfp_batch.synthetic import SceneSpec, disc, make_scene, procedural_image
 
 LEVEL = 1 / 255

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from conftest import texture, write_image
-from dfp_batch import codec, storage
+from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.manifest import Pair, read_manifest
-from dfp_batch.method.degrade import Gaussian, Lanczos2
+from dfp_batch.io import codec, storage
+from dfp_batch.runs.manifest import Pair, read_manifest
 from dfp_batch.synthetic import BUNDLED, SceneSet, SceneSpec, make_scene, write_scenes
 
 LEVEL = 1 / 255

@@ -6,9 +6,6 @@ from dfp_batch.synthetic.seams import seam_example
 SEEDS = range(8)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module")
 def examples():
     return np.stack([seam_example(64, (0, seed)) for seed in SEEDS]).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Registration and exposure of the frames of a stack."""

@@ -1,0 +1,197 @@
+"""A stack as ``Sources``: a frame is loaded, registered and exposed when it is asked for.
+
+So a stack of 200 frames takes the memory of a few; a *full frame* below is one frame in float32,
+4 * h * w * C bytes.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dfp_batch.alignment.stack_alignment import Still
+from dfp_batch.alignment.warp import inside, is_identity, warp_image, warp_tiles
+from dfp_batch.core.contracts import Images, Sources
+from dfp_batch.core.image import Image
+from dfp_batch.core.sources import channels_last
+
+_CACHED_FRAMES = 1.0  # full frames, that is 4 of 8 bit or 2 of 16 bit
+
+_RIM_PX = 8
+
+
+def drafts(sources: Sources) -> Sources:
+    """The same sources, resampled quickly where they have to be: to be measured, not shown."""
+    return _Drafts(sources) if isinstance(sources, Stack) else sources
+
+
+def detailed(sources: Sources, index: int, where: NDArray[np.bool_]) -> Tensor:
+    """A source (C, h, w) that is shown only at ``where`` (h, w); elsewhere it may be a draft."""
+    return sources.detailed(index, where) if isinstance(sources, Stack) else sources[index]
+
+
+def own_image(sources: Sources, source: Tensor) -> Image:
+    """``channels_last`` of one of the sources, to be overwritten: a copy unless it was made now."""
+    image = channels_last(source)
+    return image if isinstance(sources, Stack | _Drafts) else image.copy()
+
+
+class Stack:
+    """The frames that could be registered, as ``Sources``.
+
+    Where a frame does not cover the view of the reference, the reference stands in for it.
+
+    Args:
+        images: All N frames.
+        white: Value of white in them.
+        still: How to bring them to the reference.
+    """
+
+    def __init__(self, images: Images, white: float, still: Still) -> None:
+        self._images = images
+        self._white = white
+        self._still = still
+        self._cache: dict[int, _Draft] = {}
+
+    def __len__(self) -> int:
+        return len(self._still.kept)
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        """Frame (C, h, w), float32, in [0, 1]."""
+        return self.detailed(index, np.ones(self._size, bool))
+
+    def draft(self, index: int) -> Tensor:
+        """The same frame, resampled by a quick kernel, which costs fine detail."""
+        frame = self._still.kept[index]
+        return self._source(frame, self._draft(frame))
+
+    def detailed(self, index: int, where: NDArray[np.bool_]) -> Tensor:
+        """The same frame, resampled by the good kernel in all tiles that hold pixels of ``where``.
+
+        Its draft is forgotten: what is shown has been measured.
+
+        Args:
+            index: Of the frame.
+            where: (h, w); elsewhere the frame is a draft.
+        """
+        frame = self._still.kept[index]
+        draft, warp = self._draft(frame), self._still.registered.warps[frame]
+        if frame != self.reference:
+            self._cache.pop(frame, None)
+        if not is_identity(warp):
+            warp_tiles(self._images[frame], warp, draft.image, where)
+        return self._source(frame, draft)
+
+    def _source(self, frame: int, draft: "_Draft") -> Tensor:
+        """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
+        rim, exposed = draft.rim, self._exposed(draft.image, frame)
+        if rim is not None:
+            places = rim.rows, rim.columns
+            reference = self._draft(self.reference).image[places][:, None]
+            stand_in = self._exposed(reference, self.reference)[:, 0]
+            exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
+        return torch.from_numpy(exposed).movedim(-1, 0)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        h, w, _ = self._draft(self.reference).image.shape
+        return h, w
+
+    @property
+    def reference(self) -> int:
+        """Index of the reference among all N frames."""
+        return self._still.registered.reference
+
+    @cached_property
+    def valid(self) -> NDArray[np.bool_]:
+        """Pixels (h, w) of the reference that every frame covers."""
+        valid = np.ones(self._size, bool)
+        for frame in self._still.kept:
+            covered = self._inside(frame)
+            if covered is not None:
+                valid &= covered
+        return valid
+
+    def _inside(self, frame: int) -> NDArray[np.bool_] | None:
+        """Where a frame covers the view, (h, w); None is everywhere."""
+        warp = self._still.registered.warps[frame]
+        covered = None if is_identity(warp) else inside(warp, self._size)
+        return None if covered is None or covered.all() else covered
+
+    def _exposed(self, pixels: Image, frame: int) -> NDArray[np.float32]:
+        """Pixels (h, w, C) of a frame from its file's range to [0, 1], with its gain."""
+        factor = np.asarray(self._still.gains[frame] / self._white, np.float32)
+        if pixels.dtype == np.uint8:  # one pass in place of three
+            table = np.minimum(np.arange(256, dtype=np.float32)[:, None] * factor, 1)
+            exposed = cv2.LUT(pixels, table[None])
+            return np.asarray(exposed, np.float32).reshape(pixels.shape)
+        exposed = pixels.astype(np.float32)
+        if (factor != 1).any():
+            np.multiply(exposed, factor, out=exposed)
+        return np.clip(exposed, 0, 1)  # the resampling overshoots
+
+    def _draft(self, frame: int) -> "_Draft":
+        """Draft of a frame at the depth of its file; the first few are kept.
+
+        The frames are looked at in turn, again and again: the last few would never be asked for.
+        """
+        if frame in self._cache:
+            return self._cache[frame]
+        image, rim = self._images[frame], None
+        if frame != self.reference:
+            warp = self._still.registered.warps[frame]
+            image = warp_image(image, warp, self._size, cv2.INTER_CUBIC)
+            covered = self._inside(frame)
+            rim = None if covered is None else _Rim.of(covered)
+        draft = _Draft(image, rim)
+        if frame == self.reference or len(self._cache) < _CACHED_FRAMES * 4 // image.itemsize:
+            self._cache[frame] = draft
+        return draft
+
+
+@dataclass(frozen=True, eq=False)
+class _Drafts:
+    stack: Stack
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        return self.stack.draft(index)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rim:
+    """Where the reference stands in for a frame that does not cover the view.
+
+    Attributes:
+        rows: Of the n pixels, (n,).
+        columns: Of the same.
+        share: Of the frame there, (n, 1): 0 where it does not cover the view, and from there slowly
+            to 1, since a hard rim would be detail of its own for the focus measure.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    share: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, covered: NDArray[np.bool_]) -> "_Rim":
+        core = covered.astype(np.uint8)
+        inwards_px = core.copy()  # several times faster than a distance transform
+        for _ in range(_RIM_PX):
+            core = np.asarray(cv2.erode(core, np.ones((3, 3), np.uint8)), np.uint8)
+            inwards_px += core
+        rows, columns = np.nonzero(inwards_px <= _RIM_PX)
+        share = inwards_px[rows, columns, None] / np.float32(_RIM_PX + 1)
+        return cls(rows, columns, np.asarray(share, np.float32))
+
+
+class _Draft(NamedTuple):
+    image: Image  # (h, w, C), at the depth of its file
+    rim: _Rim | None

@@ -1,0 +1,113 @@
+"""How the frames of a stack are brought to the place and the exposure of the reference."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dfp_batch.alignment.exposure import ExposureMatch
+from dfp_batch.alignment.registration import Registered, Registration, register
+from dfp_batch.alignment.warp import inside, warp_image
+from dfp_batch.core.contracts import Images
+from dfp_batch.core.image import Plane
+from dfp_batch.core.sources import luma_of_image
+from dfp_batch.errors import AlignmentError
+
+_THUMBNAIL_PX = 128 * 128
+
+
+@dataclass(frozen=True, eq=False)
+class Still:
+    """How every frame is brought to the place and the exposure of the reference frame.
+
+    Attributes:
+        registered: Warps, scores and flags of all N frames.
+        gains: (N, C), what a registered frame is multiplied by.
+    """
+
+    registered: Registered
+    gains: NDArray[np.float64]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Indices of the frames that could be registered."""
+        return tuple(index for index, kept in enumerate(self.registered.kept) if kept)
+
+    def unexposed(self) -> "Still":
+        """The same registration for what has no exposure: an alpha channel."""
+        return Still(self.registered, np.ones((len(self.gains), 1)))
+
+
+def hold_still(
+    images: Images, white: float, registration: Registration, exposure: ExposureMatch
+) -> Still:
+    """Register all frames and compare their exposures, each loaded once.
+
+    Args:
+        images: The N frames.
+        white: Value of white in them.
+        registration: How to register.
+        exposure: How to compare exposures.
+
+    Raises:
+        ConfigError: if there is no frame with the index of the reference.
+        AlignmentError: if fewer than two frames can be registered.
+    """
+    lumas = _Lumas(images, white)
+    registered = register(lumas, registration)
+    _check_registered(registered, registration)
+    return Still(registered, lumas.gains(registered, exposure))
+
+
+def _check_registered(registered: Registered, registration: Registration) -> None:
+    if sum(registered.kept) > 1:
+        return
+    worst = min(registered.after)
+    raise AlignmentError(
+        f"the frames could not be registered: score {worst:.2f}, at least {registration.floor:g} "
+        "is needed; are they of one scene? --align none takes them as they are"
+    )
+
+
+class _Lumas:
+    """Luma of frame after frame; keeps a thumbnail of each for the comparison of exposures."""
+
+    def __init__(self, images: Images, white: float) -> None:
+        self._images = images
+        self._white = np.float32(white)
+        self._thumbnails: dict[int, NDArray[np.float32]] = {}
+        self._factor = 1
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int, /) -> Plane:
+        image = self._images[index]
+        h, w, channels = image.shape
+        self._factor = max(1, round((h * w / _THUMBNAIL_PX) ** 0.5))
+        size = (max(1, w // self._factor), max(1, h // self._factor))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        self._thumbnails[index] = small.reshape(*size[::-1], channels) / self._white
+        luma = luma_of_image(image)
+        return luma / self._white if self._white != 1 else luma
+
+    def gains(self, registered: Registered, exposure: ExposureMatch) -> NDArray[np.float64]:
+        """Gains (N, C) to the reference; 1 for frames that could not be registered."""
+        reference = self._thumbnails[registered.reference]
+        gains = np.ones((len(self), reference.shape[2]))
+        for index, small in self._thumbnails.items():
+            if index != registered.reference and registered.kept[index]:
+                warp = _reduced(registered.warps[index], self._factor)
+                size = reference.shape[:2]
+                moved = np.asarray(warp_image(small, warp, size), np.float32)
+                gains[index] = exposure(moved, reference, inside(warp, size))
+        return gains
+
+
+def _reduced(warp: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+    """The same motion of images that are ``factor`` times smaller."""
+    shift = (factor - 1) / 2
+    enlarge = np.array([[factor, 0, shift], [0, factor, shift], [0, 0, 1]])
+    reduced: NDArray[np.float64] = np.linalg.inv(enlarge) @ warp @ enlarge
+    return reduced

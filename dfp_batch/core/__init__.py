@@ -1,0 +1,1 @@
+"""What the steps of the method share: their contracts, decisions, images, D, pyramids, tiles."""

@@ -1,0 +1,74 @@
+"""Decisions: weights (N, 1, h, w) of N sources, >= 0, that sum to 1 over N."""
+
+import functools
+
+import torch
+from torch import Tensor
+
+
+def one_hot(labels: Tensor, count: int) -> Tensor:
+    """Decision (count, 1, h, w) in {0, 1} of the source indices ``labels`` (h, w)."""
+    # functional.one_hot reads its input back to check it, which would stall every iteration.
+    indices = torch.arange(count, device=labels.device).view(-1, 1, 1, 1)
+    return (labels == indices).float()
+
+
+def select_(decision: Tensor, labels: Tensor) -> Tensor:
+    """``one_hot`` in the memory of a decision (N, 1, h, w): N is large, and two would not fit."""
+    index = labels.to(decision.device, torch.int64)
+    return decision.zero_().scatter_(0, index[None, None], 1)
+
+
+def decided(labels: Tensor, confidence: Tensor, count: int) -> Tensor:
+    """Decision for one source, as sure as is said; ``confidence`` below is the inverse.
+
+    Args:
+        labels: Source indices (h, w).
+        confidence: (h, w), in [0, 1]; 0 is undecided, 1 / N for all.
+        count: N >= 2.
+
+    Returns:
+        (N, 1, h, w), sums to 1 over N.
+    """
+    largest = 1 / (1 + (count - 1) * (1 - confidence))
+    decision = (largest * (1 - confidence)).repeat(count, 1, 1)
+    decision.scatter_(0, labels.long()[None], largest[None])
+    return decision.unsqueeze(1)
+
+
+def winners(decision: Tensor) -> Tensor:
+    """Index (h, w), int16, of the largest of N weights (N, 1, h, w), the first of equals."""
+    # Plane by plane: the argmax of PyTorch over its first dimension is 10 times slower.
+    labels = torch.zeros_like(decision[0, 0], dtype=torch.int16)
+    largest = decision[0, 0].clone()
+    for index in range(1, len(decision)):
+        plane = decision[index, 0]
+        labels[plane > largest] = index
+        torch.maximum(largest, plane, out=largest)
+    return labels
+
+
+def confidence(decision: Tensor) -> Tensor:
+    """How far the largest weight stands above the mean of the others: ``1 - mean / largest``.
+
+    Args:
+        decision: (N, 1, h, w), >= 0, sums to 1 over N.
+
+    Returns:
+        (1, 1, h, w), in [0, 1]: 0 where all sources count the same, 1 where one counts alone.
+    """
+    count = len(decision)
+    if count == 1:
+        return torch.ones_like(decision)
+    largest = functools.reduce(torch.maximum, decision).unsqueeze(0)
+    sure: Tensor = (1 - (1 - largest) / ((count - 1) * largest)).clamp(0, 1)
+    return sure
+
+
+def softmax_(evidence: Tensor) -> Tensor:
+    """Softmax over N of evidence (N, h, w), in place: N is large, and memory for two is not."""
+    total = torch.zeros_like(evidence[0])
+    largest = evidence.amax(0)
+    for plane in evidence:
+        total += plane.sub_(largest).exp_()
+    return evidence.div_(total)

@@ -1,0 +1,1 @@
+"""The blur that made the sources: kernels, and one estimated from an image."""

@@ -1,0 +1,1 @@
+"""Focus measures: from N sources to a decision."""

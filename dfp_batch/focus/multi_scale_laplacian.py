@@ -1,0 +1,88 @@
+"""Sum-modified-Laplacians at several scales, against noise."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dfp_batch.alignment.stack import drafts
+from dfp_batch.core.contracts import Sources
+from dfp_batch.core.decision import softmax_
+from dfp_batch.core.sources import in_turn, luma_plane
+from dfp_batch.errors import ConfigError
+from dfp_batch.focus.sum_modified_laplacian import sum_modified_laplacian
+
+
+@dataclass(frozen=True)
+class MultiScaleLaplacian:
+    """Evidence of sum-modified-Laplacians at several scales, against noise: a soft decision.
+
+    At every scale s = 0, 1, ... of a Gaussian pyramid, with SML_k of source k::
+
+        log m_k  +=  w_s log(SML_k + n_s),   n_s = floor + median over pixels of min_k SML_k
+
+    n_s is what is left where nothing is in focus: sensor noise, compression. Where no source stands
+    out of it - flat areas - the decision is undecided, 1 / N, for a refinement to fill. The noise
+    also says how far to trust coarser scales, which see less noise but blur boundaries:
+    ``w_s = (1 - floor / n_0)^2 / 2^s`` for s > 0.
+
+    Attributes:
+        sigma_px: Gaussian window of the sum, in pixels of the scale.
+        floor: Least noise that is assumed, of images in [0, 1].
+        scales: Number of scales; each is half as large as the one before.
+        most: Largest evidence of one scale for one source over another, in nepers.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    sigma_px: float = 1.0
+    floor: float = 0.01
+    scales: int = 2
+    most: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("sigma_px", "floor", "most"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"focus.{name} must be > 0, got {getattr(self, name)}")
+        if self.scales < 1:
+            raise ConfigError(f"focus.scales must be >= 1, got {self.scales}")
+
+    def __call__(self, sources: Sources) -> Tensor:
+        """Decision (N, 1, h, w), > 0, of N sources (C, h, w), which it looks at one by one."""
+        sharpness = self._sharpness(sources)
+        evidence, noise = sharpness[0], self._evidence(sharpness[0])
+        trust = (1 - self.floor / noise) ** 2
+        for scale, coarser in enumerate(sharpness[1:], 1):
+            self._evidence(coarser)
+            for finest, plane in zip(evidence, coarser, strict=True):
+                size = (finest.shape[1], finest.shape[0])
+                larger = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
+                np.add(finest, np.float32(trust / 2**scale) * larger, out=finest)
+        decision = torch.from_numpy(evidence)
+        return softmax_(decision).unsqueeze(1)
+
+    def _sharpness(self, sources: Sources) -> list[NDArray[np.float32]]:
+        """SML_k of all sources at every scale, (N, h, w), (N, h / 2, w / 2), ..."""
+        scales: list[NDArray[np.float32]] = []
+        for index, source in enumerate(in_turn(drafts(sources))):
+            plane = luma_plane(source)
+            for scale in range(self.scales):
+                plane = np.asarray(cv2.pyrDown(plane), np.float32) if scale else plane
+                if index == 0:
+                    scales.append(np.empty((len(sources), *plane.shape), np.float32))
+                scales[scale][index] = sum_modified_laplacian(plane, self.sigma_px)
+        return scales
+
+    def _evidence(self, sharpness: NDArray[np.float32]) -> float:
+        """Makes of SML_k, in place, log(SML_k + n) below its maximum over k, >= -most; gives n."""
+        noise = self.floor + float(np.median(sharpness.min(0)))
+        for plane in sharpness:
+            np.log(np.add(plane, np.float32(noise), out=plane), out=plane)
+        largest = sharpness.max(0)
+        for plane in sharpness:
+            np.maximum(np.subtract(plane, largest, out=plane), np.float32(-self.most), out=plane)
+        return noise

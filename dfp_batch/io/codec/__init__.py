@@ -1,0 +1,47 @@
+"""Bytes <-> pixels: JPEG, PNG, TIFF and WebP, with ICC profile, EXIF and alpha."""
+
+from dfp_batch.io.codec.files import (
+    check_depth,
+    decode,
+    encode,
+    extension_for,
+    extension_of,
+    inspect,
+    inspect_file,
+)
+from dfp_batch.io.codec.frame import (
+    Frame,
+    Metadata,
+    Pixels,
+    alpha_to_unit,
+    from_unit,
+    thumbnail,
+    to_unit,
+    white,
+    white_of,
+)
+from dfp_batch.io.codec.header import LARGEST_PX, Header
+from dfp_batch.io.codec.index_map import decode_indices, encode_indices
+
+__all__ = [
+    "LARGEST_PX",
+    "Frame",
+    "Header",
+    "Metadata",
+    "Pixels",
+    "alpha_to_unit",
+    "check_depth",
+    "decode",
+    "decode_indices",
+    "encode",
+    "encode_indices",
+    "extension_for",
+    "extension_of",
+    "from_unit",
+    "inspect",
+    "inspect_file",
+    "thumbnail",
+    "to_unit",
+    "white",
+    "white_of",
+]

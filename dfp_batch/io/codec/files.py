@@ -1,0 +1,281 @@
+"""Whole files: JPEG, PNG, TIFF and WebP in and out.
+
+Nothing is guessed: what would be read wrongly without a word (a second page, pixels for print, a
+camera's raw data) is refused with the reason.
+"""
+
+import io
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from dfp_batch.errors import ConfigError, ImageError
+from dfp_batch.io.codec import exif, jpeg, png, tiff, webp
+from dfp_batch.io.codec.frame import Frame, Metadata, Pixels, full_range
+from dfp_batch.io.codec.header import (
+    Header,
+    Opened,
+    RefusedError,
+    Stored,
+    damaged,
+    is_sideways,
+    oriented,
+    upright,
+)
+
+QUALITY = 95
+
+_OPENED = {"JPEG": jpeg.opened, "PNG": png.opened, "TIFF": tiff.opened, "WebP": webp.opened}
+_HOLD_HEADER = {"JPEG": jpeg.holds_header, "PNG": png.holds_header}
+_DEPTHS = {"png": (8, 16), "tiff": (8, 16, 32), "jpg": (8,), "webp": (8,)}
+_OPAQUE = {"jpg"}
+_FLOAT_BITS = 32
+_FIRST_BYTES = 64 * 1024  # of a file whose header is looked for
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_RAW_NAMES = {  # endings of file names
+    "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos",
+    "mrw", "nef", "nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
+}  # fmt: skip
+_RAW_SIGNATURES = (b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
+
+
+def decode(data: bytes, url: str) -> Frame:
+    """Read one whole grey or colour image, with or without alpha.
+
+    The orientation that the file states is applied once, and is 1 in the EXIF data that are kept.
+
+    Args:
+        data: The file's bytes.
+        url: Where they come from; used in error messages, and its ending tells camera RAW files.
+
+    Returns:
+        The image at its own bit depth; float64 becomes float32, a palette becomes colours.
+
+    Raises:
+        ImageError: Empty, damaged, not an image, too large, several pages or frames, CMYK, RAW, or
+            samples that are not uint8, uint16 or finite floats in [0, 1].
+    """
+    try:
+        found = _opened(data, url)
+        stored = found.load()
+        head = found.header
+        if stored.pixels.shape != (head.height, head.width, head.channels + head.has_alpha):
+            raise damaged(head.format, len(data))
+        return _frame(stored, found)
+    except RefusedError as error:
+        raise ImageError(f"{url}: {error}") from error
+
+
+def inspect(data: bytes, url: str) -> Header:
+    """Read the header of an image, and refuse what :func:`decode` refuses without its pixels.
+
+    Args:
+        data: The file's bytes.
+        url: Where they come from.
+
+    Returns:
+        Size, channels and depth of the frame that it holds.
+
+    Raises:
+        ImageError: As :func:`decode`, as far as the header tells.
+    """
+    try:
+        found = _opened(data, url)
+    except RefusedError as error:
+        raise ImageError(f"{url}: {error}") from error
+    return upright(found.header, found.orientation)
+
+
+def inspect_file(file: BinaryIO, url: str) -> Header:
+    """As :func:`inspect`, and reads no more than it needs: only of a WebP the whole file.
+
+    A PNG that states its orientation after the pixels, as few programs write it, counts as upright.
+
+    Args:
+        file: Open for reading in any order.
+        url: Where it comes from.
+
+    Raises:
+        ImageError: As :func:`decode`, as far as the header tells.
+        StorageError: The store failed.
+    """
+    size_bytes = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    data = file.read(_FIRST_BYTES)
+    try:
+        kind = _kind(data, url, size_bytes)
+        if kind == "TIFF":
+            return tiff.inspected(file, size_bytes)
+        holds_header = _HOLD_HEADER.get(kind, lambda _: False)
+        while len(data) < size_bytes and not holds_header(data):
+            data += file.read(len(data))
+        found = _opened(data, url, size_bytes)
+    except RefusedError as error:
+        raise ImageError(f"{url}: {error}") from error
+    return upright(found.header, found.orientation)
+
+
+def encode(frame: Frame, extension: str, quality: int = QUALITY) -> bytes:
+    """Write an image with its metadata; PNG and TIFF are lossless.
+
+    Args:
+        frame: The image.
+        extension: ``png`` (8 or 16 bit), ``tiff`` (8, 16 or 32 bit), ``jpg`` (8 bit, no alpha) or
+            ``webp`` (8 bit).
+        quality: Of jpg and webp, 1 to 100.
+
+    Returns:
+        The bytes of the whole file.
+
+    Raises:
+        ConfigError: The format is unknown or cannot hold the frame, or the quality is out of range.
+        ImageError: The encoder failed.
+    """
+    check_depth(extension, frame)
+    block = frame.metadata.exif
+    if block is not None and exif.upright(block) is None:
+        raise ImageError(f"cannot encode {frame.size} as {extension}: its EXIF data are damaged")
+    if not 1 <= quality <= 100:  # noqa: PLR2004
+        raise ConfigError(f"quality must be 1 to 100, got {quality}")
+    try:
+        return _written(frame, extension, quality)
+    except RefusedError as error:
+        raise ImageError(f"cannot encode {frame.size} as {extension}: {error}") from error
+
+
+def check_depth(extension: str, frame: Frame) -> None:
+    """Refuse a format that is unknown or cannot hold the samples of a frame.
+
+    Raises:
+        ConfigError: One of the two.
+    """
+    if extension not in _DEPTHS:
+        raise ConfigError(f"extension must be one of {', '.join(_DEPTHS)}, got {extension!r}")
+    depths, bits = _DEPTHS[extension], frame.bit_depth
+    if bits not in depths:
+        named = " or ".join(map(str, depths))
+        use = "tiff" if bits == _FLOAT_BITS else "png or tiff"
+        raise ConfigError(f"{extension} holds {named} bits per sample, got {bits}; use {use}")
+    if frame.alpha is not None and extension in _OPAQUE:
+        raise ConfigError(f"{extension} holds no alpha; use png, tiff or webp")
+    _check_alpha(frame)
+    _check_white(frame)
+
+
+def extension_of(url: str) -> str:
+    """Format that a file name asks for; ``tif`` and ``jpeg`` are other spellings.
+
+    Raises:
+        ConfigError: The name ends in none of them.
+    """
+    found = url.rpartition(".")[2].lower()
+    extension = {"tif": "tiff", "jpeg": "jpg"}.get(found, found)
+    if extension not in _DEPTHS:
+        raise ConfigError(f"{url}: the name must end in .{', .'.join(_DEPTHS)}")
+    return extension
+
+
+def extension_for(frame: Frame) -> str:
+    """The lossless format for this bit depth: ``png`` for 8 and 16 bit, ``tiff`` for float."""
+    return "png" if frame.bit_depth in _DEPTHS["png"] else "tiff"
+
+
+def _opened(data: bytes, url: str, size_bytes: int | None = None) -> Opened:
+    """Open a file by its bytes, or by those up to its pixels and the size of the whole."""
+    size_bytes = len(data) if size_bytes is None else size_bytes
+    return _OPENED[_kind(data, url, size_bytes)](data, size_bytes)
+
+
+def _kind(data: bytes, url: str, size_bytes: int) -> str:
+    """Format of a file by its first bytes, unless it cannot be used whatever follows."""
+    if not data:
+        raise RefusedError("is empty (0 bytes), expected an image")
+    _check_raw(data, url)
+    kind = _signature(data)
+    if kind is None:
+        raise RefusedError(
+            f"does not start like a JPEG, PNG, TIFF or WebP image: {data[:8]!r}..., "
+            f"{size_bytes} bytes"
+        )
+    return kind
+
+
+def _signature(data: bytes) -> str | None:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(_TIFF_SIGNATURES):
+        return "TIFF"
+    return "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def _check_raw(data: bytes, url: str) -> None:
+    """Refuse camera RAW files; many start like a TIFF, and only their names tell them apart."""
+    tiff_like = data.startswith(_TIFF_SIGNATURES)
+    ending = url.rpartition(".")[2].lower()
+    canon = (tiff_like and data[8:10] == b"CR") or data[4:12] == b"ftypcrx "
+    named = ending in _RAW_NAMES and _signature(data) in (None, "TIFF")
+    if canon or named or data.startswith(_RAW_SIGNATURES):
+        raise RefusedError(
+            "is a camera RAW file, expected developed pixels; convert to 16-bit TIFF first"
+        )
+
+
+def _frame(stored: Stored, found: Opened) -> Frame:
+    """Turn, check and split what was decoded."""
+    head, metadata = found.header, found.metadata
+    pixels = np.ascontiguousarray(_checked(oriented(stored.pixels, found.orientation)))
+    size_um = metadata.pixel_size_um
+    if size_um is not None and is_sideways(found.orientation):
+        metadata = Metadata(metadata.icc, metadata.exif, size_um[::-1])
+    if not head.has_alpha:
+        return Frame(pixels, None, stored.white, metadata)
+    colours, alpha = pixels[:, :, :-1], pixels[:, :, -1]
+    return Frame(np.ascontiguousarray(colours), np.ascontiguousarray(alpha), stored.white, metadata)
+
+
+def _checked(pixels: Pixels) -> Pixels:
+    """Pass uint8 and uint16, check floats."""
+    return _checked_floats(pixels) if pixels.dtype.kind == "f" else pixels
+
+
+def _checked_floats(pixels: Pixels) -> Pixels:
+    broken = int((~np.isfinite(pixels)).any(axis=2).sum())
+    if broken:
+        total = pixels.shape[0] * pixels.shape[1]
+        raise RefusedError(f"{broken} of {total} pixels are NaN or infinite, expected finite")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > 1:
+        raise RefusedError(
+            f"float samples must be in [0, 1], found {low:g} to {high:g}; rescale them"
+        )
+    return pixels.astype(np.float32, copy=False)
+
+
+def _check_alpha(frame: Frame) -> None:
+    """Refuse an alpha that does not belong to the pixels."""
+    pixels, alpha = frame.pixels, frame.alpha
+    if alpha is not None and (alpha.shape, alpha.dtype) != (pixels.shape[:2], pixels.dtype):
+        raise ConfigError(
+            f"alpha must be {pixels.dtype} of shape {pixels.shape[:2]} like the pixels, got "
+            f"{alpha.dtype} of shape {alpha.shape}"
+        )
+
+
+def _check_white(frame: Frame) -> None:
+    """Refuse a white that is not that of a bit depth; no format could say it."""
+    full = full_range(frame.pixels.dtype)
+    value: Any = full if frame.white is None else frame.white
+    if value != full and not (full > 1 and value in {2**bits - 1 for bits in range(8, 16)}):
+        raise ConfigError(
+            f"white must be {full:g}, or 2**n - 1 for n of 8 to 15 bits, got {value:g}"
+        )
+
+
+def _written(frame: Frame, extension: str, quality: int) -> bytes:
+    if extension == "png":
+        return png.written(frame)
+    if extension == "tiff":
+        return tiff.written(frame)
+    return jpeg.written(frame, quality) if extension == "jpg" else webp.written(frame, quality)

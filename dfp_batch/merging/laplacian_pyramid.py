@@ -1,0 +1,42 @@
+"""The source with the strongest detail, band by band."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfp_batch.alignment.stack import own_image
+from dfp_batch.core.contracts import Sources
+from dfp_batch.core.pyramid import Strongest
+from dfp_batch.core.sources import in_turn
+from dfp_batch.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LaplacianPyramid:
+    """The source with the strongest detail, band by band (Burt and Adelson, 1983).
+
+    The coarsest band is the average of the sources, weighted by the decision: of all alike where
+    there is none.
+
+    Attributes:
+        window_px: Side of the window over which the strength of a detail is averaged, odd; 1 is the
+            classical choice by the largest coefficient (Burt and Kolczynski, 1993, use 5).
+
+    Raises:
+        ConfigError: if window_px is not odd and positive.
+    """
+
+    window_px: int = 1
+
+    def __post_init__(self) -> None:
+        if self.window_px < 1 or self.window_px % 2 == 0:
+            raise ConfigError(f"merge.window_px must be odd and positive, got {self.window_px}")
+
+    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
+        """Merged (1, C, h, w), clipped to [0, 1]."""
+        strongest = Strongest(self.window_px)
+        for weight, source in zip(decision, in_turn(sources), strict=True):
+            strongest.add(own_image(sources, source), weight[0].cpu().numpy())
+        merged = torch.from_numpy(strongest.image()).movedim(-1, 0)
+        return merged.unsqueeze(0).clamp(0, 1).to(decision.device)

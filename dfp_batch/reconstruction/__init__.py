@@ -1,0 +1,1 @@
+"""Reconstructions: from merged sources to the enlarged image."""

@@ -1,0 +1,258 @@
+"""Test-time fitting: the learned prior goes on learning, from the item itself."""
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from dfp_batch.core.contracts import Compute
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.image import luma
+from dfp_batch.core.quality import blockiness, noise_level
+from dfp_batch.errors import ConfigError, DivergedError
+from dfp_batch.networks.prior_network import PriorNetwork
+from dfp_batch.reconstruction.learned_prior import LearnedPrior, start_from
+from dfp_batch.reconstruction.losses import laplacian
+
+_SMALLEST_PX = 48  # of the item once more degraded: fewer pixels mislead
+_MOST_NOISE = 1 / 255  # standard deviation
+_MOST_BLOCKS = 1.05  # JPEG of quality 95; 9 of 10 images that never were JPEG are below
+_PROBED = 10  # iterations
+_PLATEAU = 0.001  # share of the loss that so many iterations must gain
+_PROBES = 3  # times the patches of an iteration
+_RIM_PX = 2  # of a patch, whose border is not one of u
+
+
+@dataclass(frozen=True)
+class FittedPrior:
+    """X = f(u; theta), Eq. (10), whose weights theta start from the learned prior and fit the item.
+
+    With the merged sources u, patches of which are drawn in every iteration, and the prior's
+    weights theta_0::
+
+        theta = argmin  |f(D u) - u|  +  a |D f(u) - u|  +  b |lap D f(u) - lap u|
+                        + c |theta - theta_0|^2
+
+    The first term is the item across its own scales: degraded once more, it must be restored to
+    what is known (Shocher et al., 2018). The others are Eq. (22) and (23) for merged sources, which
+    alone leave the null space of D free. The result is the running mean of the weights. It ends
+    when the first term, over patches that are always the same, no longer falls. It would learn to
+    restore noise and the blocks of JPEG, too, so items that show them are left to the prior.
+
+    Attributes:
+        prior: What it starts from, and how it is applied.
+        iterations: Of Adam, at most; 0 is the prior.
+        learning_rate: Of Adam.
+        content_weight: a.
+        joint_gradient_weight: b.
+        anchor_weight: c.
+        averaging: Share of the running mean that every iteration keeps, in [0, 1).
+        patch_px: Side of the patches, in pixels of the input of f.
+        patches: In every iteration.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    prior: LearnedPrior = field(default_factory=lambda: LearnedPrior("large"))
+    iterations: int = 10
+    learning_rate: float = 5e-5
+    content_weight: float = 0.1
+    joint_gradient_weight: float = 0.1
+    anchor_weight: float = 1.0
+    averaging: float = 0.8
+    patch_px: int = 48
+    patches: int = 6
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise ConfigError(f"reconstruction.iterations must be >= 0, got {self.iterations}")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"reconstruction.learning_rate must be > 0, got {self.learning_rate}")
+        for name in ("content_weight", "joint_gradient_weight", "anchor_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"reconstruction.{name} must be >= 0, got {getattr(self, name)}")
+        if not 0 <= self.averaging < 1:
+            raise ConfigError(f"reconstruction.averaging must be in [0, 1), got {self.averaging}")
+        for name in ("patch_px", "patches"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"reconstruction.{name} must be >= 1, got {getattr(self, name)}")
+
+    @property
+    def judged(self) -> LearnedPrior:
+        """What is compared with the floor: the fit has seen what it would be judged by."""
+        return self.prior
+
+    def __call__(
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
+    ) -> tuple[Tensor, Tensor]:
+        """Fused (1, C, scale * h, scale * w) in [0, 1]; loss of every iteration.
+
+        Raises:
+            ConfigError: if the file of the weights cannot be used.
+            DivergedError: if a loss is not finite.
+        """
+        low = (decision * sources).sum(0, keepdim=True)
+        network, losses = self.fit(low, degrade, compute)
+        fused, _ = self.prior.apply(network, low, degrade, compute)
+        return fused, losses
+
+    def fit(
+        self, low: Tensor, degrade: Degradation, compute: Compute
+    ) -> tuple[PriorNetwork, Tensor]:
+        """The network for one item u (1, C, h, w), and the loss of every iteration."""
+        network = self.prior.build(low.device)
+        smallest = min(low.shape[-2:]) // degrade.scale
+        if self.iterations == 0 or degrade.scale == 1 or smallest < _SMALLEST_PX:
+            return network, low.new_empty(0)
+        grey = luma(low)
+        if bool((noise_level(grey) > _MOST_NOISE) | (blockiness(grey) > _MOST_BLOCKS)):
+            return network, low.new_empty(0)
+        item = _Item.of(grey, degrade, self, compute)
+        return self._fitted(network, item, compute)
+
+    def _fitted(
+        self, network: PriorNetwork, item: "_Item", compute: Compute
+    ) -> tuple[PriorNetwork, Tensor]:
+        start, mean = copy.deepcopy(network), copy.deepcopy(network)
+        optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
+        probes = torch.cat([item.corners(item.across) for _ in range(_PROBES)])
+        losses, least, best = [], item.loss_across(mean, probes), start
+        for iteration in range(self.iterations):
+            optimiser.zero_grad(set_to_none=True)
+            loss = self.objective(network, item) + self.anchor_weight * _distance(network, start)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            _approach(mean, network, 1 - self.averaging)
+            losses.append(loss.detach())
+            compute.on_iteration("fit", iteration + 1, self.iterations)
+            if (iteration + 1) % _PROBED == 0 or iteration + 1 == self.iterations:
+                probed = item.loss_across(mean, probes)
+                if not probed < (1 - _PLATEAU) * least:
+                    break
+                least, best = probed, copy.deepcopy(mean)
+        return best, _finite(torch.stack(losses))
+
+    def objective(self, network: PriorNetwork, item: "_Item") -> Tensor:
+        """All terms but the anchor, of patches that are drawn anew."""
+        lower, known = item.across.patches(item.corners(item.across))
+        loss = (item.restored(network, lower) - known).abs().mean()
+        if self.content_weight or self.joint_gradient_weight:
+            within, low = item.within.patches(item.corners(item.within))
+            degraded = item.degrade(item.restored(network, within))
+            inner = (..., slice(_RIM_PX, -_RIM_PX), slice(_RIM_PX, -_RIM_PX))
+            content = (degraded - low)[inner].abs().mean()  # Eq. (22)
+            edges = (laplacian(degraded) - laplacian(low))[inner].abs().mean()  # Eq. (23)
+            loss = loss + self.content_weight * content + self.joint_gradient_weight * edges
+        return loss
+
+
+Patches = tuple[Tensor, Tensor]  # low (n, 1, p, p), projected (n, 1, scale * p, scale * p)
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """An image at one scale of the item.
+
+    Attributes:
+        low: (1, 1, h, w).
+        projected: Its back-projected enlargement, (1, 1, scale * h, scale * w).
+        known: What patches of it are compared to, as large as one of the two.
+        patch_px: Side of the patches.
+    """
+
+    low: Tensor
+    projected: Tensor
+    known: Tensor
+    patch_px: int
+
+    def patches(self, corners: Tensor) -> tuple[Patches, Tensor]:
+        """What the network gets and what is known, at corners (n, 2)."""
+        low, projected, known = (
+            self._cut(image, corners) for image in (self.low, self.projected, self.known)
+        )
+        return (low, projected), known
+
+    def _cut(self, image: Tensor, corners: Tensor) -> Tensor:
+        scale = image.shape[-1] // self.low.shape[-1]
+        side = scale * self.patch_px
+        places = [(scale * top, scale * left) for top, left in corners.tolist()]
+        return torch.cat([image[..., y : y + side, x : x + side] for y, x in places])
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """The item at two of its scales.
+
+    Attributes:
+        within: u, of which only D f(u) can be compared, with u.
+        across: D u, of which f(D u) can, with u.
+        degrade: D.
+        count: Patches to draw.
+        compute: Precision.
+        random: Draws their places; on the host, since for a device it would have to wait.
+    """
+
+    within: _Level
+    across: _Level
+    degrade: Degradation
+    count: int
+    compute: Compute
+    random: torch.Generator
+
+    @classmethod
+    def of(cls, low: Tensor, degrade: Degradation, spec: FittedPrior, compute: Compute) -> "_Item":
+        """The scales of a luma (1, 1, h, w)."""
+        h, w = (side - side % degrade.scale for side in low.shape[-2:])
+        low = low[..., :h, :w]
+        lower = degrade(low)
+        side = min(spec.patch_px, *lower.shape[-2:])
+        return cls(
+            _Level(low, start_from(low, degrade), low, side),
+            _Level(lower, start_from(lower, degrade), low, side),
+            degrade,
+            spec.patches,
+            compute,
+            torch.Generator().manual_seed(compute.generator.initial_seed()),
+        )
+
+    def corners(self, level: _Level) -> Tensor:
+        """Places (count, 2) of patches, on the host."""
+        room = [side - level.patch_px + 1 for side in level.low.shape[-2:]]
+        drawn = [torch.randint(most, (self.count,), generator=self.random) for most in room]
+        return torch.stack(drawn, 1)
+
+    def restored(self, network: PriorNetwork, patches: Patches) -> Tensor:
+        """What the network makes of patches, (n, 1, scale * p, scale * p)."""
+        low, projected = patches
+        code = self.degrade.kernel.code(self.degrade.scale).to(low).expand(len(low), -1)
+        with self.compute.autocast():
+            restored: Tensor = network(low, projected, code)
+        return restored
+
+    @torch.no_grad()
+    def loss_across(self, network: PriorNetwork, corners: Tensor) -> float:
+        """|f(D u) - u| of the patches at these corners; waits for the device."""
+        lower, known = self.across.patches(corners)
+        return float((self.restored(network, lower) - known).abs().mean())
+
+
+def _distance(network: nn.Module, start: nn.Module) -> Tensor:
+    """Sum of squared differences of the weights."""
+    pairs = zip(network.parameters(), start.parameters(), strict=True)
+    return torch.stack([(now - then.detach()).square().sum() for now, then in pairs]).sum()
+
+
+@torch.no_grad()
+def _approach(mean: nn.Module, network: nn.Module, share: float) -> None:
+    for kept, new in zip(mean.parameters(), network.parameters(), strict=True):
+        kept.lerp_(new, share)
+
+
+def _finite(losses: Tensor) -> Tensor:
+    if not bool(losses.isfinite().all()):
+        raise DivergedError(
+            "fit: loss is not finite; lower the learning rate or use --precision fp32"
+        )
+    return losses

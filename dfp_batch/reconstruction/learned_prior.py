@@ -1,0 +1,112 @@
+"""The learned prior: enlargement by a network that has seen procedural scenes only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dfp_batch.core.contracts import Compute
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.image import enlarge, luma
+from dfp_batch.core.quality import blockiness, noise_level
+from dfp_batch.core.tiling import in_tiles
+from dfp_batch.errors import ConfigError
+from dfp_batch.networks.prior_network import PriorNetwork
+from dfp_batch.networks.weights import PRIORS, load_prior
+from dfp_batch.reconstruction.back_projection import project_back
+
+PROJECTION_STEPS = 10  # before the network; its weights are made for so many
+_TILE_PX = 320  # more costs memory; less costs time in halos, most where the network is deep
+_LEAST_NOISE, _MOST_NOISE = 1 / 255, 2 / 255  # standard deviations
+_LEAST_BLOCKS, _MOST_BLOCKS = 1.15, 1.35  # JPEG of quality 90, 80
+
+
+def start_from(low: Tensor, degrade: Degradation) -> Tensor:
+    """What the network adds to: ten steps of back projection, (N, C, scale * h, scale * w)."""
+    interpolated = enlarge(low, degrade.scale)
+    return project_back(interpolated, low, degrade, PROJECTION_STEPS)[0]
+
+
+def _trusted(low: Tensor) -> Tensor:
+    """Share of the last steps that is taken: 1 for clean sources, 0 for noise or coarse JPEG."""
+    noise = (_MOST_NOISE - noise_level(low)) / (_MOST_NOISE - _LEAST_NOISE)
+    blocks = (_MOST_BLOCKS - blockiness(low)) / (_MOST_BLOCKS - _LEAST_BLOCKS)
+    return torch.minimum(noise, blocks).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class LearnedPrior:
+    """Back projection, and the detail that a network adds to its luma.
+
+    Grey stays grey: the detail is the same in all channels. At scale 1 nothing is added.
+
+    Attributes:
+        weights: "small" or "large", which come with the package, or a file of ``train_prior.py``.
+            Large ones have twice the layers, and take twice the time.
+        final_steps: Of back projection after the network. They bring back detail, and noise: what
+            they change is taken less, the more noise is in the sources (from one to two levels of 8
+            bits) and the more the blocks of JPEG show (from about quality 90 to 80).
+
+    Raises:
+        ConfigError: if final_steps is negative.
+    """
+
+    weights: str = "small"
+    final_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.final_steps < 0:
+            raise ConfigError(f"reconstruction.final_steps must be >= 0, got {self.final_steps}")
+
+    def build(self, device: torch.device) -> PriorNetwork:
+        """The network, trainable.
+
+        Raises:
+            ConfigError: if the file of the weights cannot be used.
+        """
+        return load_prior(PRIORS.get(self.weights) or Path(self.weights), device)
+
+    def __call__(
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
+    ) -> tuple[Tensor, Tensor]:
+        """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each last step.
+
+        Raises:
+            ConfigError: if the file of the weights cannot be used.
+        """
+        low = (decision * sources).sum(0, keepdim=True)
+        return self.apply(self.build(low.device), low, degrade, compute)
+
+    @torch.no_grad()
+    def apply(
+        self, network: PriorNetwork, low: Tensor, degrade: Degradation, compute: Compute
+    ) -> tuple[Tensor, Tensor]:
+        """As a call, of the merged sources u (1, C, h, w) and with a network like the prior's."""
+        if degrade.scale == 1:
+            return low.clamp(0, 1), low.new_empty(0)
+        projected = start_from(low, degrade)
+        detailed = projected + self._detail(network, low, projected, degrade, compute)
+        nearer, residuals = project_back(detailed, low, degrade, self.final_steps)
+        fused = detailed + _trusted(luma(low)) * (nearer - detailed)
+        return fused.clamp(0, 1), residuals
+
+    def _detail(
+        self,
+        network: PriorNetwork,
+        low: Tensor,
+        projected: Tensor,
+        degrade: Degradation,
+        compute: Compute,
+    ) -> Tensor:
+        """What the network adds to the luma, (1, 1, scale * h, scale * w)."""
+        code = degrade.kernel.code(degrade.scale)[None].to(low.device)
+        grey = luma(projected)
+
+        def enlarged(low: Tensor, projected: Tensor) -> Tensor:
+            with compute.autocast():
+                result: Tensor = network(low, projected, code)
+            return result
+
+        side_px = compute.side_px(_TILE_PX)
+        return in_tiles(enlarged, (luma(low), grey), side_px, network.halo_px) - grey

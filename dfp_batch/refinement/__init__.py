@@ -1,0 +1,1 @@
+"""Refinements: a decision that follows the content of the sources."""

@@ -1,0 +1,16 @@
+"""No refinement."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dfp_batch.core.contracts import Compute, Sources
+
+
+@dataclass(frozen=True)
+class Unrefined:
+    """The decision as it was measured."""
+
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+        """The same decision (N, 1, h, w)."""
+        return decision

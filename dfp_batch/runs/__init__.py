@@ -1,0 +1,1 @@
+"""What a run keeps on record: manifest, lease, attempts, and what is read from them."""

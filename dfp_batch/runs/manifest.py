@@ -1,0 +1,378 @@
+"""The manifest: one row per pair or stack, checked as a whole before anything runs.
+
+Parquet, in one of two forms; other columns are ignored and relative URLs start at the manifest.
+
+==================  ============  ==========================================================
+Column              Type          Meaning
+==================  ============  ==========================================================
+pair_id             string        Unique; names the output folder.
+sources             list<string>  URLs of the N >= 2 sources, each focused at another depth; or
+                                  1 URL of a TIFF or OME-TIFF (.tif, .tiff) whose N pages they are.
+reference           string        Optional: URL of the all-in-focus truth, for metrics only.
+reference_sources   list<string>  Optional: URLs of exactly two sharp sources, for metrics only.
+masks               list<string>  Optional: URLs of N images, white where that source is in focus,
+                                  for metrics only. The N of a stack in one file is not known here:
+                                  2 or more.
+reference_frame     integer       Optional: index, from 0, of the source that the others are
+                                  registered to.
+==================  ============  ==========================================================
+
+The short form has ``foreground`` and ``background`` (string) in place of ``sources``. There
+``pair_id`` may be missing: the id is then the foreground's file name without its extension and
+without a final ``_A`` or ``-A``.
+"""
+
+import hashlib
+import json
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfp_batch.errors import ConfigError, ManifestError, ObjectMissingError
+from dfp_batch.io.storage import absolute_url, read_bytes, without_version, write_bytes
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("sources", pa.list_(pa.string()), nullable=False),
+        pa.field("reference", pa.string()),
+        pa.field("reference_sources", pa.list_(pa.string())),
+        pa.field("masks", pa.list_(pa.string())),
+        pa.field("reference_frame", pa.int64()),
+    ]
+)
+_TEXT_COLUMNS = ("pair_id", "foreground", "background", "reference")
+_LIST_COLUMNS = ("sources", "reference_sources", "masks")
+_NUMBER_COLUMNS = ("reference_frame",)
+_OPTIONAL_COLUMNS = ("reference", "reference_sources", "masks", "reference_frame")
+_BUILD = "`dfp-batch manifest DIR` builds one"
+_SHOWN = 10
+_ROWS_AT_ONCE = 10_000  # as Python's own objects, which take ten times the memory of the columns
+_LONGEST_NAME_BYTES = 200
+_ENCODED = len("%00")  # most that becomes of a byte
+MIN_SOURCES = 2
+_REFERENCE_SOURCES = 2
+_MOST_PAGES = 2**32  # a TIFF cannot hold more; what a file holds is not known before it is opened
+TIFF_NAME = re.compile(r"(?P<name>.+?)(\.ome)?\.tiff?", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)  # a run holds a million
+class Pair:
+    """One item of work: N sources of one scene.
+
+    Attributes:
+        pair_id: Unique in the manifest.
+        sources: Absolute URLs of the N >= 2 sources, or of the one TIFF whose N pages they are.
+        reference: Absolute URL of the truth; used for metrics only.
+        reference_sources: Absolute URLs of two sources at output size; used for metrics only.
+        masks: Absolute URLs of N images, white where that source is in focus; used for metrics
+            only.
+        reference_frame: Index, from 0, of the source that the others are registered to; None is
+            the method's own choice.
+    """
+
+    pair_id: str
+    sources: tuple[str, ...]
+    reference: str | None = None
+    reference_sources: tuple[str, ...] | None = None
+    masks: tuple[str, ...] | None = None
+    reference_frame: int | None = None
+
+
+class _Row(NamedTuple):
+    """One row as the file holds it: anything may be null."""
+
+    pair_id: str | None
+    sources: list[str | None] | None
+    reference: str | None = None
+    reference_sources: list[str | None] | None = None
+    masks: list[str | None] | None = None
+    reference_frame: int | None = None
+
+
+def read_manifest(url: str) -> list[Pair]:
+    """Read and check a whole manifest.
+
+    Args:
+        url: URL or path of the Parquet file.
+
+    Returns:
+        The pairs in the order of the rows, with absolute URLs.
+
+    Raises:
+        ManifestError: Names every problem that was found, the first ten in words.
+        StorageError: The store failed.
+    """
+    table = _read_table(url)
+    pairs: list[Pair] = []
+    problems: list[str] = []
+    first_row: dict[str, int] = {}
+    for number, row in enumerate(_rows(table)):
+        pair, wrong = _checked(row, url)
+        first = first_row.setdefault(pair.pair_id, number)
+        if first != number and pair.pair_id:
+            wrong.append(f"the same pair_id as row {first}; each pair needs its own")
+        problems += [f"manifest row {number} (pair_id {row.pair_id!r}): {text}" for text in wrong]
+        pairs.append(pair)
+    if problems:
+        refuse(url, problems)
+    return pairs
+
+
+def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
+    """Write a normalised manifest.
+
+    Raises:
+        StorageError: The store failed.
+    """
+    write_bytes(url, manifest_bytes(pairs))
+
+
+def manifest_bytes(pairs: Iterable[Pair]) -> bytes:
+    """A normalised manifest: all columns with an explicit schema."""
+    rows = list(pairs)
+    columns = [
+        pa.array((getattr(pair, field.name) for pair in rows), field.type, size=len(rows))
+        for field in _SCHEMA
+    ]
+    buffer = BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), buffer)
+    return buffer.getvalue()
+
+
+def manifest_sha256(pairs: Iterable[Pair]) -> str:
+    """Hash the content; the order of the rows does not count, the order of sources does."""
+    digest = hashlib.sha256()
+    for pair in sorted(pairs, key=lambda pair: pair.pair_id):
+        row: list[Any] = [pair.pair_id, pair.sources, pair.reference, pair.reference_sources]
+        row += [] if pair.masks is None else [pair.masks]  # older runs keep their hash
+        row += [] if pair.reference_frame is None else [pair.reference_frame]
+        digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def folder_name(pair_id: str) -> str:
+    """Percent-encode an id to one folder name; two ids never share a name."""
+    return quote(pair_id, safe=" -_.+@=,")
+
+
+def id_problems(pair_id: str | None) -> list[str]:
+    """Say what is wrong with an id, in words; nothing if it is usable."""
+    if pair_id is None:
+        return ["pair_id is null"]
+    if pair_id in ("", ".", ".."):
+        return [f"pair_id must be usable as a folder name, got {pair_id!r}"]
+    if _CONTROL.search(pair_id):
+        return ["pair_id must not hold control characters"]
+    if _ENCODED * len(pair_id.encode()) <= _LONGEST_NAME_BYTES:
+        return []
+    length = len(folder_name(pair_id))
+    if length > _LONGEST_NAME_BYTES:
+        return [f"pair_id must be at most {_LONGEST_NAME_BYTES} bytes percent-encoded, is {length}"]
+    return []
+
+
+def parquet_source(data: bytes) -> pa.BufferReader:
+    """A file for Arrow's readers, in memory of its own.
+
+    Arrow's threads let go of what they read after the reader has returned. Were it Python's memory,
+    they would need the interpreter for that, and a process that is ending would abort.
+    """
+    stream = pa.BufferOutputStream()
+    stream.write(data)
+    return pa.BufferReader(stream.getvalue())
+
+
+# Reading
+
+
+def _read_table(url: str) -> pa.Table:
+    """Read the known columns, with at least one row and of the right types."""
+    try:
+        file = pq.ParquetFile(parquet_source(read_bytes(url)))
+        names = file.schema_arrow.names
+        known = (*_TEXT_COLUMNS, *_LIST_COLUMNS, *_NUMBER_COLUMNS)
+        table = file.read([name for name in known if name in names])
+        table.validate(full=True)
+    except ObjectMissingError as error:
+        raise ManifestError(f"{error}; expected a Parquet manifest, {_BUILD}") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"{url}: is not a whole Parquet file ({reason}); {_BUILD}") from error
+    problems = _column_problems(names) or _type_problems(table.schema)
+    if not problems and not table.num_rows:
+        problems = [f"holds 0 rows, expected at least one pair; {_BUILD}"]
+    if problems:
+        refuse(url, problems)
+    return table
+
+
+def _column_problems(names: Sequence[str]) -> list[str]:
+    needed = {"pair_id", "sources"} if "sources" in names else {"foreground", "background"}
+    if needed <= set(names):
+        return []
+    found = ", ".join(names) or "none"
+    return [f"columns must be pair_id and sources, or foreground and background; found {found}"]
+
+
+def _type_problems(schema: pa.Schema) -> list[str]:
+    problems = []
+    for field in schema:
+        expected, accepts = _expected(field.name)
+        if not accepts(field.type):
+            problems.append(f"column {field.name!r} must be {expected}, found {field.type}")
+    return problems
+
+
+def _expected(column: str) -> tuple[str, Callable[[pa.DataType], bool]]:
+    """The type of a column in words, and the check for it."""
+    if column in _NUMBER_COLUMNS:
+        return "integer", _is_integer
+    return ("list<string>", _is_text_list) if column in _LIST_COLUMNS else ("string", _is_text)
+
+
+def _is_integer(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_null(kind) or pa.types.is_integer(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Accept every Arrow type of strings, and a column of nulls alone."""
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return pa.types.is_null(kind) or any(check(kind) for check in checks)
+
+
+def _is_text_list(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    is_list = any(check(kind) for check in checks)
+    return pa.types.is_null(kind) or (is_list and _is_text(kind.value_type))
+
+
+def _rows(table: pa.Table) -> Iterator[_Row]:
+    for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+        nothing = [None] * batch.num_rows
+        sources = columns.get("sources") or _couples(columns)
+        ids = columns.get("pair_id") or [_id_of(couple[0]) for couple in sources]
+        optional = [columns.get(name, nothing) for name in _OPTIONAL_COLUMNS]
+        yield from map(_Row, ids, sources, *optional)
+
+
+def _couples(columns: dict[str, list[Any]]) -> list[list[str | None]]:
+    return [list(row) for row in zip(columns["foreground"], columns["background"], strict=True)]
+
+
+def _id_of(foreground: str | None) -> str | None:
+    """The file name without extension and without a final ``_A`` or ``-A``."""
+    if foreground is None:
+        return None
+    stem = posixpath.splitext(posixpath.basename(without_version(foreground)))[0]
+    return re.sub(r"(?<=.)[_-][Aa]$", "", stem)
+
+
+# Checking
+
+
+def _checked(row: _Row, base: str) -> tuple[Pair, list[str]]:
+    """Resolve one row; what is wrong with it, in words."""
+    wrong = id_problems(row.pair_id)
+    sources = _resolved("sources", row.sources, base, wrong)
+    wrong += source_problems(sources) if row.sources is not None else []
+    reference = None
+    if row.reference is not None:
+        reference = _resolved_one("reference", row.reference, base, wrong)
+    reference_sources = masks = None
+    if row.reference_sources is not None:
+        reference_sources = _resolved("reference_sources", row.reference_sources, base, wrong)
+        wrong += _reference_problems(reference_sources)
+    if row.masks is not None:
+        masks = _resolved("masks", row.masks, base, wrong)
+        wrong += _mask_problems(masks, sources)
+    wrong += _frame_problems(row.reference_frame, sources)
+    pair_id, frame = row.pair_id or "", row.reference_frame
+    return Pair(pair_id, sources, reference, reference_sources, masks, frame), wrong
+
+
+def _resolved(
+    column: str, urls: Sequence[str | None] | None, base: str, wrong: list[str]
+) -> tuple[str, ...]:
+    """Make URLs absolute; adds to ``wrong`` and keeps an empty text for what cannot be used."""
+    if urls is None:
+        wrong.append(f"{column} is null, expected a list of URLs")
+        return ()
+    try:
+        return tuple([absolute_url(url or "", base) for url in urls])
+    except ConfigError:  # which of them, and whether others
+        labels = (f"{column}[{index}]" for index in range(len(urls)))
+        return tuple(
+            _resolved_one(label, url, base, wrong) for label, url in zip(labels, urls, strict=True)
+        )
+
+
+def _resolved_one(label: str, url: str | None, base: str, wrong: list[str]) -> str:
+    try:
+        return absolute_url(url or "", base)
+    except ConfigError as error:
+        wrong.append(f"{label}: {'URL is null' if url is None else error}")
+        return ""
+
+
+def source_problems(sources: Sequence[str]) -> list[str]:
+    """Say what is wrong with the URLs of the sources of a pair, in words; nothing if usable."""
+    problems = []
+    if len(sources) < MIN_SOURCES and not _in_one_file(sources):
+        urls = "1 URL" if len(sources) == 1 else f"{len(sources)} URLs"
+        needed = f"at least {MIN_SOURCES} are needed, or 1 TIFF (.tif, .tiff) that holds the stack"
+        problems.append(f"sources holds {urls}, {needed}")
+    if len(set(sources)) < len(sources):
+        repeated = [url for url, count in Counter(sources).items() if url and count > 1]
+        problems += [f"sources holds {url} more than once" for url in repeated]
+    return problems
+
+
+def _reference_problems(urls: Sequence[str]) -> list[str]:
+    if len(urls) == _REFERENCE_SOURCES:
+        return []
+    return [f"reference_sources must be exactly {_REFERENCE_SOURCES} URLs, got {len(urls)}"]
+
+
+def _in_one_file(sources: Sequence[str]) -> bool:
+    """Say whether this is a stack in one file: how many sources it holds is not known yet."""
+    if len(sources) != 1:
+        return False
+    return not sources[0] or TIFF_NAME.fullmatch(without_version(sources[0])) is not None
+
+
+def _mask_problems(masks: Sequence[str], sources: Sequence[str]) -> list[str]:
+    if _in_one_file(sources):
+        few = f"masks must be {MIN_SOURCES} or more URLs, one for each page, got {len(masks)}"
+        return [few] if len(masks) < MIN_SOURCES else []
+    if len(masks) == len(sources) or not sources:
+        return []
+    return [f"masks must be {len(sources)} URLs, one for each source, got {len(masks)}"]
+
+
+def _frame_problems(frame: int | None, sources: Sequence[str]) -> list[str]:
+    """Check the index of the reference frame as far as the number of sources is known."""
+    known = len(sources) >= MIN_SOURCES
+    if frame is None or 0 <= frame < (len(sources) if known else _MOST_PAGES):
+        return []
+    last = f"{len(sources) - 1}, the index of a source" if known else "the last page"
+    return [f"reference_frame must be from 0 to {last}, got {frame}"]
+
+
+def refuse(url: str, problems: list[str]) -> NoReturn:
+    """Raise ManifestError with the first of the problems."""
+    more = len(problems) - _SHOWN
+    shown = problems[:_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+    raise ManifestError(f"{url}: {'; '.join(shown)}")

@@ -1,0 +1,81 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from dfp_batch.core.tiling import in_tiles, spans
+from dfp_batch.errors import ConfigError
+
+SIZES = st.integers(1, 70)
+
+
+def uniform(*shape):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def blurred(image, radius_px=2):
+    padded = functional.pad(image, (radius_px,) * 4, mode="replicate")
+    return functional.avg_pool2d(padded, 2 * radius_px + 1, stride=1)
+
+
+@given(length_px=st.integers(1, 500), side_px=st.integers(1, 90), halo_px=st.integers(0, 40))
+@settings(max_examples=80, derandomize=True, deadline=None)
+def test_spans_cover_every_pixel_once_and_are_nearly_equal(length_px, side_px, halo_px):
+    found = spans(length_px, side_px, halo_px)
+    pixels = torch.arange(length_px)
+    assert torch.equal(torch.cat([pixels[s.own()] for s in found]), pixels)
+    for span in found:
+        read = pixels[span.read()]
+        assert torch.equal(read[span.within()], pixels[span.own()])
+        assert read[0] == max(0, span.start - halo_px)
+        assert read[-1] == min(length_px, span.stop + halo_px) - 1
+    lengths = [s.stop - s.start for s in found]
+    assert max(lengths) <= side_px
+    assert max(lengths) - min(lengths) <= 1
+
+
+@given(h=SIZES, w=SIZES, side_px=st.integers(1, 40))
+@settings(max_examples=40, derandomize=True, deadline=None)
+def test_cut_and_put_together_is_the_image(h, w, side_px):
+    image = uniform(2, 3, h, w)
+    assert torch.equal(in_tiles(lambda tile: tile, (image,), side_px, 3), image)
+
+
+@given(h=SIZES, w=SIZES, side_px=st.integers(1, 40))
+@settings(max_examples=40, derandomize=True, deadline=None)
+def test_a_filter_in_tiles_is_the_filter(h, w, side_px):
+    image = uniform(1, 2, h, w)
+    torch.testing.assert_close(in_tiles(blurred, (image,), side_px, 2), blurred(image))
+
+
+def test_a_halo_too_small_shows():
+    image = uniform(1, 1, 32, 32)
+    assert not torch.allclose(in_tiles(blurred, (image,), 8, 1), blurred(image))
+
+
+def test_images_of_other_sizes_are_cut_alike():
+    low, high = uniform(1, 1, 19, 33), uniform(1, 1, 57, 99)
+
+    def both(low, high):
+        return functional.interpolate(blurred(low), scale_factor=3) + high
+
+    torch.testing.assert_close(in_tiles(both, (low, high), 7, 2), both(low, high))
+
+
+def test_no_tile_is_larger_than_asked_with_its_halo():
+    seen = []
+
+    def watched(tile):
+        seen.append(tuple(tile.shape[-2:]))
+        return tile
+
+    in_tiles(watched, (uniform(1, 1, 100, 65),), 16, 3)
+    assert max(max(size) for size in seen) <= 16 + 2 * 3
+
+
+@pytest.mark.parametrize(("side_px", "halo_px"), [(0, 1), (4, -1)])
+def test_impossible_tiles_are_refused(side_px, halo_px):
+    message = f"tiles must have a side >= 1 px and a halo >= 0 px, got {side_px} and {halo_px}"
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        spans(10, side_px, halo_px)

@@ -1,0 +1,205 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from dfp_batch.core.decision import one_hot
+from dfp_batch.core.pyramid import Strongest, collapse, laplacian_pyramid
+from dfp_batch.core.sources import channels_last
+from dfp_batch.errors import ConfigError
+from dfp_batch.merging.blend import Blend
+from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
+from dfp_batch.merging.seam_pyramid import SeamPyramid, distance_px, seam_steps
+from dfp_batch.merging.unmerged import Unmerged
+
+MERGES = [
+    pytest.param(Blend(), id="blend"),
+    pytest.param(LaplacianPyramid(), id="laplacian-pyramid"),
+    pytest.param(LaplacianPyramid(window_px=5), id="laplacian-pyramid-5"),
+    pytest.param(SeamPyramid(), id="seam-pyramid"),
+]
+every_merge = pytest.mark.parametrize("merge", MERGES)
+sizes = pytest.mark.parametrize("size", [(16, 16), (17, 40), (67, 50)])
+
+
+def even(count, h, w):
+    return torch.full((count, 1, h, w), 1 / count)
+
+
+# The contract of every merge.
+
+
+@every_merge
+@sizes
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_merges_to_one_image_in_range(merge, count, channels, size, texture):
+    sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
+    untouched = sources.clone()
+    merged = merge(sources, even(count, *size))
+    assert merged.shape == (1, channels, *size)
+    assert ((merged >= 0) & (merged <= 1)).all()
+    assert torch.equal(sources, untouched)
+
+
+@every_merge
+def test_equal_sources_are_kept(merge, texture):
+    image = texture(40, 33)
+    merged = merge(image.expand(3, -1, -1, -1), even(3, 40, 33))
+    torch.testing.assert_close(merged, image)
+
+
+@every_merge
+def test_order_of_the_sources_does_not_matter(merge, scene):
+    flipped = merge(scene.sources.flip(0), scene.decision.flip(0))
+    torch.testing.assert_close(flipped, merge(scene.sources, scene.decision))
+
+
+# Blend.
+
+
+def test_blend_is_the_weighted_sum():
+    sources = torch.tensor([0.2, 0.8]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
+    decision = torch.tensor([0.25, 0.75]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    torch.testing.assert_close(Blend()(sources, decision), torch.full((1, 3, 4, 4), 0.65))
+
+
+def test_unmerged_keeps_every_source(texture):
+    sources = torch.cat([texture(16, 16, seed=seed) for seed in range(2)])
+    assert torch.equal(Unmerged()(sources, even(2, 16, 16)), sources)
+
+
+# Laplacian pyramid.
+
+
+@sizes
+@pytest.mark.parametrize("channels", [1, 3])
+def test_collapse_is_the_inverse_of_the_pyramid(channels, size, texture):
+    image = channels_last(texture(*size, channels)[0])
+    bands = laplacian_pyramid(image)
+    assert all(min(band.shape[:2]) >= 8 for band in bands)
+    assert all(band.shape[2] == channels for band in bands)
+    np.testing.assert_allclose(collapse(bands), image, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [511, 512, 513, 771, 1030])
+def test_bands_that_are_made_in_blocks_are_those_of_the_whole(rows):
+    image = np.random.default_rng(rows).random((rows, 40, 3), np.float32)
+    finest = laplacian_pyramid(image)[0]
+    whole = image - cv2.pyrUp(cv2.pyrDown(image), dstsize=(40, rows))
+    np.testing.assert_allclose(finest, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("merge", MERGES, ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_sources_are_left_alone(merge, channels, texture):
+    sources = torch.cat([texture(48, 40, channels, seed=seed) for seed in range(3)])
+    before = sources.clone()
+    decision = one_hot(torch.arange(40).div(14, rounding_mode="floor").expand(48, 40), 3)
+    for given in (sources, list(sources)):
+        merge(given, decision.clone())
+        assert torch.equal(sources, before)
+
+
+def test_coarsest_band_is_weighted_by_the_decision(texture):
+    """Else a blurred frame tints what another one shows sharp."""
+    image = texture(64, 64)
+    brighter = image + 0.02
+    decision = torch.zeros(2, 1, 64, 64)
+    decision[0] = 1
+    merged = LaplacianPyramid()(torch.cat([image, brighter]), decision)
+    torch.testing.assert_close(merged, image, atol=1e-5, rtol=0)
+    mean = LaplacianPyramid()(torch.cat([image, brighter]), even(2, 64, 64))
+    torch.testing.assert_close(mean, image + 0.01, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("window_px", [1, 5])
+def test_pyramid_takes_the_sharp_source(window_px, scene, psnr_db):
+    merged = LaplacianPyramid(window_px)(scene.sources, even(2, 64, 64))
+    average = scene.sources.mean(0, keepdim=True)
+    assert psnr_db(merged, scene.truth) > psnr_db(average, scene.truth) + 6
+
+
+def test_pyramid_takes_all_channels_from_one_source(texture):
+    """Else edges get coloured fringes."""
+    images = [channels_last(texture(32, 32, seed=seed)[0]) for seed in range(2)]
+    strongest = Strongest(1)
+    for image in images:
+        strongest.add(image.copy(), np.full((32, 32), 0.5, np.float32))
+    finest = strongest._bands[0]
+    taken = [(finest == laplacian_pyramid(image)[0]).all(2) for image in images]
+    assert (taken[0] | taken[1]).all()
+    assert taken[0].any()
+    assert taken[1].any()
+
+
+@pytest.mark.parametrize("window_px", [0, 2, -1])
+def test_window_out_of_range_is_refused(window_px):
+    message = f"merge.window_px must be odd and positive, got {window_px}"
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        LaplacianPyramid(window_px)
+
+
+# Seam pyramid.
+
+
+def test_steps_of_a_seam_are_the_labels_between_its_two_sides():
+    labels = np.zeros((4, 8), np.int64)
+    labels[:, 5:] = 3
+    np.testing.assert_array_equal(seam_steps(labels), np.tile([0, 0, 0, 0, 3, 3, 0, 0], (4, 1)))
+    assert not seam_steps(np.full((4, 8), 2)).any()
+
+
+def test_distance_to_the_seam_is_counted_from_the_pixels_that_touch_it():
+    seam = np.zeros((4, 8), bool)
+    seam[:, 4:6] = True
+    np.testing.assert_allclose(distance_px(seam), np.tile([4, 3, 2, 1, 0, 0, 1, 2], (4, 1)))
+
+
+def test_distance_in_a_large_image_is_nearly_the_same():
+    seam = np.zeros((1025, 1030), bool)
+    seam[500:502, 100:700] = True
+    exact = ndimage.distance_transform_edt(~seam)
+    assert abs(distance_px(seam) - exact).max() < 4
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_band_is_wider_the_more_steps_of_focus_meet(steps):
+    labels = np.zeros((16, 200), np.int64)
+    labels[:, 100:] = steps
+    share = SeamPyramid(band_px=10).share(labels)
+    assert (share > 0.5).sum() == 16 * 2 * 10 * steps
+    free = SeamPyramid(band_px=10, free_steps=1).share(labels)
+    assert (free > 0.5).sum() == 16 * 2 * 10 * (steps - 1)
+
+
+def test_seam_pyramid_is_the_selection_far_from_the_seam_and_the_pyramid_on_it(scene):
+    merge = SeamPyramid(band_px=6, feather_px=4, window_px=3)
+    merged = merge(scene.sources, scene.decision)
+    selected = Blend()(scene.sources, scene.decision)
+    pyramid = LaplacianPyramid(3)(scene.sources, scene.decision)
+    torch.testing.assert_close(merged[..., :20], selected[..., :20])
+    torch.testing.assert_close(merged[..., 44:], selected[..., 44:])
+    torch.testing.assert_close(merged[..., 29:35], pyramid[..., 29:35])
+
+
+def test_seam_pyramid_without_a_seam_is_the_one_source(texture):
+    sources = torch.cat([texture(24, 24), texture(24, 24, seed=1)])
+    decision = torch.zeros(2, 1, 24, 24)
+    decision[1] = 1
+    torch.testing.assert_close(SeamPyramid()(sources, decision), sources[1:])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"band_px": 0}, "merge.band_px must be > 0, got 0"),
+        ({"feather_px": -1}, "merge.feather_px must be > 0, got -1"),
+        ({"free_steps": -1}, "merge.free_steps must be >= 0, got -1"),
+        ({"window_px": 2}, "merge.window_px must be odd and positive, got 2"),
+    ],
+)
+def test_seam_settings_out_of_range_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        SeamPyramid(**fields)

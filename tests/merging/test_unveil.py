@@ -1,0 +1,252 @@
+from itertools import permutations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+
+from dfp_batch.core.decision import one_hot
+from dfp_batch.errors import ConfigError
+from dfp_batch.merging import unveil
+from dfp_batch.merging.blend import Blend
+from dfp_batch.merging.seam_pyramid import SeamPyramid
+from dfp_batch.merging.unveil import BAND_PX, UnveiledSeams, detail, find_seams, meeting, seam_band
+from dfp_batch.networks.veil_network import VeilNetwork
+from dfp_batch.networks.weights import VEIL, load_veil, save_veil
+from dfp_batch.pipeline.fusion import FusionConfig, fuse
+
+SIZE = 96
+
+
+def disc_blur(plane, radius_px):
+    axis = np.arange(-radius_px, radius_px + 1)
+    weights = (np.hypot(axis, axis[:, None]) <= radius_px).astype(np.float32)
+    return cv2.filter2D(plane, -1, weights / weights.sum(), borderType=cv2.BORDER_REFLECT_101)
+
+
+def two_depths(near, far, coverage, radius_px=5):
+    """Truth and the sources focused near and far, of images and a coverage (h, w)."""
+    truth = coverage * near + (1 - coverage) * far
+    near_source = coverage * near + (1 - coverage) * disc_blur(far, radius_px)
+    veil = disc_blur(coverage, radius_px)
+    far_source = (1 - veil) * far + disc_blur(coverage * near, radius_px)
+    sources = np.stack([near_source, far_source])[:, None].clip(0, 1)
+    return torch.from_numpy(truth[None, None]), torch.from_numpy(sources)
+
+
+@pytest.fixture(scope="module")
+def veiled(texture):
+    """A dark disc before a bright texture: truth, sources, exact decision."""
+    axis = np.arange(SIZE, dtype=np.float32) - SIZE / 2
+    coverage = np.float32(np.hypot(axis, axis[:, None]) < 24)
+    near = 0.4 * texture(SIZE, SIZE, 1, seed=1)[0, 0].numpy()
+    far = 0.4 + 0.6 * texture(SIZE, SIZE, 1, seed=2)[0, 0].numpy()
+    truth, sources = two_depths(near, far, coverage)
+    return truth, sources, one_hot(torch.from_numpy(1 - coverage).long(), 2)
+
+
+def stripes(count, h, w):
+    """Decision (count, 1, h, w) of so many vertical stripes."""
+    labels = torch.arange(w).mul(count).div(w, rounding_mode="floor").expand(h, w)
+    return one_hot(labels, count)
+
+
+# What it is for.
+
+
+def test_the_veil_is_lifted(veiled, psnr_db):
+    truth, sources, decision = veiled
+    before = psnr_db(SeamPyramid()(sources, decision), truth)
+    assert psnr_db(UnveiledSeams()(sources, decision), truth) > before + 3
+
+
+def test_it_is_lifted_from_every_side_and_from_light_and_dark_alike(veiled, psnr_db):
+    truth, sources, decision = veiled
+    before = psnr_db(SeamPyramid()(sources, decision), truth)
+    for light in (False, True):
+        for turns in range(4):
+            shown, wanted = (1 - sources, 1 - truth) if light else (sources, truth)
+            turned = [torch.rot90(plane, turns, (2, 3)) for plane in (shown, decision, wanted)]
+            merged = UnveiledSeams()(turned[0], turned[1])
+            assert psnr_db(merged, turned[2]) > before + 2.5
+
+
+def test_every_channel_is_unveiled_on_its_own(veiled):
+    _, sources, decision = veiled
+    colour = torch.cat([sources, 1 - sources, 0.5 * sources], 1)
+    merged = UnveiledSeams()(colour, decision)
+    for channel in range(3):
+        alone = UnveiledSeams()(colour[:, channel : channel + 1], decision)
+        torch.testing.assert_close(merged[:, channel : channel + 1], alone)
+
+
+def test_the_preset_with_it_is_nearer_to_the_truth_than_without(veiled, psnr_db):
+    truth, sources, _ = veiled
+    results = [
+        fuse(sources, FusionConfig.preset("fast", scale=1, merge=merge), device="cpu").fused[None]
+        for merge in (SeamPyramid(), UnveiledSeams())
+    ]
+    assert psnr_db(results[1], truth) > psnr_db(results[0], truth) + 1
+
+
+# What it leaves alone.
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 40), (67, 50)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_merges_to_one_image_in_range(count, channels, size, texture):
+    sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
+    untouched = sources.clone()
+    merged = UnveiledSeams()(sources, stripes(count, *size))
+    assert merged.shape == (1, channels, *size)
+    assert ((merged >= 0) & (merged <= 1)).all()
+    assert torch.equal(sources, untouched)
+
+
+def test_without_a_seam_it_is_the_merge_that_it_builds_on(texture):
+    sources = torch.cat([texture(24, 24, seed=seed) for seed in range(2)])
+    decision = torch.zeros(2, 1, 24, 24)
+    decision[1] = 1
+    assert torch.equal(UnveiledSeams()(sources, decision), SeamPyramid()(sources, decision))
+
+
+def test_nothing_changes_away_from_seams(texture):
+    sources = torch.cat([texture(40, 120, seed=seed) for seed in range(2)])
+    decision = stripes(2, 40, 120)
+    merged, base = UnveiledSeams(Blend())(sources, decision), Blend()(sources, decision)
+    differs = (merged != base).any(1)[0]
+    reach_px = BAND_PX + 4
+    assert differs[:, 60 - reach_px : 60 + reach_px].any()
+    assert not differs[:, : 60 - reach_px].any()
+    assert not differs[:, 60 + reach_px :].any()
+
+
+def test_a_scene_in_focus_in_both_sources_stays_nearly_as_it_is(texture):
+    image = texture(64, 64)
+    merged = UnveiledSeams()(image.expand(2, -1, -1, -1), stripes(2, 64, 64))
+    assert (merged - image).abs().mean() < 1 / 255
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_order_of_the_sources_does_not_matter(count, texture):
+    sources = torch.cat([texture(40, 50, seed=seed) for seed in range(count)])
+    labels = torch.arange(50).sqrt().mul(count / 7.1).long().expand(40, 50)
+    decision = one_hot(labels, count)
+    merged = UnveiledSeams(Blend())(sources, decision)
+    for order in permutations(range(count)):
+        again = UnveiledSeams(Blend())(sources[list(order)], decision[list(order)])
+        torch.testing.assert_close(again, merged)
+
+
+@pytest.mark.parametrize("size", [(90, 75), (91, 120)])
+def test_tiles_do_not_show(size, texture, monkeypatch):
+    sources = torch.cat([texture(*size, seed=seed) for seed in range(2)])
+    decision = stripes(2, *size)
+    whole = UnveiledSeams()(sources, decision)
+    monkeypatch.setattr(unveil, "_TILE_PX", 7)
+    torch.testing.assert_close(UnveiledSeams()(sources, decision), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("halvings", [1, 2])
+def test_smaller_tiles_give_the_same(texture, monkeypatch, halvings):
+    sources = torch.cat([texture(90, 75, seed=seed) for seed in range(2)])
+    decision = stripes(2, 90, 75)
+    monkeypatch.setattr(unveil, "_TILE_PX", 28)
+    whole = UnveiledSeams()(sources, decision)
+    smaller = UnveiledSeams().in_smaller_tiles(sources, decision, halvings)
+    torch.testing.assert_close(smaller, whole, atol=1e-5, rtol=0)
+
+
+def test_nothing_is_darker_or_brighter_than_what_the_merge_shows_around(veiled):
+    _, sources, decision = veiled
+    base = SeamPyramid()(sources, decision)[0, 0].numpy()
+    merged = UnveiledSeams()(sources, decision)[0, 0].numpy()
+    side_px = 2 * BAND_PX + 1
+    assert (merged >= ndimage.minimum_filter(base, side_px)).all()
+    assert (merged <= ndimage.maximum_filter(base, side_px)).all()
+
+
+def test_detail_is_of_one_source_where_pixels_of_several_lie_side_by_side():
+    """Three flat sources have no detail, and no border between them is taken for some."""
+    sources = torch.tensor([0.2, 0.5, 0.8])[:, None, None, None].expand(3, 1, 40, 60).contiguous()
+    decision = stripes(3, 40, 60)
+    seams = find_seams(sources, decision, Blend()(sources, decision))
+    assert seams.first.unique().numel() > 1
+    torch.testing.assert_close(seams.first_detail, torch.zeros(1, 40, 60))
+    torch.testing.assert_close(seams.second_detail, torch.zeros(1, 40, 60))
+
+
+def test_detail_is_what_a_gaussian_takes(texture):
+    image = texture(30, 40)[0]
+    planes = [ndimage.gaussian_filter(plane, 1.5, radius=4, mode="nearest") for plane in image]
+    torch.testing.assert_close(detail(image), image - torch.from_numpy(np.stack(planes)))
+
+
+# Bands and pairs.
+
+
+@settings(deadline=None)
+@given(
+    arrays(np.int64, st.tuples(st.integers(2, 9), st.integers(2, 9)), elements=st.integers(0, 3))
+)
+def test_two_labels_meet_at_every_pixel_of_which_one_is_its_own(labels):
+    if len(np.unique(labels)) == 1:
+        return
+    first, second = meeting(labels)
+    count = np.bincount(labels.ravel(), minlength=4)
+    assert ((first == labels) ^ (second == labels)).all()
+    assert (count[first] >= count[second]).all()
+
+
+def test_the_nearest_seam_says_which_labels_meet():
+    labels = np.repeat(np.array([0, 1, 2]), [50, 40, 30])[None].repeat(9, 0)
+    first, second = meeting(labels)
+    assert first[0].tolist() == [0] * 70 + [1] * 50
+    assert second[0].tolist() == [1] * 70 + [2] * 50
+
+
+def test_the_band_is_one_around_seams_and_zero_away_from_them():
+    labels = np.repeat(np.array([0, 1]), 60)[None].repeat(60, 0)
+    band = seam_band(labels)
+    assert band[:, 50:70].min() == 1
+    assert band[:, : 60 - BAND_PX - 5].max() == 0
+    assert band[:, 60 + BAND_PX + 5 :].max() == 0
+    assert not seam_band(np.zeros_like(labels)).any()
+
+
+# Weights.
+
+
+def test_a_new_network_adds_nothing():
+    assert not VeilNetwork()(torch.rand(2, 5, 12, 14), torch.rand(2, 2, 12, 14)).any()
+
+
+def test_weights_come_back_from_their_file(tmp_path):
+    network = VeilNetwork()
+    save_veil(tmp_path / "veil.safetensors", network.state_dict())
+    loaded = load_veil(tmp_path / "veil.safetensors").state_dict()
+    for name, weight in network.state_dict().items():
+        assert torch.equal(loaded[name], weight.half().float())
+
+
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_a_file_that_holds_no_such_weights_is_an_error_that_names_it(content, veiled, tmp_path):
+    path = tmp_path / "own.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    _, sources, decision = veiled
+    with pytest.raises(
+        ConfigError, match=r"own\.safetensors: must be .* written by train_veil\.py"
+    ):
+        UnveiledSeams(weights=str(path))(sources, decision)
+
+
+def test_the_weights_have_a_card_with_the_command():
+    card = VEIL.with_suffix(".md").read_text()
+    assert "python jobs/train_veil.py --out FOLDER --steps" in card
+    assert f"{sum(weight.numel() for weight in load_veil().parameters()):,}" in card

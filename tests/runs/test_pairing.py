@@ -1,0 +1,212 @@
+"""Which images of a folder belong together."""
+
+import uuid
+from dataclasses import replace
+from io import BytesIO
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import tifffile
+
+from dfp_batch.errors import ManifestError, ObjectAccessError, StorageError
+from dfp_batch.io.storage import join, read_bytes, write_bytes
+from dfp_batch.runs import pairing
+from dfp_batch.runs.manifest import Pair, read_manifest, write_manifest
+from dfp_batch.runs.pairing import build_manifest
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def folder(request, tmp_path):
+    if request.param == "file":
+        return str(tmp_path)
+    name = uuid.uuid4().hex
+    if request.param == "memory":
+        return f"memory://{name}"
+    return f"{request.getfixturevalue('s3_url')}/{name}"
+
+
+def fill(folder, *names):
+    for name in names:
+        write_bytes(join(folder, name), b"1")
+
+
+def urls(folder, *names):
+    return tuple(join(folder, name) for name in names)
+
+
+def test_pairs_and_stacks_of_a_folder(folder):
+    fill(folder, "x10_A.jpg", "x10_B.jpg", "x2_a.PNG", "x2_b.tif", "x2_C.webp")
+    fill(folder, "x3/10.png", "x3/2.png", "x3/1.png", "x3/notes.txt", "x3/.hidden.png")
+    fill(folder, "notes.txt", ".DS_Store", ".cache/1.png", "manifest.parquet")
+    pairs, left_out = build_manifest(folder)
+    assert left_out == []
+    assert pairs == [
+        Pair("x2", urls(folder, "x2_a.PNG", "x2_b.tif", "x2_C.webp")),
+        Pair("x3", urls(folder, "x3/1.png", "x3/2.png", "x3/10.png")),
+        Pair("x10", urls(folder, "x10_A.jpg", "x10_B.jpg")),
+    ]
+    write_manifest(join(folder, "manifest.parquet"), pairs)
+    assert read_manifest(join(folder, "manifest.parquet")) == pairs
+
+
+def test_the_rest_is_named_with_the_reason(folder):
+    fill(folder, "ok_A.jpg", "ok_B.jpg", "stack7/1.png", "empty/notes.txt", "ok/1.png", "ok/2.png")
+    fill(folder, "lytro_09_A.jpg", "alone_B.jpg", "gap_A.jpg", "gap_C.jpg", "far_D.png")
+    fill(folder, "two_A.jpg", "two_A.png", "two_B.png", "panorama.jpg")
+    pairs, left_out = build_manifest(folder)
+    assert [pair.pair_id for pair in pairs] == ["ok"]
+    assert sorted(left_out) == [
+        "alone_B.jpg: no partner alone_A.*",
+        "empty/: holds 0 images, at least 2 are needed",
+        "far_D.png: no partner far_A.*, far_B.*, far_C.*",
+        "gap_A.jpg, gap_C.jpg: no partner gap_B.*",
+        "lytro_09_A.jpg: no partner lytro_09_B.*",
+        "ok/: pair_id 'ok' is taken by ok_A.*, rename one",
+        "panorama.jpg: the name does not end in _A, _B...",
+        "stack7/: holds 1 image, at least 2 are needed",
+        "two_A.jpg, two_A.png, two_B.png: 2 files are two_A, keep one",
+    ]
+
+
+def tiff(pages, **options) -> bytes:
+    """A TIFF of some pages of 16x16 px."""
+    buffer, pixels = BytesIO(), np.zeros((pages, 16, 16), np.uint8)
+    tifffile.imwrite(buffer, pixels, photometric="minisblack", **options)
+    return buffer.getvalue()
+
+
+def test_a_tiff_of_several_pages_is_a_stack_of_its_own(folder):
+    ome = tiff(3, ome=True, metadata={"axes": "ZYX"})
+    write_bytes(join(folder, "cell 10.ome.tif"), ome)
+    write_bytes(join(folder, "cell 2.OME.TIFF"), ome)
+    for name in ("cell.v2.tif", "alone_A.tif", "deep/scan.tif", "gap_C.tiff", "x_B.tif"):
+        write_bytes(join(folder, name), tiff(2, metadata=None))
+    fill(folder, "x_A.jpg", "gap_A.jpg", "deep/notes.txt")
+    pairs, left_out = build_manifest(folder)
+    assert pairs == [
+        Pair("alone_A", urls(folder, "alone_A.tif")),
+        Pair("cell 2", urls(folder, "cell 2.OME.TIFF")),
+        Pair("cell 10", urls(folder, "cell 10.ome.tif")),
+        Pair("cell.v2", urls(folder, "cell.v2.tif")),
+        Pair("deep", urls(folder, "deep/scan.tif")),
+        Pair("gap_C", urls(folder, "gap_C.tiff")),
+        Pair("x", urls(folder, "x_A.jpg", "x_B.tif")),
+    ]
+    assert left_out == ["gap_A.jpg: no partner gap_B.*"]
+    write_manifest(join(folder, "manifest.parquet"), pairs)
+    assert read_manifest(join(folder, "manifest.parquet")) == pairs
+
+
+def test_tiffs_that_are_no_stack_are_named_with_the_reason(tmp_path):
+    folder = str(tmp_path)
+    for name in ("one.tif", "alone_A.tif", "deep/one.tif"):
+        write_bytes(join(folder, name), tiff(1))
+    for name in ("x.tif", "x.ome.tif", "ok.tif", "y.tif", "é" * 40 + ".tif"):
+        write_bytes(join(folder, name), tiff(2))
+    fill(folder, "ok_A.jpg", "ok_B.jpg", "text.tif", "dark/text.tif", "y/1.png", "y/2.png")
+    pairs, left_out = build_manifest(folder)
+    assert [pair.pair_id for pair in pairs] == ["ok", "x", "y"]
+    assert sorted(left_out) == [
+        "alone_A.tif: no partner alone_B.*",
+        "dark/: text.tif is not a whole TIFF (not a TIFF file: header=b'1')",
+        "deep/: holds 1 image, at least 2 are needed",
+        "ok.tif: pair_id 'ok' is taken by ok_A.*, rename one",
+        "one.tif: the name does not end in _A, _B...",
+        "text.tif: is not a whole TIFF (not a TIFF file: header=b'1')",
+        "x.tif: pair_id 'x' is taken by x.ome.tif, rename one",
+        "y/: pair_id 'y' is taken by y.tif, rename one",
+        "é" * 40 + ".tif: pair_id must be at most 200 bytes percent-encoded, is 240",
+    ]
+
+
+def test_a_stack_with_the_letter_of_a_pair_leaves_the_pair_whole(tmp_path):
+    folder = str(tmp_path)
+    write_bytes(join(folder, "x_A.tif"), tiff(2))
+    fill(folder, "x_A.jpg", "x_B.jpg")
+    pairs, left_out = build_manifest(folder)
+    assert pairs == [
+        Pair("x", urls(folder, "x_A.jpg", "x_B.jpg")),
+        Pair("x_A", urls(folder, "x_A.tif")),
+    ]
+    assert left_out == []
+
+
+def test_lettered_pairs_are_not_opened(tmp_path, monkeypatch):
+    folder = str(tmp_path)
+    fill(folder, "x_A.tif", "x_B.tif", "deep/1.tif", "deep/2.tif")
+    monkeypatch.setattr(pairing, "open_seekable", Mock(side_effect=AssertionError))
+    pairs, _ = build_manifest(folder)
+    assert [pair.pair_id for pair in pairs] == ["deep", "x"]
+
+
+def test_a_store_that_fails_while_looking_is_not_a_reason_to_leave_out(tmp_path, monkeypatch):
+    write_bytes(str(tmp_path / "x.tif"), tiff(2))
+    down = StorageError("the store is down")
+    monkeypatch.setattr(pairing, "holds_stack", Mock(side_effect=down))
+    with pytest.raises(StorageError, match="the store is down"):
+        build_manifest(str(tmp_path))
+
+
+def test_a_name_too_long_for_a_folder_is_left_out(tmp_path):
+    fill(str(tmp_path), "ok_A.jpg", "ok_B.jpg", "é" * 40 + "_A.jpg", "é" * 40 + "_B.jpg")
+    pairs, [reason] = build_manifest(str(tmp_path))
+    assert [pair.pair_id for pair in pairs] == ["ok"]
+    assert reason.endswith("pair_id must be at most 200 bytes percent-encoded, is 240")
+
+
+def test_a_folder_without_pairs_is_refused(folder):
+    fill(folder, "1.png", "2.png")
+    with pytest.raises(ManifestError) as error:
+        build_manifest(folder)
+    assert str(error.value) == (
+        f"{folder}: holds no pair; expected <name>_A.jpg with <name>_B.jpg..., one subfolder of "
+        "images per stack, or TIFFs of 2 or more pages; 1.png: the name does not end in _A, _B...; "
+        "2.png: the name does not end in _A, _B..."
+    )
+
+
+def test_a_missing_folder_is_refused(folder):
+    with pytest.raises(ManifestError, match="holds no pair"):
+        build_manifest(join(folder, "none"))
+
+
+@pytest.mark.usefixtures("s3_url")
+def test_a_missing_bucket_cannot_be_read():
+    with pytest.raises(ObjectAccessError, match="the bucket does not exist"):
+        build_manifest("s3://no-such-bucket/lot")
+
+
+def test_a_relative_folder_gives_absolute_urls(tmp_path, monkeypatch):
+    fill(str(tmp_path / "lot"), "p_A.png", "p_B.png")
+    monkeypatch.chdir(tmp_path)
+    pairs, _ = build_manifest("lot")
+    assert pairs == [Pair("p", urls(str(tmp_path / "lot"), "p_A.png", "p_B.png"))]
+
+
+def test_a_tiff_that_cannot_be_read_is_left_out_with_the_reason(tmp_path):
+    fill(str(tmp_path), "a_A.png", "a_B.png")
+    (tmp_path / "stack.tif").symlink_to("none.tif")
+    pairs, left_out = build_manifest(str(tmp_path))
+    assert [pair.pair_id for pair in pairs] == ["a"]
+    assert left_out == ["stack.tif: cannot read: nothing is there"]
+
+
+def test_names_in_a_bucket_are_paired_literally_and_found_again(s3_url):
+    folder = f"{s3_url}/{uuid.uuid4().hex}//a %20+#?é"
+    names = ("shot 1%_A.png", "shot 1%_B.png", "st#ck?/1+.png", "st#ck?/2+.png")
+    fill(folder, *names)
+    pairs, left_out = build_manifest(folder)
+    assert left_out == []
+    assert pairs == [
+        Pair("shot 1%", urls(folder, *names[:2])),
+        Pair("st#ck?", urls(folder, *names[2:])),
+    ]
+    for number, base in enumerate((folder, f"{folder}/x//y")):
+        url = join(base, "manifest.parquet")
+        up = "../../../" * number
+        relative = [replace(pair, sources=tuple(up + name for name in names[:2])) for pair in pairs]
+        write_manifest(url, relative[:1])
+        (found,) = read_manifest(url)
+        assert found.sources == urls(folder, *names[:2])
+        assert [read_bytes(source) for source in found.sources] == [b"1", b"1"]

@@ -1,0 +1,83 @@
+"""What people see: counts, progress in a log file, tables."""
+
+import io
+
+import pyarrow as pa
+from rich.console import Console
+
+from dfp_batch.runs.attempts import SCHEMA, PairRecord
+from dfp_batch.runs.telemetry import Counts, LiveProgress, print_dashboard, print_results
+
+
+def record(pair_id, status):
+    return PairRecord(pair_id, 1, status, "publish", 0.0, 1.0)
+
+
+def console():
+    return Console(file=io.StringIO(), width=80)
+
+
+def row(pair_id, **columns):
+    required = {"run_id": "r", "pair_id": pair_id, "epoch": 1, "attempt": 1, "status": "ok"}
+    return required | {"width_px": 40, "height_px": 30, "mg": 2.0, "floor_mg": 3.0} | columns
+
+
+def shown(rows, **options):
+    target = console()
+    print_results(target, pa.Table.from_pylist(rows, schema=SCHEMA), **options)
+    return target.file.getvalue()
+
+
+def test_a_pair_that_fails_and_then_succeeds_counts_once():
+    counts = Counts(total=3, ok=1)
+    for pair_id, status in [("a", "error"), ("b", "error"), ("a", "error"), ("a", "ok")]:
+        counts.note(record(pair_id, status))
+    assert (counts.ok, counts.failed) == (2, 1)
+
+
+def test_a_log_file_gets_plain_lines_and_not_one_per_second():
+    target = console()
+    with LiveProgress(target) as progress:
+        for done in range(5):
+            progress.moved(Counts(total=9, ok=done, running=2))
+    assert target.file.getvalue() == "0 done, 0 failed, 2 running of 9\n"
+
+
+def test_the_table_shows_psnr_only_where_there_is_a_reference():
+    assert "PSNR" not in shown([row("a"), row("b")])
+    text = shown([row("a", psnr_db=31.25, floor_psnr_db=30.5), row("b")])
+    assert "31.25" in text
+    assert "30.50" in text
+
+
+def test_the_table_names_failures_and_is_cut_with_a_word():
+    failed = row("bad", status="error", category="input", width_px=None, mg=None)
+    text = shown([failed, *(row(f"p{k}") for k in range(30))], limit=10)
+    assert "error: input" in text
+    assert "first 10 of 31" in text
+    assert "p9" not in text
+    assert "mean of 30" in text
+
+
+def test_long_ids_are_folded_not_lost():
+    name = "plate-0042/" * 12
+    lines = shown([row(name)]).splitlines()
+    assert "".join(line.split("│")[1].strip() for line in lines if "│" in line) == name
+    assert max(map(len, lines)) <= 80
+
+
+def test_no_dashboard_no_line():
+    target = console()
+    print_dashboard(target, "")
+    assert target.file.getvalue() == ""
+
+
+def test_estimated_kernels_are_put_together_for_the_archive():
+    rows = [
+        row(f"p{k}", scale=2, kernel_sigma_px=sigma, kernel_error_px=0.1)
+        for k, sigma in enumerate((1.2, 1.3, 1.25))
+    ]
+    text = shown([*rows, row("flat", scale=2), row("bad", status="error")])
+    line = "what 3 items say together, sigma 1.25 +- 0.06 px; --kernel sigma=1.16 takes it for all"
+    assert text.endswith(f"kernel   sigma=1.16: {line}\n")
+    assert "kernel" not in shown([row("a", scale=2)])
