@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.registration import Registration
 from dfp_batch.core.degradation import Kernel
-from dfp_batch.degradation.kernel_estimation import Auto
+from dfp_batch.degradation.kernel_estimation import EstimatedKernel
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
 from dfp_batch.focus.double_reblur import DoubleReblur
@@ -31,24 +31,24 @@ from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
 from dfp_batch.focus.undecided import Undecided
 from dfp_batch.merging.blend import Blend
+from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
 from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.merging.unmerged import Unmerged
-from dfp_batch.merging.unveil import UnveiledSeams
 from dfp_batch.networks.skip_net import SkipNet
 from dfp_batch.pipeline.fusion import DEFAULT_PRESET, FusionConfig
+from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
 from dfp_batch.reconstruction.deep_image_prior import DeepImagePrior
-from dfp_batch.reconstruction.fitted import FittedPrior
 from dfp_batch.reconstruction.learned_prior import LearnedPrior
 from dfp_batch.refinement.area_clean_up import AreaCleanUp
+from dfp_batch.refinement.chain import Chain
+from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 from dfp_batch.refinement.guided_filter import GuidedFilter
 from dfp_batch.refinement.potts import Potts
-from dfp_batch.refinement.then import Then
 from dfp_batch.refinement.unrefined import Unrefined
-from dfp_batch.refinement.votes import Votes
 
 COMPONENTS: dict[str, dict[str, type]] = {
     "focus": {
@@ -62,22 +62,22 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "decision-embedding": DecisionEmbedding,
         "guided-filter": GuidedFilter,
         "potts": Potts,
-        "then": Then,
+        "chain": Chain,
         "unrefined": Unrefined,
-        "votes": Votes,
+        "confidence-voting": ConfidenceVoting,
     },
     "merge": {
         "blend": Blend,
         "laplacian-pyramid": LaplacianPyramid,
         "seam-pyramid": SeamPyramid,
         "unmerged": Unmerged,
-        "unveiled-seams": UnveiledSeams,
+        "defocus-spread-correction": DefocusSpreadCorrection,
     },
     "reconstruction": {
         "deep-fusion-prior": DeepFusionPrior,
         "deep-image-prior": DeepImagePrior,
         "back-projection": BackProjection,
-        "fitted-prior": FittedPrior,
+        "adapted-prior": AdaptedPrior,
         "learned-prior": LearnedPrior,
     },
     "prior": {"learned-prior": LearnedPrior},
@@ -86,11 +86,17 @@ COMPONENTS: dict[str, dict[str, type]] = {
         "bicubic": Bicubic,
         "gaussian": Gaussian,
         "anisotropic-gaussian": AnisotropicGaussian,
-        "auto": Auto,
+        "auto": EstimatedKernel,
     },
     "network": {"skipnet": SkipNet},
     "align": {"registration": Registration},
     "exposure": {"exposure-match": ExposureMatch},
+}
+FORMER_NAMES = {  # of components, in older runs and files
+    "fitted-prior": "adapted-prior",
+    "then": "chain",
+    "unveiled-seams": "defocus-spread-correction",
+    "votes": "confidence-voting",
 }
 _EVERY = {name: component for seam in COMPONENTS.values() for name, component in seam.items()}
 _NAMES = {component: name for name, component in _EVERY.items()}
@@ -169,6 +175,7 @@ class RunConfig:
             values: Of the run.
             given: When the run began, None if that is not known.
         """
+        values = _renamed(values)
         if self.values() == values:
             return True
         if given is not None:
@@ -207,6 +214,7 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: if this version of the package cannot make the same.
     """
+    values = _renamed(values)
     name = values.get("preset")
     base = RunConfig(str(name), FusionConfig.preset(str(name)))
     run = _changed(base, _nested(_settings_of(values)))
@@ -219,6 +227,14 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
             "of dfp-batch that run.json names, or another --output for a new run"
         )
     return run
+
+
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat values of an older version, with the names that components have today."""
+    return {
+        path: FORMER_NAMES.get(value, value) if path.endswith(".use") else value
+        for path, value in values.items()
+    }
 
 
 def _resolved(given: Mapping[str, Any]) -> RunConfig | None:
@@ -321,8 +337,10 @@ def lookup(name: str, path: str) -> type:
         ConfigError: if there is none.
     """
     seam = COMPONENTS.get(path.rpartition(".")[2], _EVERY)
-    if isinstance(name, str) and name in seam:  # a file may hold anything
-        return seam[name]
+    if isinstance(name, str):  # a file may hold anything
+        name = FORMER_NAMES.get(name, name)
+        if name in seam:
+            return seam[name]
     module, _, attribute = str(name).partition(":")
     try:
         found = getattr(import_module(module), attribute)

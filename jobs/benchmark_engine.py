@@ -62,7 +62,7 @@ from dfp_batch.runs.telemetry import Counts, RunStatus
 NODES, CPUS_PER_NODE, GPUS = 1000, 16, 1000
 MEMORY_BYTES = NODES * 16 * 10**9
 PAIR_BYTES = 200 * 10**6
-SECONDS = {Stage.PREPARE: 20.0, Stage.OPTIMISE: 30.0, Stage.PUBLISH: 20.0}
+SECONDS = {Stage.PREPARE: 20.0, Stage.RECONSTRUCT: 30.0, Stage.PUBLISH: 20.0}
 PHASES = ("begin", "status", "resume", "ended")
 BARS = {"first_s": 30.0, "ms_per_pair": 2.0, "peak_gb": 2.0, "status_s": 5.0}
 RESUME_S = 60.0
@@ -180,7 +180,7 @@ class VirtualCluster:
 
     def capacity(self, stage: Stage) -> int:
         """As many as there are GPUs or CPUs."""
-        return GPUS if stage is Stage.OPTIMISE else NODES * CPUS_PER_NODE
+        return GPUS if stage is Stage.RECONSTRUCT else NODES * CPUS_PER_NODE
 
     def explain(self) -> str:
         """For a message to people."""
@@ -247,7 +247,7 @@ class _Gauge:
         self.seen["most_in_flight"] = max(self.seen["most_in_flight"], in_flight)
         if is_ending and self._last is None:
             self._last = self._now()
-        if self._cluster.busy[Stage.OPTIMISE] == GPUS and "fill" not in self.seen:
+        if self._cluster.busy[Stage.RECONSTRUCT] == GPUS and "fill" not in self.seen:
             self.seen["fill"] = self._since(self._began)
 
     def end(self, pairs: int) -> dict[str, Any]:

@@ -104,12 +104,12 @@ def refinements() -> dict[str, Method]:
         "nothing": {"refinement": "unrefined"},
         "clean-up": {"refinement": "area-clean-up"},
         "guided filter": {"refinement": "guided-filter"},
-        "clean-up, guided filter": {"refinement": "then"},
-        "votes": {"refinement": "votes"},
-        "votes, guided filter": {"refinement": "then", "refinement.first": "votes"},
+        "clean-up, guided filter": {"refinement": "chain"},
+        "confidence-voting": {"refinement": "confidence-voting"},
+        "votes, guided filter": {"refinement": "chain", "refinement.first": "confidence-voting"},
         "embedding": {"refinement": "decision-embedding"},
         "potts": {"refinement": "potts"},
-        "potts, guided filter": {"refinement": "then", "refinement.first": "potts"},
+        "potts, guided filter": {"refinement": "chain", "refinement.first": "potts"},
     }
     measures = {"sml": "sum-modified-laplacian", "multi-scale": "multi-scale-laplacian"}
     return {

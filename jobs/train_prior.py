@@ -31,7 +31,7 @@ from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.networks.prior_network import ENLARGEMENTS, PriorNetwork, PriorSpec
 from dfp_batch.networks.weights import grow, save_prior
-from dfp_batch.reconstruction.learned_prior import start_from
+from dfp_batch.reconstruction.learned_prior import initial_enlargement
 from dfp_batch.synthetic.patches import (
     KERNELS_PER_BATCH,
     Batch,
@@ -183,7 +183,7 @@ def held_out(scenes: Pool, scale: int, kernel: Kernel, random: np.random.Generat
     degrade = Degradation(scale, kernel)
     low = captured(degrade(truth), random)
     code = kernel.code(scale).expand(len(low), -1)
-    return Batch(low, start_from(low, degrade), code, truth)
+    return Batch(low, initial_enlargement(low, degrade), code, truth)
 
 
 @torch.no_grad()

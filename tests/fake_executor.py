@@ -35,7 +35,7 @@ class FakeExecutor:
         self.values = {}
 
     def capacity(self, stage):
-        return self.slots if stage is Stage.OPTIMISE else self.tasks
+        return self.slots if stage is Stage.RECONSTRUCT else self.tasks
 
     def explain(self):
         return "1 node"
@@ -51,7 +51,7 @@ class FakeExecutor:
             self.started.append((stage, work.pair.pair_id, self.attempt_of[number]))
         now = sum(running.stage is stage for running in self.running.values())
         self.most[stage] = max(self.most[stage], now)
-        self.prepared += {Stage.PREPARE: 1, Stage.OPTIMISE: -1, Stage.PUBLISH: 0}[stage]
+        self.prepared += {Stage.PREPARE: 1, Stage.RECONSTRUCT: -1, Stage.PUBLISH: 0}[stage]
         self.most_prepared = max(self.most_prepared, self.prepared)
         self.in_flight.append(len(self.running))
         if stage is not Stage.PREPARE:

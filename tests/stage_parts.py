@@ -5,9 +5,9 @@ import numpy as np
 
 from conftest import texture, write_image
 from dfp_batch.config import RunConfig
-from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.publish import publish
+from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.io import codec, storage
 from dfp_batch.pipeline.fusion import FusionConfig
 from dfp_batch.runs.manifest import Pair
@@ -24,8 +24,8 @@ def run_pair(pair, config, run_url):
     """All facts of the pair; ``config`` may be a composition or a whole run."""
     run = config if isinstance(config, RunConfig) else RunConfig("test", config)
     prepared, first = prepare(pair, run)
-    optimised, second = optimise(prepared, run.fusion)
-    _, third = publish(pair, prepared, optimised, run, run_url)
+    reconstructed, second = reconstruct(prepared, run.fusion)
+    _, third = publish(pair, prepared, reconstructed, run, run_url)
     return first | second | third
 
 

@@ -106,7 +106,7 @@ class Registration:
 
 
 @dataclass(frozen=True, eq=False)
-class Registered:
+class RegistrationResult:
     """What came of the registration of N frames.
 
     Attributes:
@@ -131,7 +131,7 @@ class Registered:
         return tuple(flag != "failed" for flag in self.flags)
 
 
-def register(planes: Planes, registration: Registration) -> Registered:
+def register(planes: Planes, registration: Registration) -> RegistrationResult:
     """Warps of a stack to its reference.
 
     Every plane is asked for once, from the reference to the last and then from the frame before the
@@ -153,7 +153,7 @@ def register(planes: Planes, registration: Registration) -> Registered:
     return _registered(reference, [links[index] for index in range(count)])
 
 
-def _registered(reference: int, links: "list[_Link]") -> Registered:
+def _registered(reference: int, links: "list[_Link]") -> RegistrationResult:
     """One frame that surely moved makes it likely that others did."""
     moving = any(link.surely_moved for link in links)
     moved = [moving and link.moved(_LIKELY) for link in links]
@@ -162,7 +162,7 @@ def _registered(reference: int, links: "list[_Link]") -> Registered:
         for link, own in zip(links, moved, strict=True)
     ]
     flags[reference] = "reference"
-    return Registered(
+    return RegistrationResult(
         reference,
         np.stack([link.warp if own else np.eye(3) for link, own in zip(links, moved, strict=True)]),
         tuple(link.before for link in links),

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dfp_batch.alignment.stack_alignment import Still
+from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.alignment.warp import inside, is_identity, warp_image, warp_tiles
 from dfp_batch.core.contracts import Images, Sources
 from dfp_batch.core.image import Image
@@ -25,20 +25,20 @@ _CACHED_FRAMES = 1.0  # full frames, that is 4 of 8 bit or 2 of 16 bit
 _RIM_PX = 8
 
 
-def drafts(sources: Sources) -> Sources:
+def previews(sources: Sources) -> Sources:
     """The same sources, resampled quickly where they have to be: to be measured, not shown."""
-    return _Drafts(sources) if isinstance(sources, Stack) else sources
+    return _Previews(sources) if isinstance(sources, Stack) else sources
 
 
-def detailed(sources: Sources, index: int, where: NDArray[np.bool_]) -> Tensor:
-    """A source (C, h, w) that is shown only at ``where`` (h, w); elsewhere it may be a draft."""
-    return sources.detailed(index, where) if isinstance(sources, Stack) else sources[index]
+def full_quality(sources: Sources, index: int, where: NDArray[np.bool_]) -> Tensor:
+    """A source (C, h, w) that is shown only at ``where`` (h, w); elsewhere it may be a preview."""
+    return sources.full_quality(index, where) if isinstance(sources, Stack) else sources[index]
 
 
 def own_image(sources: Sources, source: Tensor) -> Image:
     """``channels_last`` of one of the sources, to be overwritten: a copy unless it was made now."""
     image = channels_last(source)
-    return image if isinstance(sources, Stack | _Drafts) else image.copy()
+    return image if isinstance(sources, Stack | _Previews) else image.copy()
 
 
 class Stack:
@@ -49,69 +49,69 @@ class Stack:
     Args:
         images: All N frames.
         white: Value of white in them.
-        still: How to bring them to the reference.
+        alignment: How to bring them to the reference.
     """
 
-    def __init__(self, images: Images, white: float, still: Still) -> None:
+    def __init__(self, images: Images, white: float, alignment: StackAlignment) -> None:
         self._images = images
         self._white = white
-        self._still = still
-        self._cache: dict[int, _Draft] = {}
+        self._alignment = alignment
+        self._cache: dict[int, _Preview] = {}
 
     def __len__(self) -> int:
-        return len(self._still.kept)
+        return len(self._alignment.kept)
 
     def __getitem__(self, index: int, /) -> Tensor:
         """Frame (C, h, w), float32, in [0, 1]."""
-        return self.detailed(index, np.ones(self._size, bool))
+        return self.full_quality(index, np.ones(self._size, bool))
 
-    def draft(self, index: int) -> Tensor:
+    def preview(self, index: int) -> Tensor:
         """The same frame, resampled by a quick kernel, which costs fine detail."""
-        frame = self._still.kept[index]
-        return self._source(frame, self._draft(frame))
+        frame = self._alignment.kept[index]
+        return self._source(frame, self._preview(frame))
 
-    def detailed(self, index: int, where: NDArray[np.bool_]) -> Tensor:
+    def full_quality(self, index: int, where: NDArray[np.bool_]) -> Tensor:
         """The same frame, resampled by the good kernel in all tiles that hold pixels of ``where``.
 
-        Its draft is forgotten: what is shown has been measured.
+        Its preview is forgotten: what is shown has been measured.
 
         Args:
             index: Of the frame.
-            where: (h, w); elsewhere the frame is a draft.
+            where: (h, w); elsewhere the frame is a preview.
         """
-        frame = self._still.kept[index]
-        draft, warp = self._draft(frame), self._still.registered.warps[frame]
+        frame = self._alignment.kept[index]
+        preview, warp = self._preview(frame), self._alignment.registered.warps[frame]
         if frame != self.reference:
             self._cache.pop(frame, None)
         if not is_identity(warp):
-            warp_tiles(self._images[frame], warp, draft.image, where)
-        return self._source(frame, draft)
+            warp_tiles(self._images[frame], warp, preview.image, where)
+        return self._source(frame, preview)
 
-    def _source(self, frame: int, draft: "_Draft") -> Tensor:
+    def _source(self, frame: int, preview: "_Preview") -> Tensor:
         """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
-        rim, exposed = draft.rim, self._exposed(draft.image, frame)
+        rim, exposed = preview.rim, self._exposed(preview.image, frame)
         if rim is not None:
             places = rim.rows, rim.columns
-            reference = self._draft(self.reference).image[places][:, None]
+            reference = self._preview(self.reference).image[places][:, None]
             stand_in = self._exposed(reference, self.reference)[:, 0]
             exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
         return torch.from_numpy(exposed).movedim(-1, 0)
 
     @property
     def _size(self) -> tuple[int, int]:
-        h, w, _ = self._draft(self.reference).image.shape
+        h, w, _ = self._preview(self.reference).image.shape
         return h, w
 
     @property
     def reference(self) -> int:
         """Index of the reference among all N frames."""
-        return self._still.registered.reference
+        return self._alignment.registered.reference
 
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
         """Pixels (h, w) of the reference that every frame covers."""
         valid = np.ones(self._size, bool)
-        for frame in self._still.kept:
+        for frame in self._alignment.kept:
             covered = self._inside(frame)
             if covered is not None:
                 valid &= covered
@@ -119,13 +119,13 @@ class Stack:
 
     def _inside(self, frame: int) -> NDArray[np.bool_] | None:
         """Where a frame covers the view, (h, w); None is everywhere."""
-        warp = self._still.registered.warps[frame]
+        warp = self._alignment.registered.warps[frame]
         covered = None if is_identity(warp) else inside(warp, self._size)
         return None if covered is None or covered.all() else covered
 
     def _exposed(self, pixels: Image, frame: int) -> NDArray[np.float32]:
         """Pixels (h, w, C) of a frame from its file's range to [0, 1], with its gain."""
-        factor = np.asarray(self._still.gains[frame] / self._white, np.float32)
+        factor = np.asarray(self._alignment.gains[frame] / self._white, np.float32)
         if pixels.dtype == np.uint8:  # one pass in place of three
             table = np.minimum(np.arange(256, dtype=np.float32)[:, None] * factor, 1)
             exposed = cv2.LUT(pixels, table[None])
@@ -135,7 +135,7 @@ class Stack:
             np.multiply(exposed, factor, out=exposed)
         return np.clip(exposed, 0, 1)  # the resampling overshoots
 
-    def _draft(self, frame: int) -> "_Draft":
+    def _preview(self, frame: int) -> "_Preview":
         """Draft of a frame at the depth of its file; the first few are kept.
 
         The frames are looked at in turn, again and again: the last few would never be asked for.
@@ -144,25 +144,25 @@ class Stack:
             return self._cache[frame]
         image, rim = self._images[frame], None
         if frame != self.reference:
-            warp = self._still.registered.warps[frame]
+            warp = self._alignment.registered.warps[frame]
             image = warp_image(image, warp, self._size, cv2.INTER_CUBIC)
             covered = self._inside(frame)
             rim = None if covered is None else _Rim.of(covered)
-        draft = _Draft(image, rim)
+        preview = _Preview(image, rim)
         if frame == self.reference or len(self._cache) < _CACHED_FRAMES * 4 // image.itemsize:
-            self._cache[frame] = draft
-        return draft
+            self._cache[frame] = preview
+        return preview
 
 
 @dataclass(frozen=True, eq=False)
-class _Drafts:
+class _Previews:
     stack: Stack
 
     def __len__(self) -> int:
         return len(self.stack)
 
     def __getitem__(self, index: int, /) -> Tensor:
-        return self.stack.draft(index)
+        return self.stack.preview(index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +192,6 @@ class _Rim:
         return cls(rows, columns, np.asarray(share, np.float32))
 
 
-class _Draft(NamedTuple):
+class _Preview(NamedTuple):
     image: Image  # (h, w, C), at the depth of its file
     rim: _Rim | None

@@ -7,18 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfp_batch.alignment.exposure import ExposureMatch
-from dfp_batch.alignment.registration import Registered, Registration, register
+from dfp_batch.alignment.registration import Registration, RegistrationResult, register
 from dfp_batch.alignment.warp import inside, warp_image
 from dfp_batch.core.contracts import Images
 from dfp_batch.core.image import Plane
-from dfp_batch.core.sources import luma_of_image
+from dfp_batch.core.sources import image_luma
 from dfp_batch.errors import AlignmentError
 
 _THUMBNAIL_PX = 128 * 128
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
+class StackAlignment:
     """How every frame is brought to the place and the exposure of the reference frame.
 
     Attributes:
@@ -26,7 +26,7 @@ class Still:
         gains: (N, C), what a registered frame is multiplied by.
     """
 
-    registered: Registered
+    registered: RegistrationResult
     gains: NDArray[np.float64]
 
     @property
@@ -34,14 +34,14 @@ class Still:
         """Indices of the frames that could be registered."""
         return tuple(index for index, kept in enumerate(self.registered.kept) if kept)
 
-    def unexposed(self) -> "Still":
+    def unexposed(self) -> "StackAlignment":
         """The same registration for what has no exposure: an alpha channel."""
-        return Still(self.registered, np.ones((len(self.gains), 1)))
+        return StackAlignment(self.registered, np.ones((len(self.gains), 1)))
 
 
-def hold_still(
+def align_stack(
     images: Images, white: float, registration: Registration, exposure: ExposureMatch
-) -> Still:
+) -> StackAlignment:
     """Register all frames and compare their exposures, each loaded once.
 
     Args:
@@ -57,10 +57,10 @@ def hold_still(
     lumas = _Lumas(images, white)
     registered = register(lumas, registration)
     _check_registered(registered, registration)
-    return Still(registered, lumas.gains(registered, exposure))
+    return StackAlignment(registered, lumas.gains(registered, exposure))
 
 
-def _check_registered(registered: Registered, registration: Registration) -> None:
+def _check_registered(registered: RegistrationResult, registration: Registration) -> None:
     if sum(registered.kept) > 1:
         return
     worst = min(registered.after)
@@ -89,10 +89,10 @@ class _Lumas:
         size = (max(1, w // self._factor), max(1, h // self._factor))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         self._thumbnails[index] = small.reshape(*size[::-1], channels) / self._white
-        luma = luma_of_image(image)
+        luma = image_luma(image)
         return luma / self._white if self._white != 1 else luma
 
-    def gains(self, registered: Registered, exposure: ExposureMatch) -> NDArray[np.float64]:
+    def gains(self, registered: RegistrationResult, exposure: ExposureMatch) -> NDArray[np.float64]:
         """Gains (N, C) to the reference; 1 for frames that could not be registered."""
         reference = self._thumbnails[registered.reference]
         gains = np.ones((len(self), reference.shape[2]))

@@ -50,13 +50,14 @@ def warp_image(
     return cast(Image, warped.reshape(*size, *image.shape[2:]))
 
 
-def warp_tiles(image: Image, warp: Warp, draft: Image, where: Mask) -> None:
-    """``warp_image`` in those tiles of a draft that hold a pixel of ``where``.
+def warp_tiles(image: Image, warp: Warp, preview: Image, where: Mask) -> None:
+    """``warp_image`` in those tiles of a preview that hold a pixel of ``where``.
 
     Args:
         image: As in ``warp_image``.
         warp: As there.
-        draft: (h, w, C) of the reference, another resampling of the image; its tiles are replaced.
+        preview: (h, w, C) of the reference, another resampling of the image; its tiles are
+            replaced.
         where: (h, w).
     """
 
@@ -67,7 +68,7 @@ def warp_tiles(image: Image, warp: Warp, draft: Image, where: Mask) -> None:
                 there = np.eye(3)
                 there[:2, 2] = left, top
                 h, w = where[tile].shape
-                draft[tile] = warp_image(image, warp @ there, (h, w))
+                preview[tile] = warp_image(image, warp @ there, (h, w))
 
     # OpenCV itself does tiles of this size in one thread.
     with ThreadPoolExecutor(max(1, cv2.getNumThreads())) as threads:

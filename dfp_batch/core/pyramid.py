@@ -11,7 +11,7 @@ _COARSEST_PX = 8
 BLOCK_ROWS = 256
 
 
-class Strongest:
+class StrongestDetail:
     """The strongest detail of the images that were added, one after the other.
 
     Args:

@@ -31,10 +31,10 @@ def channels_last(source: Tensor) -> NDArray[np.float32]:
 
 def luma_plane(source: Tensor) -> Plane:
     """Luma (h, w) by ITU-R BT.601 of a source (C, h, w), in [0, 1]."""
-    return luma_of_image(channels_last(source))
+    return image_luma(channels_last(source))
 
 
-def luma_of_image(image: Image) -> Plane:
+def image_luma(image: Image) -> Plane:
     """Luma (h, w) by ITU-R BT.601 of an image (h, w, C), in its range."""
     if image.shape[2] == 1:
         return np.asarray(image[..., 0], np.float32)

@@ -36,7 +36,7 @@ class KernelEstimate:
 
 
 @dataclass(frozen=True)
-class Auto(Kernel):
+class EstimatedKernel(Kernel):
     """Stands for a kernel that is estimated for every item."""
 
     def taps(self, scale: int) -> Tensor:
@@ -53,8 +53,8 @@ class Auto(Kernel):
 
 
 def known_kernel(kernel: Kernel, low: Tensor, scale: int) -> KernelEstimate:
-    """The kernel itself, or what ``Auto`` stands for with merged sources u (1, C, h, w)."""
-    if not isinstance(kernel, Auto):
+    """A kernel, or what ``EstimatedKernel`` stands for with merged sources u (1, C, h, w)."""
+    if not isinstance(kernel, EstimatedKernel):
         return KernelEstimate(kernel, math.nan, math.nan)
     if scale == 1:
         return KernelEstimate(Lanczos2(), math.nan, math.inf)

@@ -5,12 +5,12 @@ from typing import Any
 
 from dfp_batch.config import RunConfig
 from dfp_batch.engine import receipt
-from dfp_batch.engine.budget import optimise_limit_s
+from dfp_batch.engine.budget import reconstruct_limit_s
 from dfp_batch.engine.executor import Work
-from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.progress import FIRST_LIMIT_S, Progress
 from dfp_batch.engine.publish import publish
+from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.engine.stages import Report, Stage, run_stage
 from dfp_batch.io import storage
 from dfp_batch.runs.manifest import folder_name
@@ -45,7 +45,7 @@ def perform(
     Returns:
         The report, and the value for the next stage or None.
     """
-    action = {Stage.PREPARE: _prepare, Stage.OPTIMISE: _optimise, Stage.PUBLISH: _publish}
+    action = {Stage.PREPARE: _prepare, Stage.RECONSTRUCT: _reconstruct, Stage.PUBLISH: _publish}
     return run_stage(
         work.stage, work.pair.pair_id, lambda: action[work.stage](work, job, values, progress)
     )
@@ -58,15 +58,15 @@ def _prepare(work: Work, job: Job, _: tuple[Any, ...], progress: Progress) -> Ou
     return prepare(work.pair, job.run, progress, work.relief)
 
 
-def _optimise(work: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
+def _reconstruct(work: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
     (prepared,) = values
-    progress.expect(optimise_limit_s(prepared.confidence.size, job.run.fusion))
-    return optimise(prepared, job.run.fusion, lambda *_: progress.check(), work.relief)
+    progress.expect(reconstruct_limit_s(prepared.confidence.size, job.run.fusion))
+    return reconstruct(prepared, job.run.fusion, lambda *_: progress.check(), work.relief)
 
 
 def _publish(work: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
-    prepared, optimised = values
-    _, facts = publish(work.pair, prepared, optimised, job.run, job.url, progress)
+    prepared, reconstructed = values
+    _, facts = publish(work.pair, prepared, reconstructed, job.run, job.url, progress)
     folder = storage.join(job.url, "outputs", folder_name(work.pair.pair_id))
     content = receipt.to_bytes(work.pair, job.run, {**work.facts, **facts})
     storage.write_bytes(storage.join(folder, receipt.NAME), content)

@@ -8,7 +8,7 @@ from dfp_batch.pipeline.fusion import FusionConfig
 
 _LEAST_S = 300.0
 _PREPARE_S_PER_MP = 60.0  # and frame; 1.5 measured for `fast`
-_OPTIMISE_S_PER_MP = 600.0  # of the output; 10 to 20 measured for networks in one pass
+_RECONSTRUCT_S_PER_MP = 600.0  # of the output; 10 to 20 measured for networks in one pass
 _ITERATION_S_PER_MP = 60.0  # 2.7 measured for `paper`
 _PUBLISH_S_PER_MP = 200.0  # of the output; 5 measured, with the floor
 _PX = 1e6
@@ -19,11 +19,11 @@ def prepare_limit_s(frames: int, frame_px: int) -> float:
     return _LEAST_S + _PREPARE_S_PER_MP * (frames + 2) * frame_px / _PX
 
 
-def optimise_limit_s(frame_px: int, config: FusionConfig) -> float:
+def reconstruct_limit_s(frame_px: int, config: FusionConfig) -> float:
     """For frames of ``frame_px`` pixels; iterations of refinement and reconstruction count."""
     parts = (config.refinement, config.reconstruction)
     iterations = sum(getattr(part, "iterations", 0) for part in parts)
-    per_mp = _OPTIMISE_S_PER_MP + _ITERATION_S_PER_MP * iterations
+    per_mp = _RECONSTRUCT_S_PER_MP + _ITERATION_S_PER_MP * iterations
     return _LEAST_S + per_mp * config.scale**2 * frame_px / _PX
 
 

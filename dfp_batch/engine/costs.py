@@ -42,7 +42,7 @@ KEPT = timedelta(days=30)
 _WARM_UP = (2, 64)
 _POINTS = ((2, 224), (5, 224), (2, 320), (2, 448))  # frames, side of a source in px; ascending
 _ITERATIONS = 15  # that are measured of a composition with many
-_LEAST_IMAGES = 6  # in float32 and output size; 6.5 measured for the optimise of `fast`
+_LEAST_IMAGES = 6  # in float32 and output size; 6.5 measured for the reconstruct of `fast`
 _PX = 1e6
 
 Point = tuple[int, float, float]  # frames, megapixels of one, value
@@ -107,9 +107,9 @@ class CostModel:
     Attributes:
         measured_at: Date and time, ISO 8601.
         cpu: Name of the CPU.
-        device: Name of the GPU that optimised, or "cpu".
+        device: Name of the GPU that reconstructed, or "cpu".
         kind: Of the pairs.
-        seconds: By stage: of one CPU, or for optimise of the GPU if there was one.
+        seconds: By stage: of one CPU, or for reconstruct of the GPU if there was one.
         peak_bytes: By stage: most memory of its process.
         reads: How often the files of the sources are read.
         written_share: Bytes written per byte of the decoded output.
@@ -145,7 +145,7 @@ def cost_model(
     Args:
         run: What to compute.
         kind: Of the pairs.
-        uses_gpu: Whether the GPU of this machine optimises.
+        uses_gpu: Whether the GPU of this machine reconstructs.
         again: Measure in any case.
         announce: Called before something is measured, which takes a while.
 
@@ -236,7 +236,7 @@ def measure(run: RunConfig, kind: Kind, device: str) -> CostModel:
         device=device,
         kind=kind,
         seconds={
-            stage: _line(all_, _seconds, repeats if stage is Stage.OPTIMISE else 1)
+            stage: _line(all_, _seconds, repeats if stage is Stage.RECONSTRUCT else 1)
             for stage, all_ in taken.items()
         },
         peak_bytes={
@@ -344,7 +344,7 @@ def _run_one(work: Work, job: Job, folder: str) -> _Taken:
             f"{report.failure.message}"
         )
     _value_file(folder, work, work.stage).write_bytes(pickle.dumps(value))
-    on_gpu = work.stage is Stage.OPTIMISE and choose_device(None).type == "cuda"
+    on_gpu = work.stage is Stage.RECONSTRUCT and choose_device(None).type == "cuda"
     return _Taken(
         report.seconds if on_gpu else cpu_s,
         _peak_bytes_here(),

@@ -38,7 +38,7 @@ Place = tuple[str, tuple[str, ...]]  # a node and its devices
 
 
 class FusionWorker:
-    """Holds a share of a GPU, and optimises one pair at a time.
+    """Holds a share of a GPU, and reconstructs one pair at a time.
 
     Args:
         share: Of the memory of the GPU; a whole one if >= 1.

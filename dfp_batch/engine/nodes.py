@@ -62,7 +62,7 @@ class Nodes:
 
     @property
     def uses_gpus(self) -> bool:
-        """Whether pairs are optimised on GPUs."""
+        """Whether pairs are reconstructed on GPUs."""
         return self.gpus_per_pair > 0
 
     @property

@@ -57,8 +57,8 @@ class Machines:
     """What the run would have.
 
     Attributes:
-        cpus: Pairs that are prepared and published at once, and optimised without a GPU.
-        gpus: Pairs that are optimised at once; 0 is on CPUs.
+        cpus: Pairs that are prepared and published at once, and reconstructed without a GPU.
+        gpus: Pairs that are reconstructed at once; 0 is on CPUs.
         is_here: Whether they are those of this machine.
         has_gpu: Whether this machine has a GPU, so that its share can be measured.
     """
@@ -196,7 +196,7 @@ def make_plan(
         run: What to compute.
         machines: What the run would have.
         sample: Pairs to look at, and the seed that chooses them.
-        model_of: What pairs of a kind cost here; the second argument is whether the GPU optimises.
+        model_of: What pairs of a kind cost here; the second argument is whether a GPU does it.
 
     Raises:
         ManifestError: if the manifest cannot be used.
@@ -232,13 +232,13 @@ def predict(sample: Sample, model: CostModel, machines: Machines, scale: int) ->
     seconds = {stage: _values(sample, model.seconds[stage]) for stage in Stage}
     on_gpu = machines.gpus > 0
     known = not on_gpu or model.device != "cpu"
-    cpu_stages = [stage for stage in Stage if not (on_gpu and stage is Stage.OPTIMISE)]
+    cpu_stages = [stage for stage in Stage if not (on_gpu and stage is Stage.RECONSTRUCT)]
     per_pair_s = np.sum([seconds[stage] for stage in cpu_stages], axis=0)
     cpu_hours = _of_archive(per_pair_s / 3600, sample, _error(model, seconds, cpu_stages))
     gpu_hours = None
     if on_gpu and known:
-        error = _error(model, seconds, [Stage.OPTIMISE])
-        gpu_hours = _of_archive(seconds[Stage.OPTIMISE] / 3600, sample, error)
+        error = _error(model, seconds, [Stage.RECONSTRUCT])
+        gpu_hours = _of_archive(seconds[Stage.RECONSTRUCT] / 3600, sample, error)
     longest_s = float(np.max(np.sum(list(seconds.values()), axis=0)))
     peaks = np.max([_values(sample, model.peak_bytes[stage]) for stage in Stage], axis=0)
     return Costs(

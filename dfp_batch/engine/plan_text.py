@@ -74,7 +74,10 @@ def _cost_lines(
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in costs.shares.items())
     yield "work", f"{_hours(costs.cpu_hours, 'CPU-')}: {shares}"
     if machines.gpus and costs.gpu_hours is None:
-        yield "", "without optimise: GPU-hours are known only where there is a GPU; run this there"
+        yield (
+            "",
+            "without reconstruct: GPU-hours are known only where there is a GPU; run this there",
+        )
     elif costs.gpu_hours is not None:
         yield "", _hours(costs.gpu_hours, "GPU-")
     if costs.wall_hours is not None:

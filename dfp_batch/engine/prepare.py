@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from dfp_batch.alignment.stack import Stack
-from dfp_batch.alignment.stack_alignment import Still, hold_still
+from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack
 from dfp_batch.config import Output, RunConfig
 from dfp_batch.core.decision import confidence, winners
 from dfp_batch.core.sources import whole
@@ -37,7 +37,7 @@ _MOST_FRAMES = 200
 
 @dataclass(frozen=True)
 class Prepared:
-    """Registered sources, merged to one unless the refinement is work for an accelerator.
+    """RegistrationResult sources, merged to one unless the refinement is work for an accelerator.
 
     Attributes:
         sources: (M, C, h, w), float32, in [0, 1]; M = 1 if they are merged, else N.
@@ -100,15 +100,15 @@ def prepare(
         _check_truth(pair, reference, config.scale)
         check_output(reference, run.output)
         white = frames.white()
-        still = _still(pair, frames, white, run, config)
+        alignment = _alignment(pair, frames, white, run, config)
         if run.align_from is not None:  # another run may have had another reference
-            reference = frames[still.registered.reference]
+            reference = frames[alignment.registered.reference]
         reference = _emptied(replace(reference, white=white))
-        prepared = _prepared(frames, reference, still, config, relief)
+        prepared = _prepared(frames, reference, alignment, config, relief)
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
     progress.check()
-    return prepared, {"source_versions": versions, **_facts(prepared, still)}
+    return prepared, {"source_versions": versions, **_facts(prepared, alignment)}
 
 
 def for_pair(pair: Pair, config: FusionConfig) -> FusionConfig:
@@ -198,40 +198,42 @@ def check_output(frame: Frame, output: Output) -> str:
     return extension
 
 
-def _still(pair: Pair, frames: Frames, white: float, run: RunConfig, config: FusionConfig) -> Still:
+def _alignment(
+    pair: Pair, frames: Frames, white: float, run: RunConfig, config: FusionConfig
+) -> StackAlignment:
     if run.align_from is None:
-        return hold_still(Colours(frames), white, config.align, config.exposure)
+        return align_stack(Colours(frames), white, config.align, config.exposure)
     shape = frames[0].pixels.shape
     return registration_file.read(run.align_from, pair.pair_id, len(frames), shape)
 
 
 def _prepared(
-    frames: Frames, reference: Frame, still: Still, config: FusionConfig, relief: int
+    frames: Frames, reference: Frame, alignment: StackAlignment, config: FusionConfig, relief: int
 ) -> Prepared:
-    stack = Stack(Colours(frames), codec.white(reference), still)
+    stack = Stack(Colours(frames), codec.white(reference), alignment)
     floor = _floor(stack, config)  # first, so that there is never more than one decision
     measured = measure_focus(stack, config)
     sure = (confidence(measured)[0, 0] * 255).round().to(torch.uint8).numpy()
     if is_light(config):
         merged = merge(stack, measured, config, _CPU, relief=relief)
-        labels = np.take(np.array(still.kept, np.uint8), winners(merged.decision).numpy())
+        labels = np.take(np.array(alignment.kept, np.uint8), winners(merged.decision).numpy())
     else:
         merged, labels = Merged(whole(stack), measured, measured), None
     alpha = None
     if reference.alpha is not None:
-        alphas = Stack(Alphas(frames), codec.white(reference), still.unexposed())
+        alphas = Stack(Alphas(frames), codec.white(reference), alignment.unexposed())
         alpha = Blend()(alphas, merged.decision).numpy()
     return Prepared(
         sources=merged.sources.numpy(),
         decision=None if len(merged.sources) == 1 else merged.weights.numpy(),
         labels=labels,
-        kept=still.kept,
+        kept=alignment.kept,
         floor=merged.sources.numpy() if floor is None else floor,
         confidence=sure,
         valid=stack.valid,
         alpha=alpha,
         blank=replace(reference, alpha=None),
-        registration=registration_file.to_bytes(still, frames.names, sure.shape),
+        registration=registration_file.to_bytes(alignment, frames.names, sure.shape),
     )
 
 
@@ -249,8 +251,8 @@ def floor_config(config: FusionConfig) -> FusionConfig:
     return FusionConfig.preset("classical", **{name: getattr(config, name) for name in kept})
 
 
-def _facts(prepared: Prepared, still: Still) -> dict[str, Any]:
-    found = still.registered
+def _facts(prepared: Prepared, alignment: StackAlignment) -> dict[str, Any]:
+    found = alignment.registered
     others = [k for k in range(len(found.flags)) if k != found.reference]
     return {
         "n_sources": len(found.flags),
@@ -260,8 +262,8 @@ def _facts(prepared: Prepared, still: Still) -> dict[str, Any]:
         "align_flags": list(found.flags),
         "align_score_before": min(found.before[k] for k in others),
         "align_score_after": min(found.after[k] for k in others),
-        "gain_min": float(still.gains.min()),
-        "gain_max": float(still.gains.max()),
+        "gain_min": float(alignment.gains.min()),
+        "gain_max": float(alignment.gains.max()),
         "valid_share": float(prepared.valid.mean()),
         "low_confidence_share": float((prepared.confidence < 255 * LOW_CONFIDENCE).mean()),
     }

@@ -15,9 +15,9 @@ from dfp_batch.core.image import enlarge, luma
 from dfp_batch.engine import registration_file
 from dfp_batch.engine.budget import publish_limit_s
 from dfp_batch.engine.frames import read_frame
-from dfp_batch.engine.optimise import Optimised
 from dfp_batch.engine.prepare import Prepared, check_output, floor_config
 from dfp_batch.engine.progress import UNWATCHED, Progress
+from dfp_batch.engine.reconstruct import Reconstructed
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
 from dfp_batch.io.codec.index_map import encode_indices
@@ -31,7 +31,7 @@ _CPU = torch.device("cpu")
 def publish(
     pair: Pair,
     prepared: Prepared,
-    optimised: Optimised,
+    reconstructed: Reconstructed,
     run: RunConfig,
     run_url: str,
     progress: Progress = UNWATCHED,
@@ -43,13 +43,13 @@ def publish(
         StorageError: if something cannot be written.
     """
     progress.expect(publish_limit_s(prepared.confidence.size, run.fusion.scale))
-    measured = _measure_all(pair, prepared, optimised, run.fusion)
-    frame = finished_frame(prepared, optimised, run)
+    measured = _measure_all(pair, prepared, reconstructed, run.fusion)
+    frame = finished_frame(prepared, reconstructed, run)
     extension = check_output(frame, run.output)
     data = codec.encode(frame, extension, run.output.quality)
     folder = storage.join(run_url, "outputs", folder_name(pair.pair_id))
     progress.check()
-    for name, content in _side_files(prepared, optimised, frame).items():
+    for name, content in _side_files(prepared, reconstructed, frame).items():
         storage.write_bytes(storage.join(folder, name), content)
     storage.write_bytes(storage.join(folder, f"fused.{extension}"), data)
     height, width, _ = frame.pixels.shape
@@ -63,10 +63,10 @@ def publish(
     }
 
 
-def finished_frame(prepared: Prepared, optimised: Optimised, run: RunConfig) -> Frame:
+def finished_frame(prepared: Prepared, reconstructed: Reconstructed, run: RunConfig) -> Frame:
     """The image at the depth of the sources, with their alpha and metadata, cropped if asked."""
     blank, scale = prepared.blank, run.fusion.scale
-    frame = _as_stored(optimised.fused, blank)
+    frame = _as_stored(reconstructed.fused, blank)
     alpha = None
     if prepared.alpha is not None:
         larger = enlarge(torch.from_numpy(prepared.alpha.copy()), scale)[0].numpy()
@@ -91,9 +91,9 @@ def cropped(frame: Frame, valid: NDArray[np.bool_], scale: int) -> Frame:
     return replace(frame, pixels=np.ascontiguousarray(frame.pixels[window]), alpha=alpha)
 
 
-def _side_files(prepared: Prepared, optimised: Optimised, frame: Frame) -> dict[str, bytes]:
+def _side_files(prepared: Prepared, reconstructed: Reconstructed, frame: Frame) -> dict[str, bytes]:
     files = {
-        "decision.png": encode_indices(optimised.labels),
+        "decision.png": encode_indices(reconstructed.labels),
         "confidence.png": codec.encode(Frame(prepared.confidence[..., None]), "png"),
         "preview.jpg": codec.encode(codec.thumbnail(frame), "jpg"),
         registration_file.NAME: prepared.registration,
@@ -105,14 +105,14 @@ def _side_files(prepared: Prepared, optimised: Optimised, frame: Frame) -> dict[
 
 
 def _measure_all(
-    pair: Pair, prepared: Prepared, optimised: Optimised, config: FusionConfig
+    pair: Pair, prepared: Prepared, reconstructed: Reconstructed, config: FusionConfig
 ) -> dict[str, float]:
     """Metrics of the result, and with the prefix ``floor_`` of the classical floor."""
     truth = _Truth.read(pair)
-    measured = truth.measure(_as_stored(optimised.fused, prepared.blank))
-    measured["consistency"] = optimised.consistency
+    measured = truth.measure(_as_stored(reconstructed.fused, prepared.blank))
+    measured["consistency"] = reconstructed.consistency
     is_floor = config == floor_config(config)
-    known = replace(config, kernel=optimised.kernel)
+    known = replace(config, kernel=reconstructed.kernel)
     floor = measured if is_floor else _measure_floor(truth, prepared, known)
     return measured | {f"floor_{name}": value for name, value in floor.items()}
 

@@ -117,8 +117,8 @@ class RayExecutor:
         self._runs, self._counted_at = 1, -math.inf
 
     def capacity(self, stage: Stage) -> int:
-        """Slots of GPUs for optimise where there are any, CPUs for everything else."""
-        on_gpu = stage is Stage.OPTIMISE and self._nodes.uses_gpus
+        """Slots of GPUs for reconstruct where there are any, CPUs for everything else."""
+        on_gpu = stage is Stage.RECONSTRUCT and self._nodes.uses_gpus
         return self._nodes.gpu_slots if on_gpu else self._nodes.cpus
 
     @property
@@ -133,7 +133,7 @@ class RayExecutor:
     def start(self, work: Work) -> None:
         """Begin a stage as a task, or on a GPU worker as soon as one is free."""
         self._forget(work.number)
-        if work.stage is Stage.OPTIMISE and self._nodes.uses_gpus:
+        if work.stage is Stage.RECONSTRUCT and self._nodes.uses_gpus:
             self._queue.append(work)
             self._feed_workers()
             return
@@ -240,7 +240,7 @@ class RayExecutor:
 
     def _submit(self, work: Work, call: Handle, worker: Handle) -> None:
         key = next(self._keys)
-        order = [Stage.PREPARE, Stage.OPTIMISE]
+        order = [Stage.PREPARE, Stage.RECONSTRUCT]
         held = self._values.setdefault(work.number, {})
         values = [held[stage] for stage in order[: list(Stage).index(work.stage)]]
         heart = Heart(self._board.actor, key, self._patience)

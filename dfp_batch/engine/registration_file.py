@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from dfp_batch.alignment.registration import Flag, Registered
-from dfp_batch.alignment.stack_alignment import Still
+from dfp_batch.alignment.registration import Flag, RegistrationResult
+from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.errors import AlignmentError, ObjectMissingError
 from dfp_batch.io import storage
 from dfp_batch.runs.manifest import MIN_SOURCES, folder_name
@@ -14,21 +14,21 @@ from dfp_batch.runs.manifest import MIN_SOURCES, folder_name
 NAME = "registration.json"
 
 
-def to_bytes(still: Still, names: tuple[str, ...], size: tuple[int, int]) -> bytes:
+def to_bytes(alignment: StackAlignment, names: tuple[str, ...], size: tuple[int, int]) -> bytes:
     """The file.
 
     Args:
-        still: Of N frames.
+        alignment: Of N frames.
         names: Of the frames.
         size: (h, w) of the frames.
     """
-    found = still.registered
+    found = alignment.registered
     frames = [
         {
             "source": name,
             "flag": found.flags[index],
             "warp": found.warps[index].tolist(),
-            "gains": still.gains[index].tolist(),
+            "gains": alignment.gains[index].tolist(),
             "score_before": found.before[index],
             "score_after": found.after[index],
         }
@@ -39,7 +39,7 @@ def to_bytes(still: Still, names: tuple[str, ...], size: tuple[int, int]) -> byt
     return json.dumps({**header, "meaning": meaning, "frames": frames}, indent=1).encode()
 
 
-def read(url: str, pair_id: str, count: int, shape: tuple[int, ...]) -> Still:
+def read(url: str, pair_id: str, count: int, shape: tuple[int, ...]) -> StackAlignment:
     """What another run wrote for the same pair.
 
     Args:
@@ -57,12 +57,12 @@ def read(url: str, pair_id: str, count: int, shape: tuple[int, ...]) -> Still:
         target = storage.join(url, "outputs", folder_name(pair_id), NAME)
     try:
         content = json.loads(storage.read_bytes(target))
-        size, still = (content["height_px"], content["width_px"]), _still(content)
+        size, alignment = (content["height_px"], content["width_px"]), _alignment(content)
     except ObjectMissingError as error:
         raise AlignmentError(f"{target}: nothing is there, expected a registration") from error
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise AlignmentError(f"{target} is not a registration: {error!r}") from error
-    frames, channels = still.gains.shape
+    frames, channels = alignment.gains.shape
     if (frames, *size) != (count, *shape[:2]):
         raise AlignmentError(
             f"{target} registers {frames} frames of {size[1]}x{size[0]} px, "
@@ -70,26 +70,28 @@ def read(url: str, pair_id: str, count: int, shape: tuple[int, ...]) -> Still:
         )
     if channels != shape[2]:
         raise AlignmentError(f"{target} has gains for {channels} channels, expected {shape[2]}")
-    return still
+    return alignment
 
 
-def _still(content: dict[str, Any]) -> Still:
+def _alignment(content: dict[str, Any]) -> StackAlignment:
     frames = content["frames"]
-    registered = Registered(
+    registered = RegistrationResult(
         int(content["reference"]),
         np.array([frame["warp"] for frame in frames], np.float64),
         tuple(float(frame["score_before"]) for frame in frames),
         tuple(float(frame["score_after"]) for frame in frames),
         tuple(frame["flag"] for frame in frames),
     )
-    still = Still(registered, np.array([frame["gains"] for frame in frames], np.float64))
-    _check(still)
-    return still
+    alignment = StackAlignment(
+        registered, np.array([frame["gains"] for frame in frames], np.float64)
+    )
+    _check(alignment)
+    return alignment
 
 
-def _check(still: Still) -> None:
+def _check(alignment: StackAlignment) -> None:
     """Refuse what no run has written, but an editor may have."""
-    found, gains = still.registered, still.gains
+    found, gains = alignment.registered, alignment.gains
     count = len(found.flags)
     if not set(found.flags) <= set(get_args(Flag)):
         raise ValueError(f"a flag must be one of {', '.join(get_args(Flag))}, got {found.flags}")

@@ -2,15 +2,15 @@
 
 ::
 
-    pending -> preparing -> prepared -> optimising -> optimised -> publishing -> row
+    pending -> preparing -> prepared -> reconstructing -> reconstructed -> publishing -> row
        ^           |                                                  |
        |           '--> row, where an earlier attempt had left the result
        '------ waiting (backoff) <----- any stage failed, worth another try
 
-At most ``WINDOW`` prepared pairs per optimising slot are held, and no new ones beyond a number of
-bytes, so the accelerator never waits and memory stays bounded however long the manifest is.
-A stage that gives no sign of life, or takes longer than it may, is asked to end, then ended, then
-given up. When the run has to stop, what is in flight comes to its end first.
+At most ``WINDOW`` prepared pairs per reconstructing slot are held, and no new ones beyond a
+number of bytes, so the accelerator never waits and memory stays bounded however long the manifest
+is. A stage that gives no sign of life, or takes longer than it may, is asked to end, then ended,
+then given up. When the run has to stop, what is in flight comes to its end first.
 """
 
 import heapq
@@ -153,7 +153,7 @@ class Scheduler:
         self._numbers = count(1)
         self._again: deque[Item] = deque()
         self._later: list[tuple[float, int, Item]] = []
-        self._ready: dict[Stage, deque[Item]] = {Stage.OPTIMISE: deque(), Stage.PUBLISH: deque()}
+        self._ready: dict[Stage, deque[Item]] = {Stage.RECONSTRUCT: deque(), Stage.PUBLISH: deque()}
         self._running: dict[int, _Running] = {}
         self._busy: Counter[Stage] = Counter()
         self._held_bytes = self._largest_bytes = 0
@@ -212,7 +212,7 @@ class Scheduler:
             raise RunStoppedError(self._stop)
 
     def _start_what_fits(self) -> None:
-        for stage in (Stage.PUBLISH, Stage.OPTIMISE):
+        for stage in (Stage.PUBLISH, Stage.RECONSTRUCT):
             while self._ready[stage] and self._has_room(stage):
                 self._start(stage, self._ready[stage].popleft())
         while self._wants_to_prepare() and (item := self._next()) is not None:
@@ -224,8 +224,8 @@ class Scheduler:
     def _wants_to_prepare(self) -> bool:
         if self._stop:
             return False
-        held = self._busy[Stage.PREPARE] + len(self._ready[Stage.OPTIMISE])
-        window = WINDOW * self._executor.capacity(Stage.OPTIMISE)
+        held = self._busy[Stage.PREPARE] + len(self._ready[Stage.RECONSTRUCT])
+        window = WINDOW * self._executor.capacity(Stage.RECONSTRUCT)
         # A store that cannot keep up must not pile up finished images either.
         clogged = len(self._ready[Stage.PUBLISH]) >= window
         # The size of a pair is known once it is prepared; before, it counts as the largest so far.
@@ -268,7 +268,7 @@ class Scheduler:
         self._held_bytes += report.value_bytes
         if report.stage is Stage.PREPARE:
             self._largest_bytes = max(self._largest_bytes, report.value_bytes)
-        following = Stage.OPTIMISE if report.stage is Stage.PREPARE else Stage.PUBLISH
+        following = Stage.RECONSTRUCT if report.stage is Stage.PREPARE else Stage.PUBLISH
         self._ready[following].append(item)
 
     def _fail(self, item: Item, failure: Failure) -> None:

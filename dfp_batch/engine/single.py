@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from dfp_batch.config import RunConfig
 from dfp_batch.core.contracts import OnIteration, ignore_progress
-from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.publish import finished_frame
+from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import codec
 from dfp_batch.io.codec import Frame
@@ -48,12 +48,12 @@ def fuse_files(
     if problems:
         raise ConfigError(f"fuse: {'; '.join(problems)}")
     prepared, _ = prepare(Pair("command line", sources), run)
-    optimised, _ = optimise(prepared, run.fusion, on_iteration)
-    frame = finished_frame(prepared, optimised, run)
+    reconstructed, _ = reconstruct(prepared, run.fusion, on_iteration)
+    frame = finished_frame(prepared, reconstructed, run)
     extension = codec.extension_of(f".{run.output.format}")
     return Files(
         codec.encode(frame, extension, run.output.quality),
-        encode_indices(optimised.labels),
+        encode_indices(reconstructed.labels),
         codec.encode(Frame(prepared.confidence[..., None]), "png"),
         prepared.registration,
     )

@@ -1,4 +1,4 @@
-"""The stages of a pair: prepare (CPU), optimise (accelerator), publish (CPU), each in its module.
+"""The stages of a pair, each in its module: prepare (CPU), reconstruct (GPU), publish (CPU).
 
 Every stage returns its value and the facts that go into the row; ``run_stage`` is the only place
 that catches everything. Errors travel as values, so that one pair never stops another.
@@ -32,7 +32,7 @@ class Stage(StrEnum):
     """Stages of a pair, in their order."""
 
     PREPARE = "prepare"
-    OPTIMISE = "optimise"
+    RECONSTRUCT = "reconstruct"
     PUBLISH = "publish"
 
 

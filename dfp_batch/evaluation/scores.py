@@ -49,7 +49,7 @@ _COLOUR_CHANNELS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Ruler:
+class Scorer:
     """Measures results of one item; what does not depend on the result is computed once.
 
     Attributes:

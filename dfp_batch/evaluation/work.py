@@ -16,7 +16,7 @@ from dfp_batch.engine.stages import as_failure
 from dfp_batch.errors import DivergedError, ImageError, StorageAccessError
 from dfp_batch.evaluation.items import Case, Item
 from dfp_batch.evaluation.methods import External, Method, at_scale
-from dfp_batch.evaluation.scores import METRICS, Ruler
+from dfp_batch.evaluation.scores import METRICS, Scorer
 from dfp_batch.focus.undecided import Undecided
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
@@ -99,25 +99,25 @@ def run(task: Task) -> list[Row]:
     except Exception as error:
         log.warning("%s failed", task.what, exc_info=error)
         return [task.failed(method, error) for method in task.methods]
-    ruler = Ruler(case, task.item.scale)
-    return [_scored(task, ruler, name, method) for name, method in task.methods.items()]
+    scorer = Scorer(case, task.item.scale)
+    return [_scored(task, scorer, name, method) for name, method in task.methods.items()]
 
 
-def _scored(task: Task, ruler: Ruler, name: str, method: Method) -> Row:
+def _scored(task: Task, scorer: Scorer, name: str, method: Method) -> Row:
     try:
-        result = _result(task.item, ruler, method)
-        scores = ruler.score(codec.to_unit(result.frame), result.decision)
+        result = _result(task.item, scorer, method)
+        scores = scorer.score(codec.to_unit(result.frame), result.decision)
         _write_image(task, f"images/x{task.item.scale}/{folder_name(name)}", result.frame)
     except Exception as error:
         log.warning("%s with %s failed", task.what, name, exc_info=error)
         return task.failed(name, error)
-    height, width = ruler.size
-    kernel = ruler.case.kernel
+    height, width = scorer.size
+    kernel = scorer.case.kernel
     return task.row(
         name,
         status="ok",
         degrade=None if kernel is None else str(kernel),
-        n_sources=len(ruler.case.sources),
+        n_sources=len(scorer.case.sources),
         width_px=width,
         height_px=height,
         seconds=result.seconds,
@@ -135,11 +135,11 @@ class _Result:
     seconds: float | None = None
 
 
-def _result(item: Item, ruler: Ruler, method: Method) -> _Result:
+def _result(item: Item, scorer: Scorer, method: Method) -> _Result:
     if isinstance(method, External):
-        return _Result(_external(item, ruler, method))
+        return _Result(_external(item, scorer, method))
     config = at_scale(method, item.scale)
-    sources = torch.from_numpy(ruler.case.sources)
+    sources = torch.from_numpy(scorer.case.sources)
     start = time.perf_counter()
     fused = fuse(sources, config)
     image = fused.fused.cpu().numpy()  # waits for the device
@@ -148,18 +148,18 @@ def _result(item: Item, ruler: Ruler, method: Method) -> _Result:
     decision = fused.decision.cpu().numpy() if decides else None
     if not np.isfinite(image).all():
         raise DivergedError("the result holds NaN or infinity")
-    return _Result(codec.from_unit(image, ruler.case.dtype), decision, seconds)
+    return _Result(codec.from_unit(image, scorer.case.dtype), decision, seconds)
 
 
-def _external(item: Item, ruler: Ruler, method: External) -> Frame:
+def _external(item: Item, scorer: Scorer, method: External) -> Frame:
     """A result as it is, or enlarged if it is as large as the sources."""
     frame, url = method.read(item.name, item.scale)
     size = frame.pixels.shape[:2]
-    h, w = ruler.case.sources.shape[-2:]
-    if size == ruler.size:
+    h, w = scorer.case.sources.shape[-2:]
+    if size == scorer.size:
         return frame
     if size != (h, w):
-        height, width = ruler.size
+        height, width = scorer.size
         raise ImageError(
             f"{url} is {frame.size}, expected {width}x{height} px (the output) "
             f"or {w}x{h} px (the sources)"

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dfp_batch.alignment.stack import drafts
+from dfp_batch.alignment.stack import previews
 from dfp_batch.core.contracts import Sources
 from dfp_batch.core.decision import softmax_
 from dfp_batch.core.sources import in_turn, luma_plane
@@ -68,7 +68,7 @@ class MultiScaleLaplacian:
     def _sharpness(self, sources: Sources) -> list[NDArray[np.float32]]:
         """SML_k of all sources at every scale, (N, h, w), (N, h / 2, w / 2), ..."""
         scales: list[NDArray[np.float32]] = []
-        for index, source in enumerate(in_turn(drafts(sources))):
+        for index, source in enumerate(in_turn(previews(sources))):
             plane = luma_plane(source)
             for scale in range(self.scales):
                 plane = np.asarray(cv2.pyrDown(plane), np.float32) if scale else plane

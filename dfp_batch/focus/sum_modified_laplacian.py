@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfp_batch.alignment.stack import drafts
+from dfp_batch.alignment.stack import previews
 from dfp_batch.core.contracts import Sources
 from dfp_batch.core.decision import decided
 from dfp_batch.core.image import Plane
@@ -39,7 +39,7 @@ class SumModifiedLaplacian:
     def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w) of N sources (C, h, w), which it looks at one by one."""
         count = len(sources)
-        for index, source in enumerate(in_turn(drafts(sources))):
+        for index, source in enumerate(in_turn(previews(sources))):
             sharpness = sum_modified_laplacian(luma_plane(source), self.sigma_px)
             if index == 0:
                 largest, total, least = sharpness, sharpness.copy(), sharpness.copy()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfp_batch.alignment.stack import detailed
+from dfp_batch.alignment.stack import full_quality
 from dfp_batch.core.contracts import Sources
 
 SEEN = 0.1  # of a weight: more shows fine detail
@@ -20,5 +20,5 @@ class Blend:
         merged = torch.zeros((), device=decision.device)
         for index, weight in enumerate(decision):
             where = weight[0].cpu().numpy() > SEEN
-            merged = merged + weight * detailed(sources, index, where)
+            merged = merged + weight * full_quality(sources, index, where)
         return merged.unsqueeze(0)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dfp_batch.alignment.stack import own_image
 from dfp_batch.core.contracts import Sources
-from dfp_batch.core.pyramid import Strongest
+from dfp_batch.core.pyramid import StrongestDetail
 from dfp_batch.core.sources import in_turn
 from dfp_batch.errors import ConfigError
 
@@ -35,7 +35,7 @@ class LaplacianPyramid:
 
     def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
         """Merged (1, C, h, w), clipped to [0, 1]."""
-        strongest = Strongest(self.window_px)
+        strongest = StrongestDetail(self.window_px)
         for weight, source in zip(decision, in_turn(sources), strict=True):
             strongest.add(own_image(sources, source), weight[0].cpu().numpy())
         merged = torch.from_numpy(strongest.image()).movedim(-1, 0)

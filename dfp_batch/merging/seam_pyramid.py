@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from dfp_batch.alignment.stack import detailed, own_image
+from dfp_batch.alignment.stack import full_quality, own_image
 from dfp_batch.core.contracts import Sources
 from dfp_batch.core.decision import winners
 from dfp_batch.core.image import Image, Plane
-from dfp_batch.core.pyramid import BLOCK_ROWS, Strongest, with_channels
+from dfp_batch.core.pyramid import BLOCK_ROWS, StrongestDetail, with_channels
 from dfp_batch.errors import ConfigError
 from dfp_batch.merging.blend import SEEN, Blend
 from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
@@ -58,10 +58,10 @@ class SeamPyramid:
         share = self.share(winners(decision).cpu().numpy())
         if not share.any():
             return Blend()(sources, decision)
-        strongest, merged = Strongest(self.window_px), np.zeros(0, np.float32)
+        strongest, merged = StrongestDetail(self.window_px), np.zeros(0, np.float32)
         for index, plane in enumerate(decision[:, 0].cpu().numpy()):
             where = plane > SEEN
-            image = own_image(sources, detailed(sources, index, where))
+            image = own_image(sources, full_quality(sources, index, where))
             merged = merged if merged.size else np.zeros_like(image)
             _add_product(image, plane, merged)
             strongest.add(image, plane)

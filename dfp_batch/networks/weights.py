@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.networks.blur_network import BlurNetwork
+from dfp_batch.networks.defocus_spread_network import DefocusSpreadNetwork
 from dfp_batch.networks.prior_network import PriorNetwork, PriorSpec
-from dfp_batch.networks.veil_network import VeilNetwork
 
 
 def load_weights(network: nn.Module, path: Path, job: str) -> None:
@@ -33,23 +33,23 @@ def load_weights(network: nn.Module, path: Path, job: str) -> None:
         raise ConfigError(f"{path}: must be weights written by {job}: {error}") from error
 
 
-VEIL = Path(__file__).parent / "weights" / "veil.safetensors"
+DEFOCUS_SPREAD = Path(__file__).parent / "weights" / "defocus-spread.safetensors"
 
 
-def save_veil(path: Path, weights: dict[str, Tensor]) -> None:
+def save_defocus_spread(path: Path, weights: dict[str, Tensor]) -> None:
     """Write weights in float16."""
     save_file({name: weight.half().contiguous() for name, weight in weights.items()}, path)
 
 
 @lru_cache(maxsize=2)
-def load_veil(path: Path = VEIL) -> VeilNetwork:
+def load_defocus_spread(path: Path = DEFOCUS_SPREAD) -> DefocusSpreadNetwork:
     """The network with weights from a file, not to be changed.
 
     Raises:
         ConfigError: if the file is not there, or does not hold such weights.
     """
-    network = VeilNetwork()
-    load_weights(network, path, "train_veil.py")
+    network = DefocusSpreadNetwork()
+    load_weights(network, path, "train_defocus_spread.py")
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.registration import Registration
 from dfp_batch.alignment.stack import Stack
-from dfp_batch.alignment.stack_alignment import Still, hold_still
+from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack
 from dfp_batch.core.contracts import (
     Compute,
     FocusMeasure,
@@ -29,27 +29,27 @@ from dfp_batch.core.contracts import (
 from dfp_batch.core.decision import confidence
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.core.sources import channels_last
-from dfp_batch.degradation.kernel_estimation import Auto, KernelEstimate, known_kernel
+from dfp_batch.degradation.kernel_estimation import EstimatedKernel, KernelEstimate, known_kernel
 from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.focus.double_reblur import DoubleReblur
 from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
+from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.merging.unmerged import Unmerged
-from dfp_batch.merging.unveil import UnveiledSeams
 from dfp_batch.networks.precision import compute_dtype
+from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
-from dfp_batch.reconstruction.fitted import FittedPrior
-from dfp_batch.reconstruction.judge import cross_scale_gain_db
 from dfp_batch.reconstruction.learned_prior import LearnedPrior
 from dfp_batch.reconstruction.losses import consistency
+from dfp_batch.reconstruction.self_check import cross_scale_gain_db
+from dfp_batch.refinement.chain import Chain
+from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 from dfp_batch.refinement.guided_filter import GuidedFilter
 from dfp_batch.refinement.potts import Potts
-from dfp_batch.refinement.then import Then
-from dfp_batch.refinement.votes import Votes
 
 SMALLEST_PX = 16
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -97,7 +97,9 @@ class FusionConfig:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        Degradation(self.scale, Lanczos2() if isinstance(self.kernel, Auto) else self.kernel)
+        Degradation(
+            self.scale, Lanczos2() if isinstance(self.kernel, EstimatedKernel) else self.kernel
+        )
         if self.policy not in POLICIES:
             raise ConfigError(f"policy must be always or best-of, got {self.policy!r}")
         if self.precision not in PRECISIONS:
@@ -121,17 +123,17 @@ _STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
 _SHARP: dict[str, Any] = {
     "focus": MultiScaleLaplacian(),
     "refinement": Potts(),
-    "merge": UnveiledSeams(),
+    "merge": DefocusSpreadCorrection(),
     "policy": "best-of",
     **_STEADY,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "balanced": {**_SHARP, "reconstruction": LearnedPrior("large")},
     "fast": {**_SHARP, "reconstruction": LearnedPrior()},
-    "best": {**_SHARP, "reconstruction": FittedPrior()},
+    "best": {**_SHARP, "reconstruction": AdaptedPrior()},
     "classical": {
         "focus": SumModifiedLaplacian(),
-        "refinement": Then(Votes(), GuidedFilter()),
+        "refinement": Chain(ConfidenceVoting(), GuidedFilter()),
         "merge": SeamPyramid(free_steps=1),
         "reconstruction": FLOOR,
         **_STEADY,
@@ -149,7 +151,7 @@ class FusionResult:
         fused: (C, scale * h, scale * w), float32, in [0, 1], on the device of the computation.
         decision: (N, 1, h, w), float32, sums to 1 over N.
         confidence: Of the measured focus, (1, 1, h, w), in [0, 1]; 0 where nothing is in focus.
-        still: How the frames were registered and exposed.
+        alignment: How the frames were registered and exposed.
         loss: Objective before each iteration, (iterations,), float32; empty if there were none.
         stop_reason: Why the iterations ended: "plateau" when they no longer gained, else
             "iterations".
@@ -164,7 +166,7 @@ class FusionResult:
     fused: Tensor
     decision: Tensor
     confidence: Tensor
-    still: Still
+    alignment: StackAlignment
     loss: Tensor
     stop_reason: str
     peak_bytes: int
@@ -204,8 +206,8 @@ def fuse(
     """
     config = config or FusionConfig.preset(DEFAULT_PRESET)
     images = [channels_last(source) for source in as_stack(sources)]
-    still = hold_still(images, 1.0, config.align, config.exposure)
-    stack = Stack(images, 1.0, still)
+    alignment = align_stack(images, 1.0, config.align, config.exposure)
+    stack = Stack(images, 1.0, alignment)
     measured = measure_focus(stack, config)
     sure = confidence(measured)
     where = choose_device(device)
@@ -215,7 +217,7 @@ def fuse(
         solution.fused,
         merged.decision,
         sure,
-        still,
+        alignment,
         solution.loss,
         solution.stop_reason,
         solution.peak_bytes,
@@ -338,7 +340,7 @@ def merge(
 
 
 def _merge(method: Merge, stack: Sources, decision: Tensor, compute: Compute) -> Tensor:
-    if isinstance(method, UnveiledSeams):
+    if isinstance(method, DefocusSpreadCorrection):
         return method.in_smaller_tiles(stack, decision, compute.halvings)
     return method(stack, decision)
 

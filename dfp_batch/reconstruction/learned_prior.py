@@ -22,7 +22,7 @@ _LEAST_NOISE, _MOST_NOISE = 1 / 255, 2 / 255  # standard deviations
 _LEAST_BLOCKS, _MOST_BLOCKS = 1.15, 1.35  # JPEG of quality 90, 80
 
 
-def start_from(low: Tensor, degrade: Degradation) -> Tensor:
+def initial_enlargement(low: Tensor, degrade: Degradation) -> Tensor:
     """What the network adds to: ten steps of back projection, (N, C, scale * h, scale * w)."""
     interpolated = enlarge(low, degrade.scale)
     return project_back(interpolated, low, degrade, PROJECTION_STEPS)[0]
@@ -85,10 +85,10 @@ class LearnedPrior:
         """As a call, of the merged sources u (1, C, h, w) and with a network like the prior's."""
         if degrade.scale == 1:
             return low.clamp(0, 1), low.new_empty(0)
-        projected = start_from(low, degrade)
-        detailed = projected + self._detail(network, low, projected, degrade, compute)
-        nearer, residuals = project_back(detailed, low, degrade, self.final_steps)
-        fused = detailed + _trusted(luma(low)) * (nearer - detailed)
+        projected = initial_enlargement(low, degrade)
+        full_quality = projected + self._detail(network, low, projected, degrade, compute)
+        nearer, residuals = project_back(full_quality, low, degrade, self.final_steps)
+        fused = full_quality + _trusted(luma(low)) * (nearer - full_quality)
         return fused.clamp(0, 1), residuals
 
     def _detail(

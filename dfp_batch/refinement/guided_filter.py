@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfp_batch.alignment.stack import drafts
+from dfp_batch.alignment.stack import previews
 from dfp_batch.core.contracts import Compute, Sources
 from dfp_batch.core.image import Plane
 from dfp_batch.core.sources import in_turn, luma_plane
@@ -40,7 +40,7 @@ class GuidedFilter:
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
         guide = np.zeros(decision.shape[2:], np.float32)
-        for source in in_turn(drafts(sources)):
+        for source in in_turn(previews(sources)):
             guide += luma_plane(source)
         guide /= len(sources)
         maps = decision[:, 0].cpu().numpy()  # on the CPU the memory of the decision itself

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dfp_batch.alignment.stack import drafts
+from dfp_batch.alignment.stack import previews
 from dfp_batch.core.contracts import Compute, Sources
 from dfp_batch.core.decision import select_
 from dfp_batch.core.sources import luma_plane
@@ -65,7 +65,7 @@ class Potts:
     @torch.no_grad()
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
-        merged = LaplacianPyramid(_WINDOW_PX)(drafts(sources), decision)
+        merged = LaplacianPyramid(_WINDOW_PX)(previews(sources), decision)
         guide = torch.from_numpy(luma_plane(merged[0]))[None].to(decision.device)
         evidence = decision[:, 0].clamp_min_(_LEAST).log_().mul_(self.evidence)
         weights = self._reduced(evidence, guide)

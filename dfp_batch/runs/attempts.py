@@ -77,7 +77,7 @@ SCHEMA = pa.schema(
         ("used_floor", pa.bool_()),
         *((name, pa.float64()) for name in METRIC_COLUMNS),
         ("t_prepare_s", pa.float64()),
-        ("t_optimise_s", pa.float64()),
+        ("t_reconstruct_s", pa.float64()),
         ("t_publish_s", pa.float64()),
         ("peak_gpu_bytes", pa.int64()),
         ("peak_rss_bytes", pa.int64()),
@@ -89,6 +89,7 @@ SCHEMA = pa.schema(
         ("schema_version", pa.int32()),
     ]
 )
+_FORMER_NAMES = {"t_reconstruct_s": "t_optimise_s"}  # of columns, in older runs
 _RULE_COLUMNS = ("pair_id", "epoch", "attempt", "status")
 
 
@@ -218,10 +219,13 @@ def _conform(file: pq.ParquetFile, schema: pa.Schema) -> pa.Table:
         ValueError: if these are no rows of a ledger.
     """
     there = set(file.schema_arrow.names)
-    table = file.read([name for name in schema.names if name in there])
+    stored = {
+        name: name if name in there else _FORMER_NAMES.get(name, name) for name in schema.names
+    }
+    table = file.read([name for name in stored.values() if name in there])
     columns = [
-        table[column.name].cast(column.type)
-        if column.name in there
+        table[stored[column.name]].cast(column.type)
+        if stored[column.name] in there
         else pa.nulls(table.num_rows, column.type)
         for column in schema
     ]

@@ -333,7 +333,7 @@ def _outcome(row: dict[str, Any]) -> str:
 
 
 def _seconds(row: dict[str, Any]) -> str:
-    stages = ("prepare", "optimise", "publish")
+    stages = ("prepare", "reconstruct", "publish")
     return f"{sum(row[f't_{stage}_s'] or 0 for stage in stages):.1f}"
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
-from dfp_batch.reconstruction.learned_prior import start_from
+from dfp_batch.reconstruction.learned_prior import initial_enlargement
 from dfp_batch.synthetic.training import through_jpeg, training_scene
 
 Levels = NDArray[np.uint8]
@@ -86,7 +86,7 @@ def _group(
     true, believed = draw_kernels(scale, random)
     truth = _pieces(pool, size, scale * (side_px + 2 * _MARGIN_PX), random)
     low = captured(Degradation(scale, true)(truth), random)
-    projected = start_from(low, Degradation(scale, believed))
+    projected = initial_enlargement(low, Degradation(scale, believed))
     inner = (..., *(slice(_MARGIN_PX, -_MARGIN_PX),) * 2)
     inner_high = (..., *(slice(scale * _MARGIN_PX, -scale * _MARGIN_PX),) * 2)
     code = believed.code(scale).expand(size, -1)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
+from dfp_batch.merging.defocus_spread import find_seams
 from dfp_batch.merging.seam_pyramid import SeamPyramid
-from dfp_batch.merging.unveil import find_seams
-from dfp_batch.networks.veil_network import PLANES
+from dfp_batch.networks.defocus_spread_network import PLANES
 from dfp_batch.pipeline.fusion import FusionConfig, choose_device, measure_focus, merge
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene

@@ -367,16 +367,16 @@ def test_a_shift_by_whole_pixels_is_exact():
 @pytest.mark.parametrize("name", WARPS)
 def test_tiles_are_those_of_the_whole_warped_image(size, name):
     shown = np.random.default_rng(0).integers(0, 256, (130, 200, 3)).astype(np.uint8)
-    draft, where = np.zeros((*size, 3), np.uint8), np.zeros(size, bool)
+    preview, where = np.zeros((*size, 3), np.uint8), np.zeros(size, bool)
     where[:3, -1] = True  # the first row of tiles, the last one in it
     whole = warp_image(shown, WARPS[name], size)
-    warp_tiles(shown, WARPS[name], draft, where)
+    warp_tiles(shown, WARPS[name], preview, where)
     left = (size[1] - 1) // 64 * 64
-    np.testing.assert_array_equal(draft[:64, left:], whole[:64, left:])
-    draft[:64, left:] = 0
-    assert not draft.any()
-    warp_tiles(shown, WARPS[name], draft, np.ones(size, bool))
-    np.testing.assert_array_equal(draft, whole)
+    np.testing.assert_array_equal(preview[:64, left:], whole[:64, left:])
+    preview[:64, left:] = 0
+    assert not preview.any()
+    warp_tiles(shown, WARPS[name], preview, np.ones(size, bool))
+    np.testing.assert_array_equal(preview, whole)
 
 
 def test_a_warped_image_can_have_another_size():

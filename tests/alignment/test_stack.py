@@ -7,9 +7,9 @@ from conftest import Alive
 from dfp_batch.alignment import stack as stack_module
 from dfp_batch.alignment import stack_alignment
 from dfp_batch.alignment.exposure import ExposureMatch
-from dfp_batch.alignment.registration import Registered, Registration
-from dfp_batch.alignment.stack import Stack, detailed, drafts, own_image
-from dfp_batch.alignment.stack_alignment import Still, hold_still
+from dfp_batch.alignment.registration import Registration, RegistrationResult
+from dfp_batch.alignment.stack import Stack, full_quality, own_image, previews
+from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack
 from dfp_batch.alignment.warp import inside, warp_image
 from dfp_batch.core.image import luma
 from dfp_batch.core.sources import channels_last, luma_plane, whole
@@ -63,12 +63,14 @@ def turned(degrees, size):
     return warp
 
 
-def still(warps, gains=None, reference=0, failed=()):
+def alignment(warps, gains=None, reference=0, failed=()):
     flags = ["failed" if index in failed else "registered" for index in range(len(warps))]
     flags[reference] = "reference"
     ones = (1.0,) * len(warps)
-    registered = Registered(reference, np.stack(warps), ones, ones, tuple(flags))
-    return Still(registered, np.ones((len(warps), 3)) if gains is None else np.array(gains))
+    registered = RegistrationResult(reference, np.stack(warps), ones, ones, tuple(flags))
+    return StackAlignment(
+        registered, np.ones((len(warps), 3)) if gains is None else np.array(gains)
+    )
 
 
 # What everything that looks at sources needs.
@@ -119,7 +121,7 @@ def frames():
 @pytest.mark.parametrize("reference", [0, 1])
 def test_warps_and_gains_are_found(dtype, white, reference, frames):
     images = [stored(frame, dtype, white) for frame in frames]
-    found = hold_still(images, white, Registration(reference=reference), MATCH)
+    found = align_stack(images, white, Registration(reference=reference), MATCH)
     assert found.registered.reference == reference
     assert found.kept == (0, 1, 2)
     centre = np.array([31.5, 31.5, 1])
@@ -131,7 +133,7 @@ def test_warps_and_gains_are_found(dtype, white, reference, frames):
 
 
 def test_a_grey_frame_has_one_gain(frames):
-    gains = hold_still([frames[0][..., :1], frames[2][..., :1]], 1.0, SIMILARITY, MATCH).gains
+    gains = align_stack([frames[0][..., :1], frames[2][..., :1]], 1.0, SIMILARITY, MATCH).gains
     assert gains.shape == (2, 1)
     np.testing.assert_allclose(gains[:, 0], [1, 1.25], rtol=0.01)
 
@@ -139,19 +141,19 @@ def test_a_grey_frame_has_one_gain(frames):
 def test_gains_are_found_in_reduced_frames_as_well(frames, monkeypatch):
     """The motion of a thumbnail is not that of the frame."""
     monkeypatch.setattr(stack_alignment, "_THUMBNAIL_PX", 32 * 32)
-    gains = hold_still(frames, 1.0, Registration(reference=0), MATCH).gains
+    gains = align_stack(frames, 1.0, Registration(reference=0), MATCH).gains
     np.testing.assert_allclose(gains, 1 / np.array(DARKER), rtol=0.02)
 
 
 @pytest.mark.parametrize("model", ["none", "similarity"])
 def test_every_image_is_loaded_once(model, frames):
     images = Lazy(3, lambda index: frames[index])
-    hold_still(images, 1.0, Registration(model), MATCH)
+    align_stack(images, 1.0, Registration(model), MATCH)
     assert sorted(images.asked) == [0, 1, 2]
 
 
 def test_without_registration_and_exposure_every_frame_is_taken_as_it_is():
-    found = hold_still(noise(3), 1.0, Registration("none"), ExposureMatch("none"))
+    found = align_stack(noise(3), 1.0, Registration("none"), ExposureMatch("none"))
     assert found.kept == (0, 1, 2)
     np.testing.assert_array_equal(found.registered.warps, np.tile(np.eye(3), (3, 1, 1)))
     np.testing.assert_array_equal(found.gains, np.ones((3, 3)))
@@ -159,7 +161,7 @@ def test_without_registration_and_exposure_every_frame_is_taken_as_it_is():
 
 def test_a_frame_of_something_else_is_dropped(frames):
     images = [frames[0], picture(64, seed=9), frames[1]]
-    found = hold_still(images, 1.0, Registration(reference=0), MATCH)
+    found = align_stack(images, 1.0, Registration(reference=0), MATCH)
     assert found.kept == (0, 2)
     assert found.registered.flags[1] == "failed"
     np.testing.assert_array_equal(found.gains[1], [1, 1, 1])
@@ -174,16 +176,16 @@ def test_frames_that_have_nothing_in_common_are_refused(count):
         r"needed; are they of one scene\? --align none takes them as they are$"
     )
     with pytest.raises(AlignmentError, match=text):
-        hold_still(images, 1.0, SIMILARITY, MATCH)
+        align_stack(images, 1.0, SIMILARITY, MATCH)
 
 
 def test_a_reference_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match=r"^align\.reference must be 0 to 1 in a stack of 2"):
-        hold_still(noise(2), 1.0, Registration(reference=2), MATCH)
+        align_stack(noise(2), 1.0, Registration(reference=2), MATCH)
 
 
 def test_unexposed_keeps_the_warps_for_one_channel():
-    found = still([np.eye(3), shifted(2, 1)], [[1, 1, 1], [2, 3, 4]])
+    found = alignment([np.eye(3), shifted(2, 1)], [[1, 1, 1], [2, 3, 4]])
     alpha = found.unexposed()
     assert alpha.registered is found.registered
     np.testing.assert_array_equal(alpha.gains, [[1], [1]])
@@ -196,7 +198,7 @@ def test_unexposed_keeps_the_warps_for_one_channel():
 def test_a_frame_is_the_warped_image_times_its_gain_over_white(dtype, white):
     images = [stored(image, dtype, white) for image in noise(2, 40, 50)]
     warp, gain = shifted(2.25, -1.5), np.array([0.5, 1.0, 2.0])
-    stack = Stack(images, white, still([np.eye(3), warp], [[1, 1, 1], gain]))
+    stack = Stack(images, white, alignment([np.eye(3), warp], [[1, 1, 1], gain]))
     warped = warp_image(images[1], warp, (40, 50)).astype(np.float64)
     expected = (warped * gain / white).clip(0, 1)
     frame = stack[1]
@@ -210,8 +212,8 @@ def test_a_frame_is_the_warped_image_times_its_gain_over_white(dtype, white):
 def test_a_draft_is_the_frame_but_for_fine_detail(dtype, white):
     smooth = procedural_image(200, 3).transpose(1, 2, 0)
     images = [stored(cv2.GaussianBlur(smooth, (0, 0), 2), dtype, white) for _ in range(2)]
-    stack = Stack(images, white, still([np.eye(3), turned(3, (200, 200))]))
-    quick = drafts(stack)
+    stack = Stack(images, white, alignment([np.eye(3), turned(3, (200, 200))]))
+    quick = previews(stack)
     assert len(quick) == 2
     assert torch.equal(quick[0], stack[0])
     assert 0 < (quick[1] - stack[1]).abs().max() < 0.02
@@ -219,22 +221,22 @@ def test_a_draft_is_the_frame_but_for_fine_detail(dtype, white):
 
 def test_a_detailed_frame_is_right_where_it_is_shown():
     images = noise(2, 200, 200)
-    stack = Stack(images, 1.0, still([np.eye(3), turned(3, (200, 200))]))
+    stack = Stack(images, 1.0, alignment([np.eye(3), turned(3, (200, 200))]))
     where = np.zeros((200, 200), bool)
     where[70, 80] = True
-    quick, right = stack.draft(1), stack[1]
-    for _ in range(2):  # its draft is made anew
-        found = detailed(stack, 1, where)
+    quick, right = stack.preview(1), stack[1]
+    for _ in range(2):  # its preview is made anew
+        found = full_quality(stack, 1, where)
         assert torch.equal(found[:, 64:128, 64:128], right[:, 64:128, 64:128])
         assert torch.equal(found[:, :64], quick[:, :64])
         assert not torch.equal(found[:, 64:128], quick[:, 64:128])
-    assert torch.equal(stack.draft(1), quick)
+    assert torch.equal(stack.preview(1), quick)
 
 
 def test_what_is_not_a_stack_has_no_drafts():
     sources = torch.rand(3, 1, 4, 5, generator=torch.Generator().manual_seed(0))
-    assert drafts(sources) is sources
-    assert torch.equal(detailed(sources, 1, np.zeros((4, 5), bool)), sources[1])
+    assert previews(sources) is sources
+    assert torch.equal(full_quality(sources, 1, np.zeros((4, 5), bool)), sources[1])
     image = own_image(sources, sources[1])
     image[:] = 7
     assert sources.max() < 1
@@ -249,7 +251,7 @@ def test_every_frame_is_in_range(dtype, white, gain):
     if white == 4095:
         images[0][0, 0] = 5000
     warp = turned(5, (40, 50))
-    stack = Stack(images, white, still([np.eye(3), warp], [[gain] * 3] * 2))
+    stack = Stack(images, white, alignment([np.eye(3), warp], [[gain] * 3] * 2))
     for frame in stack:
         assert 0 <= frame.min() < 0.1
         assert min(0.9 * gain, 0.99) < frame.max() <= 1
@@ -259,7 +261,7 @@ def test_every_frame_is_in_range(dtype, white, gain):
 def test_unmoved_frames_are_exact_and_the_images_are_left_alone(dtype, white):
     images = [stored(image, dtype, white) for image in noise(3)]
     before = [image.copy() for image in images]
-    stack = Stack(images, white, still([np.eye(3)] * 3, reference=1))
+    stack = Stack(images, white, alignment([np.eye(3)] * 3, reference=1))
     for _ in range(2):  # what is kept is not given away
         for frame, image in zip(stack, before, strict=True):
             np.testing.assert_array_equal(stored(channels_last(frame), dtype, white), image)
@@ -271,7 +273,7 @@ def test_unmoved_frames_are_exact_and_the_images_are_left_alone(dtype, white):
 
 def test_only_frames_that_could_be_registered_are_in_the_stack():
     images = noise(4)
-    stack = Stack(images, 1.0, still([np.eye(3)] * 4, reference=2, failed=(0, 3)))
+    stack = Stack(images, 1.0, alignment([np.eye(3)] * 4, reference=2, failed=(0, 3)))
     assert len(stack) == 2
     assert stack.reference == 2
     np.testing.assert_array_equal(channels_last(stack[0]), images[1])
@@ -293,7 +295,7 @@ WARPS = {
 def test_where_a_frame_sees_nothing_the_reference_stands_in(warp, gains, dtype, white):
     """With its own exposure, to the precision of the file."""
     images = [stored(image, dtype, white) for image in noise(2, 40, 50)]
-    found = still([np.eye(3), warp], [[gain] * 3 for gain in gains])
+    found = alignment([np.eye(3), warp], [[gain] * 3 for gain in gains])
     frame = channels_last(Stack(images, white, found)[1])
     covered = inside(warp, (40, 50))
     assert 0 < covered.mean() < 1
@@ -305,7 +307,7 @@ def test_where_a_frame_sees_nothing_the_reference_stands_in(warp, gains, dtype, 
 def test_the_reference_comes_in_softly():
     """The frame is white, the reference black: what is seen is the share of the frame."""
     images = [np.full((32, 64, 1), value, np.float32) for value in (0, 1)]
-    stack = Stack(images, 1.0, still([np.eye(3), shifted(-20, 0)], np.ones((2, 1))))
+    stack = Stack(images, 1.0, alignment([np.eye(3), shifted(-20, 0)], np.ones((2, 1))))
     share = channels_last(stack[1])[..., 0]
     np.testing.assert_array_equal(share, np.tile(share[:1], (32, 1)))
     steps = np.diff(share[0])
@@ -316,7 +318,7 @@ def test_the_reference_comes_in_softly():
 
 def test_valid_is_what_every_frame_covers():
     warps = [np.eye(3), shifted(3, 0), shifted(0, -2), turned(45, (24, 30))]
-    stack = Stack(noise(4), 1.0, still(warps, failed=(3,)))
+    stack = Stack(noise(4), 1.0, alignment(warps, failed=(3,)))
     expected = np.ones((24, 30), bool)
     expected[:, -3:] = False
     expected[:2] = False
@@ -334,7 +336,7 @@ def test_few_frames_are_alive_however_many_there_are(dtype, most, moved, monkeyp
         stack_module, "warp_image", lambda *arguments: registered(warp_image(*arguments))
     )
     warps = [shifted(moved * (index % 5), 0) for index in range(40)]
-    stack = Stack(images, 1.0, still(warps, reference=20))
+    stack = Stack(images, 1.0, alignment(warps, reference=20))
     frames = Alive()
     for _ in range(2):
         for index in range(40):
@@ -349,7 +351,7 @@ def test_few_frames_are_alive_however_many_there_are(dtype, most, moved, monkeyp
 
 def test_alpha_is_moved_like_its_frame_and_not_exposed():
     alphas = noise(2, 40, 50, 1)
-    found = still([np.eye(3), shifted(4, 0)], [[1, 1, 1], [2, 2, 2]])
+    found = alignment([np.eye(3), shifted(4, 0)], [[1, 1, 1], [2, 2, 2]])
     frame = channels_last(Stack(alphas, 1.0, found.unexposed())[1])
     np.testing.assert_allclose(frame[:, :30], alphas[1][:, 4:34], atol=1e-6)
     np.testing.assert_allclose(frame[:, 46:], alphas[0][:, 46:], atol=1e-6)

@@ -6,6 +6,7 @@ import torch
 
 from dfp_batch.config import (
     COMPONENTS,
+    FORMER_NAMES,
     Output,
     RunConfig,
     config_of,
@@ -21,9 +22,9 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
 from dfp_batch.networks.skip_net import SkipNet
 from dfp_batch.pipeline.fusion import DEFAULT_PRESET, PRESETS, FusionConfig
+from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
-from dfp_batch.reconstruction.fitted import FittedPrior
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 from dfp_batch.refinement.guided_filter import GuidedFilter
 
@@ -326,7 +327,7 @@ def test_of_older_runs_nothing_that_is_given_may_change_anything(begun, then, no
 
 
 def test_an_older_run_keeps_the_parts_that_its_preset_has_no_more(monkeypatch):
-    fitted = PRESETS["fast"] | {"reconstruction": FittedPrior()}
+    fitted = PRESETS["fast"] | {"reconstruction": AdaptedPrior()}
     monkeypatch.setitem(PRESETS, "balanced", fitted)
     begun = run_config("balanced", None, {"scale": 3})
     monkeypatch.setitem(PRESETS, "balanced", PRESETS["fast"])
@@ -334,6 +335,16 @@ def test_an_older_run_keeps_the_parts_that_its_preset_has_no_more(monkeypatch):
     assert run_config("balanced", None, {"scale": 3}).resumes(values, None)
     assert config_of(values) == begun
     assert config_of(values).fingerprint == begun.fingerprint
+
+
+@pytest.mark.parametrize(("former", "today"), FORMER_NAMES.items())
+def test_names_that_components_had_before_are_understood(former, today):
+    seam = next(seam for seam, known in COMPONENTS.items() if today in known and seam != "prior")
+    assert fusion({seam: former}) == fusion({seam: today})
+    run = run_config("paper", None, {seam: today})
+    values = {**run.values(), f"{seam}.use": former}
+    assert run.resumes(values, None)
+    assert config_of(values) == run
 
 
 def test_what_is_not_made_by_words_resumes_only_what_is_equal(begun):

@@ -7,7 +7,7 @@ import torch
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.blur_features import features
 from dfp_batch.degradation.kernel_estimation import (
-    Auto,
+    EstimatedKernel,
     KernelEstimate,
     combine,
     estimate_kernel,
@@ -58,7 +58,7 @@ def test_a_soft_image_is_restored_better(sigma, scenes, psnr_db):
         low = blurred(scene, Gaussian(sigma))[0].expand(2, -1, -1, -1).contiguous()
         usual, found = (
             fuse(low, FusionConfig.preset("classical", scale=2, kernel=kernel), "cpu")
-            for kernel in (config.kernel, Auto())
+            for kernel in (config.kernel, EstimatedKernel())
         )
         assert isinstance(found.kernel.kernel, Gaussian)
         assert found.kernel.kernel.sigma_px <= found.kernel.sigma_px + 0.01
@@ -128,15 +128,15 @@ def test_an_archive_has_the_kernel_of_most_of_its_items():
 def test_a_kernel_that_is_known_is_not_estimated(scenes):
     low = blurred(scenes[0], Gaussian(1.8))
     assert known_kernel(Gaussian(0.7), low, 2).kernel == Gaussian(0.7)
-    assert known_kernel(Auto(), low, 1).kernel == Lanczos2()
-    assert known_kernel(Auto(), low, 2) == estimate_kernel(low, 2)
+    assert known_kernel(EstimatedKernel(), low, 1).kernel == Lanczos2()
+    assert known_kernel(EstimatedKernel(), low, 2) == estimate_kernel(low, 2)
 
 
 def test_auto_is_no_kernel_of_its_own():
-    assert str(Auto()) == "auto"
+    assert str(EstimatedKernel()) == "auto"
     message = "kernel auto stands for one that is estimated from merged sources"
     with pytest.raises(ConfigError, match=f"^{message}$"):
-        Degradation(2, Auto())(torch.zeros(1, 1, 8, 8))
+        Degradation(2, EstimatedKernel())(torch.zeros(1, 1, 8, 8))
 
 
 def test_weights_of_something_else_are_refused(tmp_path):

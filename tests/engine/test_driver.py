@@ -156,7 +156,7 @@ def test_a_pair_that_kills_its_process_stops_nobody_else(make_archive, tmp_path)
         "p05": "ok",
     }
     assert (rows["p01"]["category"], rows["p01"]["error_type"]) == ("crash", "WorkerLostError")
-    assert (rows["p01"]["attempt"], rows["p01"]["stage"]) == (2, "optimise")
+    assert (rows["p01"]["attempt"], rows["p01"]["stage"]) == (2, "reconstruct")
     assert (rows["p02"]["category"], rows["p02"]["attempt"]) == ("resource", 4)
     assert (rows["p03"]["category"], rows["p03"]["error_type"]) == ("input", "DivergedError")
     assert rows["p04"]["attempt"] == 2

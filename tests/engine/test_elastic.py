@@ -166,10 +166,10 @@ class Bench:
         self.start(number, stage, relief)
         return self.end(number)
 
-    def optimise(self, number, relief=0):
+    def reconstruct(self, number, relief=0):
         """Both stages; the failure of the second, if there is one."""
         assert self.do(number, Stage.PREPARE).failure is None
-        return self.do(number, Stage.OPTIMISE, relief).failure
+        return self.do(number, Stage.RECONSTRUCT, relief).failure
 
 
 @contextmanager
@@ -219,10 +219,10 @@ def test_two_runs_take_turns_on_one_gpu(drivers, make_archive, tmp_path):
 
 def kill_idle(manifest, folder):
     with bench(manifest, folder) as made:
-        before = [made.optimise(0)]
+        before = [made.reconstruct(0)]
         (pid,) = alive()
         psutil.Process(pid).kill()
-        return [*before, made.optimise(1)], alive() - {pid}
+        return [*before, made.reconstruct(1)], alive() - {pid}
 
 
 @pytest.mark.usefixtures("shared")
@@ -237,10 +237,10 @@ def fail_and_go_on(manifest, folder):
     with bench(manifest, folder) as made:
         found = []
         for number in range(3):
-            assert made.optimise(3) is None
+            assert made.reconstruct(3) is None
             (pid,) = alive()
-            category = made.optimise(number).category
-            assert made.optimise(3) is None
+            category = made.reconstruct(number).category
+            assert made.reconstruct(3) is None
             found.append((category, pid in alive()))
         return found
 
@@ -257,17 +257,17 @@ def need_all(manifest, folder):
     with bench(manifest, folder, 0.5) as made:
         for number in range(3):
             assert made.do(number, Stage.PREPARE).failure is None
-        made.start(0, Stage.OPTIMISE)
-        made.start(1, Stage.OPTIMISE)
+        made.start(0, Stage.RECONSTRUCT)
+        made.start(1, Stage.RECONSTRUCT)
         made.end(1)
         shared = alive()
-        made.start(2, Stage.OPTIMISE, relief=2)
+        made.start(2, Stage.RECONSTRUCT, relief=2)
         made.until(lambda: len(alive()) == 1)  # the idle one has gone, the other goes on
         assert 2 not in made.ended
         Path(folder, "go-on").touch()
         failures = [made.end(number).failure for number in (0, 2)]
         made.until(lambda: not alive())
-        return [*failures, made.do(1, Stage.OPTIMISE).failure], len(shared)
+        return [*failures, made.do(1, Stage.RECONSTRUCT).failure], len(shared)
 
 
 @pytest.mark.usefixtures("shared")
@@ -281,7 +281,7 @@ def test_a_pair_that_is_short_of_memory_gets_a_whole_gpu(begin, make_archive, tm
 def hold_share(manifest, folder):
     """Another run, which keeps its share of the GPU until it may go on."""
     with bench(manifest, folder, 0.5) as made:
-        return made.optimise(0)
+        return made.reconstruct(0)
 
 
 def need_all_beside_another(manifest, folder):
@@ -290,8 +290,8 @@ def need_all_beside_another(manifest, folder):
         for number in range(2):
             assert made.do(number, Stage.PREPARE).failure is None
         made.executor._pool.whole_s = 1.0
-        made.start(0, Stage.OPTIMISE, relief=2)
-        made.start(1, Stage.OPTIMISE)
+        made.start(0, Stage.RECONSTRUCT, relief=2)
+        made.start(1, Stage.RECONSTRUCT)
         first = made.end(1).failure
         waits = 0 not in made.ended
         Path(folder, "other", "go-on").touch()
@@ -314,9 +314,9 @@ def need_all_cpus(manifest, folder):
     with bench(manifest, folder) as made:
         for number in range(2):
             assert made.do(number, Stage.PREPARE).failure is None
-        made.start(0, Stage.OPTIMISE)
+        made.start(0, Stage.RECONSTRUCT)
         made.until(Path(folder, "held").exists)
-        made.start(1, Stage.OPTIMISE, relief=3)
+        made.start(1, Stage.RECONSTRUCT, relief=3)
         made.until(lambda: 0 in made.executor.pulses())
         assert 1 not in made.executor.pulses()
         Path(folder, "go-on").touch()
@@ -384,14 +384,14 @@ def leave(manifest, folder, gcs_address):
     from ray._raylet import GcsClient  # noqa: PLC0415
 
     with bench(manifest, folder) as made:
-        assert made.optimise(0) is None
+        assert made.reconstruct(0) is None
         (before,) = [actor for actor in workers().values() if actor["State"] == "ALIVE"]
         node = before["Address"]["NodeID"]
         accepted, why = GcsClient(gcs_address).drain_node(node, 2, "reclaimed", 0)
         assert accepted, why
         Path(folder, "draining").touch()
         made.until(lambda: not alive())
-        assert made.optimise(1) is None
+        assert made.reconstruct(1) is None
         (after,) = [actor for actor in workers().values() if actor["State"] == "ALIVE"]
         return node != after["Address"]["NodeID"]
 
@@ -409,9 +409,9 @@ def beside_a_broken_node(manifest, folder):
     with bench(manifest, folder) as made:
         for number in range(2):
             assert made.do(number, Stage.PREPARE).failure is None
-        made.start(0, Stage.OPTIMISE)
+        made.start(0, Stage.RECONSTRUCT)
         made.until(Path(folder, "held").exists)
-        made.start(1, Stage.OPTIMISE)
+        made.start(1, Stage.RECONSTRUCT)
         made.until(lambda: len(dead() - before) > gpu_pool.FALSE_STARTS)
         Path(folder, "go-on").touch()
         return [made.end(number).failure for number in range(2)]

@@ -224,7 +224,7 @@ def test_a_format_that_cannot_hold_the_frames_is_refused_first(
     def costly(*_):
         pytest.fail("registered before the format was checked")
 
-    monkeypatch.setattr(prepare_module, "hold_still", costly)
+    monkeypatch.setattr(prepare_module, "align_stack", costly)
     make = {
         "deep": lambda half: Frame(half.astype(np.uint16) * 257),
         "clear": lambda half: Frame(half, half[..., 0].copy()),
@@ -383,7 +383,7 @@ def test_the_registration_of_another_run_gives_the_same_image(moved, tmp_path, m
     def costly(*_):
         pytest.fail("registered again")
 
-    monkeypatch.setattr(prepare_module, "hold_still", costly)
+    monkeypatch.setattr(prepare_module, "align_stack", costly)
     source = f"{tmp_path}/first" if what == "run" else f"{folder_of(first)}/registration.json"
     run = replace(at(2), align_from=source)
     again = run_pair(pair, run, f"{tmp_path}/again")

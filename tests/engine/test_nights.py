@@ -83,7 +83,7 @@ def test_results_whose_rows_were_lost_are_adopted(make_archive, tmp_path):
     assert written(url) == before
     after = results(url).to_pylist()
     assert all(row["adopted"] for row in after)
-    same = ("output_sha256", "mg", "floor_mg", "source_versions", "t_optimise_s", "n_sources")
+    same = ("output_sha256", "mg", "floor_mg", "source_versions", "t_reconstruct_s", "n_sources")
     assert [[row[name] for name in same] for row in after] == [
         [row[name] for name in same] for row in metrics
     ]

@@ -19,7 +19,7 @@ RUN = RunConfig("classical", CLASSICAL)
 HERE = Machines(2, 0, is_here=True, has_gpu=False)
 SECONDS = {
     Stage.PREPARE: Line(0, 0, 900, 0.1),
-    Stage.OPTIMISE: Line(0, 3600, 0, 0.2),
+    Stage.RECONSTRUCT: Line(0, 3600, 0, 0.2),
     Stage.PUBLISH: Line(1800, 0, 0, 0.1),
 }
 PEAKS = dict.fromkeys(Stage, Line(1e9, 2e9, 0, 0.0))

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from dfp_batch.alignment.registration import Registered
-from dfp_batch.alignment.stack_alignment import Still
+from dfp_batch.alignment.registration import RegistrationResult
+from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.engine import registration_file
 from dfp_batch.errors import AlignmentError
 from dfp_batch.io import storage
@@ -14,18 +14,18 @@ NAMES = ("a.png", "b.png", "c.png")
 
 
 @pytest.fixture
-def still():
+def alignment():
     warps = np.tile(np.eye(3), (3, 1, 1))
     warps[2] += np.random.default_rng(0).normal(size=(3, 3)) / 7  # digits that no decimal ends
-    registered = Registered(
+    registered = RegistrationResult(
         1, warps, (0.1, 1.0, 1 / 3), (0.1, 1.0, 0.9), ("failed", "reference", "registered")
     )
-    return Still(registered, np.array([[1, 1, 1], [1, 1, 1], [1 / 3, 0.9, 1.1]]))
+    return StackAlignment(registered, np.array([[1, 1, 1], [1, 1, 1], [1 / 3, 0.9, 1.1]]))
 
 
 @pytest.fixture
-def content(still):
-    return json.loads(registration_file.to_bytes(still, NAMES, SHAPE[:2]))
+def content(alignment):
+    return json.loads(registration_file.to_bytes(alignment, NAMES, SHAPE[:2]))
 
 
 def write(path, content):
@@ -46,15 +46,15 @@ def refusal(url, **options):
 
 
 @pytest.mark.parametrize("from_run", [True, False])
-def test_what_is_read_is_exactly_what_was_written(still, tmp_path, from_run):
+def test_what_is_read_is_exactly_what_was_written(alignment, tmp_path, from_run):
     file = tmp_path / "outputs" / "a%2Fpair" / "registration.json" if from_run else None
     file = file or tmp_path / "any.json"
-    storage.write_bytes(str(file), registration_file.to_bytes(still, NAMES, SHAPE[:2]))
+    storage.write_bytes(str(file), registration_file.to_bytes(alignment, NAMES, SHAPE[:2]))
     found = read(str(tmp_path if from_run else file))
-    np.testing.assert_array_equal(found.gains, still.gains)
-    np.testing.assert_array_equal(found.registered.warps, still.registered.warps)
+    np.testing.assert_array_equal(found.gains, alignment.gains)
+    np.testing.assert_array_equal(found.registered.warps, alignment.registered.warps)
     for name in ("reference", "before", "after", "flags", "kept"):
-        assert getattr(found.registered, name) == getattr(still.registered, name)
+        assert getattr(found.registered, name) == getattr(alignment.registered, name)
 
 
 def test_the_file_says_whose_registration_it_is(content):

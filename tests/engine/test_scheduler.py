@@ -59,7 +59,7 @@ def outcomes(records, pair_id):
     return [(r.attempt, r.status, r.category) for r in records if r.pair_id == pair_id]
 
 
-P, O, U = Stage.PREPARE, Stage.OPTIMISE, Stage.PUBLISH  # noqa: E741
+P, O, U = Stage.PREPARE, Stage.RECONSTRUCT, Stage.PUBLISH  # noqa: E741
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ def test_every_pair_ends_exactly_once_within_its_limits(tables, slots, tasks, se
         assert all(record.status == "error" for record in mine[:-1])
         assert sum(record.category == "crash" for record in mine) <= 2
         assert len(mine) <= sum(ATTEMPTS.values())
-    assert executor.most[Stage.OPTIMISE] <= slots
+    assert executor.most[Stage.RECONSTRUCT] <= slots
     assert max(executor.most[Stage.PREPARE], executor.most[Stage.PUBLISH]) <= tasks
     assert executor.most_prepared <= WINDOW * slots
 
 
 def test_a_slot_never_idles_while_pairs_are_left():
     _, executor = run(40, {}, slots=2, tasks=4)
-    assert executor.most[Stage.OPTIMISE] == 2
+    assert executor.most[Stage.RECONSTRUCT] == 2
 
 
 def test_no_attempt_is_repeated_and_stages_keep_their_order():
@@ -199,8 +199,8 @@ def test_backoff_grows_and_lets_others_go_first():
 def test_the_record_joins_the_facts_of_its_stages():
     records, _ = run(1, {"p0": [(O, "transient")]})
     failed, done = records
-    assert failed.stage == "optimise"
-    assert set(done.facts) > {"seen_prepare", "seen_optimise", "seen_publish", "t_publish_s"}
+    assert failed.stage == "reconstruct"
+    assert set(done.facts) > {"seen_prepare", "seen_reconstruct", "seen_publish", "t_publish_s"}
     assert "seen_publish" not in failed.facts
 
 

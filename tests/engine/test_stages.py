@@ -13,16 +13,16 @@ import torch
 from conftest import texture, write_image
 from dfp_batch.config import RunConfig
 from dfp_batch.core.degradation import Degradation
-from dfp_batch.degradation.kernel_estimation import Auto
+from dfp_batch.degradation.kernel_estimation import EstimatedKernel
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
-from dfp_batch.engine.optimise import optimise
 from dfp_batch.engine.prepare import prepare
+from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.engine.stages import Stage, run_stage
 from dfp_batch.errors import ImageError
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec.index_map import decode_indices
-from dfp_batch.merging import unveil
+from dfp_batch.merging import defocus_spread
 from dfp_batch.merging.blend import Blend
 from dfp_batch.pipeline.fusion import FusionConfig
 from dfp_batch.reconstruction import learned_prior
@@ -106,7 +106,9 @@ def test_an_estimated_kernel_is_in_the_row_and_the_floor_has_it_too(tmp_path):
     low = Degradation(2, Gaussian(1.7))(soft).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     frame = np.rint(low * 255).astype(np.uint8)
     pair = make_pair(str(tmp_path), frame, frame)
-    facts = run_pair(pair, dataclasses.replace(CLASSICAL, kernel=Auto()), f"{tmp_path}/auto")
+    facts = run_pair(
+        pair, dataclasses.replace(CLASSICAL, kernel=EstimatedKernel()), f"{tmp_path}/auto"
+    )
     assert facts["kernel"].startswith("sigma=1.")
     assert 1.2 < facts["kernel_sigma_px"] < 2.0
     assert 0 < facts["kernel_error_px"] < 1
@@ -140,14 +142,14 @@ def test_what_was_short_of_memory_is_done_in_smaller_tiles_with_the_same_result(
         return call
 
     monkeypatch.setattr(learned_prior, "in_tiles", noted(learned_prior.in_tiles, 2))
-    monkeypatch.setattr(unveil, "spans", noted(unveil.spans, 1))
+    monkeypatch.setattr(defocus_spread, "spans", noted(defocus_spread.spans, 1))
     pair = make_pair(str(tmp_path), *halves(200, 96))
     run = RunConfig("test", FusionConfig.preset("fast", scale=2))
     images = []
     for relief, halved in enumerate((1, 2, 4, 4)):
         sides.clear()
         prepared, _ = prepare(pair, run, relief=relief)
-        images.append(optimise(prepared, run.fusion, relief=relief)[0].fused)
+        images.append(reconstruct(prepared, run.fusion, relief=relief)[0].fused)
         assert sides == {("in_tiles", 320 // halved), ("spans", 128 // halved)}
     for image in images:
         np.testing.assert_allclose(image, images[0], atol=2e-5)
@@ -284,7 +286,7 @@ def test_whatever_a_stage_raises_becomes_a_report(error, category, kind):
     def work():
         raise error
 
-    report, value = run_stage(Stage.OPTIMISE, "x", work)
+    report, value = run_stage(Stage.RECONSTRUCT, "x", work)
     assert value is None
     assert (report.failure.category, report.failure.error_type) == (category, kind)
     assert report.failure.message

@@ -12,7 +12,7 @@ from dfp_batch import metrics
 from dfp_batch.core.image import luma
 from dfp_batch.errors import ImageError
 from dfp_batch.evaluation.items import Case
-from dfp_batch.evaluation.scores import METRICS, Ruler
+from dfp_batch.evaluation.scores import METRICS, Scorer
 from evaluation_parts import multi_focus
 
 PAPER = {"mg", "ei", "ie", "mga", "eco"}
@@ -51,7 +51,7 @@ def decision(labels, count=2):
 def test_scores_are_those_of_the_metrics():
     case = make()
     fused = np.clip(case.reference + np.float32(0.01), 0, 1)
-    found = Ruler(case, 1).score(fused, decision(case.labels))
+    found = Scorer(case, 1).score(fused, decision(case.labels))
     y, truth = plane(fused), plane(case.reference)
     sources = np.stack([plane(source) for source in case.full_sources])
     assert found["psnr_db"] == metrics.psnr_db(y, truth)
@@ -77,14 +77,14 @@ def test_edge_psnr_sees_only_the_band_around_depth_edges(scale):
     middle, reach = 28, 8 * scale
     fused[:, :, : middle - reach] = 0
     fused[:, :, middle + reach :] = 0
-    assert Ruler(case, scale).score(fused, None)["edge_psnr_db"] == math.inf
+    assert Scorer(case, scale).score(fused, None)["edge_psnr_db"] == math.inf
     fused[:, :, middle - reach] = 0
-    assert Ruler(case, scale).score(fused, None)["edge_psnr_db"] < 40
+    assert Scorer(case, scale).score(fused, None)["edge_psnr_db"] < 40
 
 
 def test_identical_images_are_infinitely_alike():
     case = make()
-    found = Ruler(case, 1).score(case.reference, None)
+    found = Scorer(case, 1).score(case.reference, None)
     assert found["psnr_db"] == found["psnr_colour_db"] == math.inf
     assert found["ssim"] == found["ssim_colour"] == pytest.approx(1)
 
@@ -100,31 +100,31 @@ def test_identical_images_are_infinitely_alike():
 )
 def test_what_cannot_be_said_is_not_there(absent, expected):
     case = make()
-    found = Ruler(replace(case, **absent), 1).score(case.reference, decision(case.labels))
+    found = Scorer(replace(case, **absent), 1).score(case.reference, decision(case.labels))
     assert set(found) == expected
 
 
 def test_relative_metrics_need_two_sources():
     case = make()
     three = replace(case, full_sources=np.concatenate([case.full_sources, case.full_sources[:1]]))
-    found = Ruler(three, 1).score(case.reference, None)
+    found = Scorer(three, 1).score(case.reference, None)
     assert not RELATIVE & set(found)
     assert set(found) >= FUSION
 
 
 def test_no_decision_no_accuracy():
-    assert not ACCURACY & set(Ruler(make(), 1).score(make().reference, None))
+    assert not ACCURACY & set(Scorer(make(), 1).score(make().reference, None))
 
 
 @pytest.mark.parametrize(("own", "others"), [(1, 3), (3, 1), (1, 1)])
 def test_colour_is_scored_only_where_both_have_it(own, others):
-    found = Ruler(make(others), 1).score(make(own).reference, None)
+    found = Scorer(make(others), 1).score(make(own).reference, None)
     assert not {"psnr_colour_db", "ssim_colour"} & set(found)
     assert found["psnr_db"] > 0
 
 
 def test_small_images_have_no_viff():
-    found = Ruler(make(size=(40, 56)), 1).score(make(size=(40, 56)).reference, None)
+    found = Scorer(make(size=(40, 56)), 1).score(make(size=(40, 56)).reference, None)
     assert set(found) & FUSION == FUSION - {"viff"}
 
 
@@ -132,7 +132,7 @@ def test_result_of_another_size_is_refused():
     case = make(scale=2)
     message = "the result is 55x48 px, expected 56x48 px"
     with pytest.raises(ImageError, match=re.escape(message)):
-        Ruler(case, 2).score(case.reference[:, :, 1:], None)
+        Scorer(case, 2).score(case.reference[:, :, 1:], None)
 
 
 def test_flat_regions_are_those_of_the_truth_at_the_size_of_the_sources():
@@ -140,6 +140,6 @@ def test_flat_regions_are_those_of_the_truth_at_the_size_of_the_sources():
     half = case.reference.copy()
     half[:, :, :14] = 0.5
     wrong = decision(1 - case.labels)
-    found = Ruler(replace(case, reference=half), 2).score(half, wrong)
+    found = Scorer(replace(case, reference=half), 2).score(half, wrong)
     assert found["accuracy_flat"] == 0
-    assert Ruler(case, 2).score(half, wrong)["accuracy_flat"] is None
+    assert Scorer(case, 2).score(half, wrong)["accuracy_flat"] is None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfp_batch.networks.weights import load_prior, load_veil
+from dfp_batch.networks.weights import load_defocus_spread, load_prior
 from dfp_batch.reconstruction.learned_prior import LearnedPrior
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -153,27 +153,31 @@ def test_training_of_the_blind_estimate_is_repeatable(tmp_path):
     assert "--scenes 2 --side 400 --samples 12 --steps 3 --seed 0" in card
 
 
-def train_veil(folder, *arguments):
+def train_defocus_spread(folder, *arguments):
     tiny = ("--scenes", "2", "--side", "64", "--patch", "32", "--batch", "2", "--log", "1")
-    return run("train_veil.py", "--out", str(folder), *tiny, "--steps", "2", *arguments)
+    return run("train_defocus_spread.py", "--out", str(folder), *tiny, "--steps", "2", *arguments)
 
 
-def test_training_of_the_veil_is_repeatable_and_goes_on_after_an_interruption(tmp_path):
-    train_veil(tmp_path / "straight")
-    train_veil(tmp_path / "resumed", "--stop", "1")
-    train_veil(tmp_path / "resumed")
+def test_training_of_the_spread_correction_is_repeatable_and_goes_on(
+    tmp_path,
+):
+    train_defocus_spread(tmp_path / "straight")
+    train_defocus_spread(tmp_path / "resumed", "--stop", "1")
+    train_defocus_spread(tmp_path / "resumed")
     straight, resumed = (tmp_path / name for name in ("straight", "resumed"))
-    weights = [(folder / "veil.safetensors").read_bytes() for folder in (straight, resumed)]
+    weights = [
+        (folder / "defocus-spread.safetensors").read_bytes() for folder in (straight, resumed)
+    ]
     assert weights[0] == weights[1]
     logs = [without_times((folder / "log.jsonl").read_text()) for folder in (straight, resumed)]
     assert logs[0] == logs[1]
     assert [row["step"] for row in logs[0]] == [1, 2]
-    assert "2 of 2" in (resumed / "veil.md").read_text()
-    load_veil(resumed / "veil.safetensors")
+    assert "2 of 2" in (resumed / "defocus-spread.md").read_text()
+    load_defocus_spread(resumed / "defocus-spread.safetensors")
 
 
-def test_training_of_the_veil_refuses_what_cannot_be(tmp_path):
-    refused = finished("train_veil.py", "--out", str(tmp_path / "new"), "--patch", "63")
+def test_training_of_the_spread_correction_refuses_what_cannot_be(tmp_path):
+    refused = finished("train_defocus_spread.py", "--out", str(tmp_path / "new"), "--patch", "63")
     assert refused.returncode == 2
     assert "must be even" in refused.stderr
     assert not (tmp_path / "new").exists()

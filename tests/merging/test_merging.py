@@ -5,7 +5,7 @@ import torch
 from scipy import ndimage
 
 from dfp_batch.core.decision import one_hot
-from dfp_batch.core.pyramid import Strongest, collapse, laplacian_pyramid
+from dfp_batch.core.pyramid import StrongestDetail, collapse, laplacian_pyramid
 from dfp_batch.core.sources import channels_last
 from dfp_batch.errors import ConfigError
 from dfp_batch.merging.blend import Blend
@@ -124,7 +124,7 @@ def test_pyramid_takes_the_sharp_source(window_px, scene, psnr_db):
 def test_pyramid_takes_all_channels_from_one_source(texture):
     """Else edges get coloured fringes."""
     images = [channels_last(texture(32, 32, seed=seed)[0]) for seed in range(2)]
-    strongest = Strongest(1)
+    strongest = StrongestDetail(1)
     for image in images:
         strongest.add(image.copy(), np.full((32, 32), 0.5, np.float32))
     finest = strongest._bands[0]

@@ -171,15 +171,15 @@ def test_frames_are_registered_and_exposed(scene):
     sources = torch.stack([scene.sources[0], moved])
     config = FusionConfig.preset("classical", scale=1)
     result = fuse(sources, config, "cpu")
-    np.testing.assert_allclose(result.still.registered.warps[1][:2, 2], (2, 0), atol=0.3)
-    np.testing.assert_allclose(result.still.gains[1], 1 / 0.9, rtol=0.02)
+    np.testing.assert_allclose(result.alignment.registered.warps[1][:2, 2], (2, 0), atol=0.3)
+    np.testing.assert_allclose(result.alignment.gains[1], 1 / 0.9, rtol=0.02)
 
 
 def test_frames_that_cannot_be_registered_are_left_out_or_fail_the_pair(scene):
     other = torch.full((1, 3, 64, 64), 0.5)
     config = FusionConfig.preset("classical", scale=1)
     result = fuse(torch.cat([scene.sources, other]), config, "cpu")
-    assert result.still.kept == (0, 1)
+    assert result.alignment.kept == (0, 1)
     assert len(result.decision) == 2
     with pytest.raises(AlignmentError, match="the frames could not be registered: score "):
         fuse(torch.cat([scene.sources[:1], other]), config, "cpu")

@@ -15,7 +15,7 @@ from dfp_batch.networks.prior_network import ENLARGEMENTS, PriorSpec
 from dfp_batch.networks.weights import PRIORS, grow, load_prior, save_prior
 from dfp_batch.reconstruction import learned_prior
 from dfp_batch.reconstruction.back_projection import BackProjection
-from dfp_batch.reconstruction.learned_prior import LearnedPrior, start_from
+from dfp_batch.reconstruction.learned_prior import LearnedPrior, initial_enlargement
 from dfp_batch.synthetic import procedural_image
 
 CPU = torch.device("cpu")
@@ -54,7 +54,7 @@ def alone(low, scale, part, dtype=torch.float32):
 def inputs(size, scale):
     low = uniform(1, 1, *size)
     degrade = Degradation(scale, Lanczos2())
-    return low, start_from(low, degrade), degrade.kernel.code(scale)[None]
+    return low, initial_enlargement(low, degrade), degrade.kernel.code(scale)[None]
 
 
 # The network
@@ -274,7 +274,7 @@ def shipped(request):
 
 def restored(network, low, degrade):
     """By back projection, and by the network."""
-    projected = start_from(low, degrade)
+    projected = initial_enlargement(low, degrade)
     code = degrade.kernel.code(degrade.scale)[None]
     with torch.no_grad():
         return projected, network(low, projected, code)

@@ -12,21 +12,21 @@ from dfp_batch.core.contracts import Compute
 from dfp_batch.errors import ConfigError
 from dfp_batch.networks.skip_net import SkipNet
 from dfp_batch.refinement.area_clean_up import AreaCleanUp, drop_small_regions
+from dfp_batch.refinement.chain import Chain
+from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding, binarise, embedding_loss
 from dfp_batch.refinement.guided_filter import GuidedFilter
 from dfp_batch.refinement.potts import Potts
-from dfp_batch.refinement.then import Then
 from dfp_batch.refinement.unrefined import Unrefined
-from dfp_batch.refinement.votes import Votes
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
 REFINEMENTS = [
     pytest.param(Unrefined(), id="unrefined"),
     pytest.param(AreaCleanUp(), id="area-clean-up"),
-    pytest.param(Then(AreaCleanUp(), GuidedFilter()), id="clean-up-then-guided-filter"),
-    pytest.param(Votes(), id="votes"),
-    pytest.param(Votes(levels=1), id="votes-of-one-level"),
-    pytest.param(Then(Votes(), GuidedFilter()), id="votes-then-guided-filter"),
+    pytest.param(Chain(AreaCleanUp(), GuidedFilter()), id="clean-up-then-guided-filter"),
+    pytest.param(ConfidenceVoting(), id="confidence-voting"),
+    pytest.param(ConfidenceVoting(levels=1), id="votes-of-one-level"),
+    pytest.param(Chain(ConfidenceVoting(), GuidedFilter()), id="votes-then-guided-filter"),
     pytest.param(Potts(), id="potts"),
     pytest.param(GuidedFilter(), id="guided-filter"),
     pytest.param(GuidedFilter(radius_px=40, epsilon=1e-6), id="guided-filter-wide"),
@@ -178,7 +178,7 @@ def test_area_clean_up_refuses_settings_out_of_range(share):
         AreaCleanUp(share)
 
 
-# Votes.
+# ConfidenceVoting.
 
 
 def decided(label_map, weight):
@@ -191,7 +191,7 @@ def decided(label_map, weight):
 def voted(decision, **settings):
     """Labels (h, w); the sources do not matter."""
     count, _, h, w = decision.shape
-    elected = Votes(**settings)(torch.zeros(count, 3, h, w), decision.clone(), compute())
+    elected = ConfidenceVoting(**settings)(torch.zeros(count, 3, h, w), decision.clone(), compute())
     assert set(elected.unique().tolist()) <= {0.0, 1.0}
     return elected.argmax(0)[0]
 
@@ -265,7 +265,7 @@ def test_the_threshold_says_what_is_noise():
 )
 def test_votes_refuse_settings_out_of_range(fields, message):
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        Votes(**fields)
+        ConfidenceVoting(**fields)
 
 
 # One after the other.
@@ -274,10 +274,10 @@ def test_votes_refuse_settings_out_of_range(fields, message):
 def test_then_hands_the_decision_of_the_first_to_the_second(texture):
     sources = torch.cat([texture(20, 24, seed=seed) for seed in range(2)])
     decision = random_decision(2, 20, 24)
-    both = Then(AreaCleanUp(), GuidedFilter())(sources, decision, compute())
+    both = Chain(AreaCleanUp(), GuidedFilter())(sources, decision, compute())
     cleaned = AreaCleanUp()(sources, decision, compute())
     assert torch.equal(both, GuidedFilter()(sources, cleaned, compute()))
-    assert torch.equal(Then(Unrefined(), Unrefined())(sources, decision, compute()), decision)
+    assert torch.equal(Chain(Unrefined(), Unrefined())(sources, decision, compute()), decision)
 
 
 # Decision embedding.

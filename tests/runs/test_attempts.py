@@ -1,5 +1,7 @@
 """The rows of a run: which of them counts, and what becomes of damaged parts."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -137,6 +139,16 @@ def test_rows_of_another_code_version_are_read(tmp_path):
     rows = read_attempts(str(tmp_path))
     assert rows.schema == SCHEMA
     assert rows["ssim"].null_count == 1
+
+
+def test_a_column_that_had_another_name_is_read(tmp_path):
+    with Ledger.open(str(tmp_path), CONFIG, PAIRS) as ledger:
+        ledger.append(replace(record("p0"), facts={"t_reconstruct_s": 2.5}))
+    (part,) = storage.list_files(f"{tmp_path}/results", ".parquet")
+    table = pq.read_table(part)
+    former = {"t_reconstruct_s": "t_optimise_s"}
+    pq.write_table(table.rename_columns([former.get(n, n) for n in table.column_names]), part)
+    assert read_attempts(str(tmp_path))["t_reconstruct_s"].to_pylist() == [2.5]
 
 
 def test_a_few_columns_are_read_like_all(tmp_path):

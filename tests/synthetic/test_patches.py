@@ -4,7 +4,7 @@ import torch
 
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
-from dfp_batch.reconstruction.learned_prior import start_from
+from dfp_batch.reconstruction.learned_prior import initial_enlargement
 from dfp_batch.synthetic.patches import Batch, captured, draw_batch, draw_kernels, scene_pool
 
 
@@ -97,7 +97,7 @@ def test_the_enlargement_is_made_with_the_kernel(pool):
     soft = Degradation(2, Gaussian(1.6))
     low = soft(truth)
     right, wrong = (
-        (start_from(low, degrade) - truth).square().mean()
+        (initial_enlargement(low, degrade) - truth).square().mean()
         for degrade in (soft, Degradation(2, Lanczos2()))
     )
     assert right < wrong

@@ -13,11 +13,12 @@ from dfp_batch.core.decision import winners
 from dfp_batch.core.degradation import Kernel
 from dfp_batch.engine.prepare import Prepared
 from dfp_batch.networks.precision import compute_dtype
-from dfp_batch.pipeline.fusion import FusionConfig, Merged, choose_device, merge, reconstruct
+from dfp_batch.pipeline import fusion
+from dfp_batch.pipeline.fusion import FusionConfig, Merged, choose_device, merge
 
 
 @dataclass(frozen=True)
-class Optimised:
+class Reconstructed:
     """The fused image and where it comes from.
 
     Attributes:
@@ -38,12 +39,12 @@ class Optimised:
         return self.fused.nbytes + self.labels.nbytes
 
 
-def optimise(
+def reconstruct(
     prepared: Prepared,
     config: FusionConfig,
     on_iteration: OnIteration = ignore_progress,
     relief: int = 0,
-) -> tuple[Optimised, dict[str, Any]]:
+) -> tuple[Reconstructed, dict[str, Any]]:
     """Make the image, after a refinement that fits a network.
 
     Args:
@@ -58,7 +59,7 @@ def optimise(
     """
     where = choose_device(None)
     merged, labels = _merged(prepared, config, where, on_iteration, relief)
-    solution = reconstruct(merged, config, where, on_iteration, relief)
+    solution = fusion.reconstruct(merged, config, where, on_iteration, relief)
     loss = solution.loss.double().cpu()
     facts = {
         "kernel": str(solution.kernel.kernel),
@@ -75,7 +76,7 @@ def optimise(
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
     }
     kernel = solution.kernel.kernel
-    return Optimised(solution.fused.cpu().numpy(), labels, solution.consistency, kernel), facts
+    return Reconstructed(solution.fused.cpu().numpy(), labels, solution.consistency, kernel), facts
 
 
 def _number(value: float) -> float | None:

@@ -32,7 +32,7 @@ def _convolution(inputs: int, outputs: int, dilation: int = 1) -> nn.Conv2d:
     )
 
 
-class VeilNetwork(nn.Module):
+class DefocusSpreadNetwork(nn.Module):
     """Three smooth fields: an offset, and how much of the detail of either source is added.
 
     It works at half the resolution, on all pixels of 2 x 2 at once.

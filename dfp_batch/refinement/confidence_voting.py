@@ -14,7 +14,7 @@ from dfp_batch.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Votes:
+class ConfidenceVoting:
     """Hard decision by a vote of the sure pixels; where nothing is seen, the surroundings decide.
 
     Every pixel gives ``v_k = max(confidence - threshold, 0)`` votes to its source k, and they are

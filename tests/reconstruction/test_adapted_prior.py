@@ -12,8 +12,8 @@ from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError, DivergedError
 from dfp_batch.networks.prior_network import PriorSpec
 from dfp_batch.networks.weights import save_prior
-from dfp_batch.reconstruction import fitted as fitted_module
-from dfp_batch.reconstruction.fitted import FittedPrior
+from dfp_batch.reconstruction import adapted_prior
+from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.learned_prior import LearnedPrior
 from dfp_batch.synthetic import procedural_image
 
@@ -47,13 +47,15 @@ def stripes():
 @pytest.fixture(autouse=True)
 def _only_what_is_plain_counts(monkeypatch):
     """Small items of a test are texture all over and of few blocks: taken for noise and JPEG."""
-    monkeypatch.setattr(fitted_module, "_SMALLEST_PX", 16)
-    monkeypatch.setattr(fitted_module, "_MOST_NOISE", 0.2)
-    monkeypatch.setattr(fitted_module, "_MOST_BLOCKS", 1.5)
+    monkeypatch.setattr(adapted_prior, "_SMALLEST_PX", 16)
+    monkeypatch.setattr(adapted_prior, "_MOST_NOISE", 0.2)
+    monkeypatch.setattr(adapted_prior, "_MOST_BLOCKS", 1.5)
 
 
 def fitted(prior, **changes):
-    return FittedPrior(prior, **{"iterations": 20, "learning_rate": 2e-3, "patch_px": 24} | changes)
+    return AdaptedPrior(
+        prior, **{"iterations": 20, "learning_rate": 2e-3, "patch_px": 24} | changes
+    )
 
 
 def run(part, low, degrade=HALF, **options):
@@ -178,4 +180,4 @@ def test_grey_stays_grey(prior, truth):
 )
 def test_a_field_out_of_its_range_is_refused(changes, message):
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        replace(FittedPrior(), **changes)
+        replace(AdaptedPrior(), **changes)

@@ -11,12 +11,19 @@ from scipy import ndimage
 
 from dfp_batch.core.decision import one_hot
 from dfp_batch.errors import ConfigError
-from dfp_batch.merging import unveil
+from dfp_batch.merging import defocus_spread
 from dfp_batch.merging.blend import Blend
+from dfp_batch.merging.defocus_spread import (
+    BAND_PX,
+    DefocusSpreadCorrection,
+    detail,
+    find_seams,
+    meeting,
+    seam_band,
+)
 from dfp_batch.merging.seam_pyramid import SeamPyramid
-from dfp_batch.merging.unveil import BAND_PX, UnveiledSeams, detail, find_seams, meeting, seam_band
-from dfp_batch.networks.veil_network import VeilNetwork
-from dfp_batch.networks.weights import VEIL, load_veil, save_veil
+from dfp_batch.networks.defocus_spread_network import DefocusSpreadNetwork
+from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread, save_defocus_spread
 from dfp_batch.pipeline.fusion import FusionConfig, fuse
 
 SIZE = 96
@@ -61,7 +68,7 @@ def stripes(count, h, w):
 def test_the_veil_is_lifted(veiled, psnr_db):
     truth, sources, decision = veiled
     before = psnr_db(SeamPyramid()(sources, decision), truth)
-    assert psnr_db(UnveiledSeams()(sources, decision), truth) > before + 3
+    assert psnr_db(DefocusSpreadCorrection()(sources, decision), truth) > before + 3
 
 
 def test_it_is_lifted_from_every_side_and_from_light_and_dark_alike(veiled, psnr_db):
@@ -71,16 +78,16 @@ def test_it_is_lifted_from_every_side_and_from_light_and_dark_alike(veiled, psnr
         for turns in range(4):
             shown, wanted = (1 - sources, 1 - truth) if light else (sources, truth)
             turned = [torch.rot90(plane, turns, (2, 3)) for plane in (shown, decision, wanted)]
-            merged = UnveiledSeams()(turned[0], turned[1])
+            merged = DefocusSpreadCorrection()(turned[0], turned[1])
             assert psnr_db(merged, turned[2]) > before + 2.5
 
 
 def test_every_channel_is_unveiled_on_its_own(veiled):
     _, sources, decision = veiled
     colour = torch.cat([sources, 1 - sources, 0.5 * sources], 1)
-    merged = UnveiledSeams()(colour, decision)
+    merged = DefocusSpreadCorrection()(colour, decision)
     for channel in range(3):
-        alone = UnveiledSeams()(colour[:, channel : channel + 1], decision)
+        alone = DefocusSpreadCorrection()(colour[:, channel : channel + 1], decision)
         torch.testing.assert_close(merged[:, channel : channel + 1], alone)
 
 
@@ -88,7 +95,7 @@ def test_the_preset_with_it_is_nearer_to_the_truth_than_without(veiled, psnr_db)
     truth, sources, _ = veiled
     results = [
         fuse(sources, FusionConfig.preset("fast", scale=1, merge=merge), device="cpu").fused[None]
-        for merge in (SeamPyramid(), UnveiledSeams())
+        for merge in (SeamPyramid(), DefocusSpreadCorrection())
     ]
     assert psnr_db(results[1], truth) > psnr_db(results[0], truth) + 1
 
@@ -102,7 +109,7 @@ def test_the_preset_with_it_is_nearer_to_the_truth_than_without(veiled, psnr_db)
 def test_merges_to_one_image_in_range(count, channels, size, texture):
     sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
     untouched = sources.clone()
-    merged = UnveiledSeams()(sources, stripes(count, *size))
+    merged = DefocusSpreadCorrection()(sources, stripes(count, *size))
     assert merged.shape == (1, channels, *size)
     assert ((merged >= 0) & (merged <= 1)).all()
     assert torch.equal(sources, untouched)
@@ -112,13 +119,15 @@ def test_without_a_seam_it_is_the_merge_that_it_builds_on(texture):
     sources = torch.cat([texture(24, 24, seed=seed) for seed in range(2)])
     decision = torch.zeros(2, 1, 24, 24)
     decision[1] = 1
-    assert torch.equal(UnveiledSeams()(sources, decision), SeamPyramid()(sources, decision))
+    assert torch.equal(
+        DefocusSpreadCorrection()(sources, decision), SeamPyramid()(sources, decision)
+    )
 
 
 def test_nothing_changes_away_from_seams(texture):
     sources = torch.cat([texture(40, 120, seed=seed) for seed in range(2)])
     decision = stripes(2, 40, 120)
-    merged, base = UnveiledSeams(Blend())(sources, decision), Blend()(sources, decision)
+    merged, base = DefocusSpreadCorrection(Blend())(sources, decision), Blend()(sources, decision)
     differs = (merged != base).any(1)[0]
     reach_px = BAND_PX + 4
     assert differs[:, 60 - reach_px : 60 + reach_px].any()
@@ -128,7 +137,7 @@ def test_nothing_changes_away_from_seams(texture):
 
 def test_a_scene_in_focus_in_both_sources_stays_nearly_as_it_is(texture):
     image = texture(64, 64)
-    merged = UnveiledSeams()(image.expand(2, -1, -1, -1), stripes(2, 64, 64))
+    merged = DefocusSpreadCorrection()(image.expand(2, -1, -1, -1), stripes(2, 64, 64))
     assert (merged - image).abs().mean() < 1 / 255
 
 
@@ -137,9 +146,9 @@ def test_the_order_of_the_sources_does_not_matter(count, texture):
     sources = torch.cat([texture(40, 50, seed=seed) for seed in range(count)])
     labels = torch.arange(50).sqrt().mul(count / 7.1).long().expand(40, 50)
     decision = one_hot(labels, count)
-    merged = UnveiledSeams(Blend())(sources, decision)
+    merged = DefocusSpreadCorrection(Blend())(sources, decision)
     for order in permutations(range(count)):
-        again = UnveiledSeams(Blend())(sources[list(order)], decision[list(order)])
+        again = DefocusSpreadCorrection(Blend())(sources[list(order)], decision[list(order)])
         torch.testing.assert_close(again, merged)
 
 
@@ -147,25 +156,27 @@ def test_the_order_of_the_sources_does_not_matter(count, texture):
 def test_tiles_do_not_show(size, texture, monkeypatch):
     sources = torch.cat([texture(*size, seed=seed) for seed in range(2)])
     decision = stripes(2, *size)
-    whole = UnveiledSeams()(sources, decision)
-    monkeypatch.setattr(unveil, "_TILE_PX", 7)
-    torch.testing.assert_close(UnveiledSeams()(sources, decision), whole, atol=1e-5, rtol=0)
+    whole = DefocusSpreadCorrection()(sources, decision)
+    monkeypatch.setattr(defocus_spread, "_TILE_PX", 7)
+    torch.testing.assert_close(
+        DefocusSpreadCorrection()(sources, decision), whole, atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("halvings", [1, 2])
 def test_smaller_tiles_give_the_same(texture, monkeypatch, halvings):
     sources = torch.cat([texture(90, 75, seed=seed) for seed in range(2)])
     decision = stripes(2, 90, 75)
-    monkeypatch.setattr(unveil, "_TILE_PX", 28)
-    whole = UnveiledSeams()(sources, decision)
-    smaller = UnveiledSeams().in_smaller_tiles(sources, decision, halvings)
+    monkeypatch.setattr(defocus_spread, "_TILE_PX", 28)
+    whole = DefocusSpreadCorrection()(sources, decision)
+    smaller = DefocusSpreadCorrection().in_smaller_tiles(sources, decision, halvings)
     torch.testing.assert_close(smaller, whole, atol=1e-5, rtol=0)
 
 
 def test_nothing_is_darker_or_brighter_than_what_the_merge_shows_around(veiled):
     _, sources, decision = veiled
     base = SeamPyramid()(sources, decision)[0, 0].numpy()
-    merged = UnveiledSeams()(sources, decision)[0, 0].numpy()
+    merged = DefocusSpreadCorrection()(sources, decision)[0, 0].numpy()
     side_px = 2 * BAND_PX + 1
     assert (merged >= ndimage.minimum_filter(base, side_px)).all()
     assert (merged <= ndimage.maximum_filter(base, side_px)).all()
@@ -223,13 +234,13 @@ def test_the_band_is_one_around_seams_and_zero_away_from_them():
 
 
 def test_a_new_network_adds_nothing():
-    assert not VeilNetwork()(torch.rand(2, 5, 12, 14), torch.rand(2, 2, 12, 14)).any()
+    assert not DefocusSpreadNetwork()(torch.rand(2, 5, 12, 14), torch.rand(2, 2, 12, 14)).any()
 
 
 def test_weights_come_back_from_their_file(tmp_path):
-    network = VeilNetwork()
-    save_veil(tmp_path / "veil.safetensors", network.state_dict())
-    loaded = load_veil(tmp_path / "veil.safetensors").state_dict()
+    network = DefocusSpreadNetwork()
+    save_defocus_spread(tmp_path / "defocus-spread.safetensors", network.state_dict())
+    loaded = load_defocus_spread(tmp_path / "defocus-spread.safetensors").state_dict()
     for name, weight in network.state_dict().items():
         assert torch.equal(loaded[name], weight.half().float())
 
@@ -241,12 +252,12 @@ def test_a_file_that_holds_no_such_weights_is_an_error_that_names_it(content, ve
         path.write_bytes(content)
     _, sources, decision = veiled
     with pytest.raises(
-        ConfigError, match=r"own\.safetensors: must be .* written by train_veil\.py"
+        ConfigError, match=r"own\.safetensors: must be .* written by train_defocus_spread\.py"
     ):
-        UnveiledSeams(weights=str(path))(sources, decision)
+        DefocusSpreadCorrection(weights=str(path))(sources, decision)
 
 
 def test_the_weights_have_a_card_with_the_command():
-    card = VEIL.with_suffix(".md").read_text()
-    assert "python jobs/train_veil.py --out FOLDER --steps" in card
-    assert f"{sum(weight.numel() for weight in load_veil().parameters()):,}" in card
+    card = DEFOCUS_SPREAD.with_suffix(".md").read_text()
+    assert "python jobs/train_defocus_spread.py --out FOLDER --steps" in card
+    assert f"{sum(weight.numel() for weight in load_defocus_spread().parameters()):,}" in card

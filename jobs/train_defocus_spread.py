@@ -1,10 +1,12 @@
-"""Make the weights that lift the veil along seams, from procedural scenes alone.
+"""Make the weights that correct the defocus spread along seams, from procedural scenes alone.
 
-Usage: python jobs/train_veil.py --out FOLDER [--scenes 2400] [--steps 20000] [--processes 1]
+Usage: python jobs/train_defocus_spread.py --out FOLDER [--scenes 2400] [--steps 20000]
+           [--processes 1]
 
 FOLDER gets the scenes (made once, by so many processes), ``log.jsonl`` (step, loss, gain in dB over
-the merge on scenes kept aside), ``checkpoint.pt``, and with every checkpoint ``veil.safetensors``
-and its card ``veil.md``: copy these two to dfp_batch/method/weights/. The same command goes on
+the merge on scenes kept aside), ``checkpoint.pt``, and with every checkpoint
+``defocus-spread.safetensors`` and its card ``defocus-spread.md``: copy these two to
+dfp_batch/networks/weights/. The same command goes on
 after an interruption, to the same result; another one needs another folder.
 """
 
@@ -26,9 +28,9 @@ from checkpoints import Row, command_of, keep, prepare, restored, schedule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dfp_batch.merging.unveil import detail
-from dfp_batch.networks.veil_network import PLANES, VeilNetwork
-from dfp_batch.networks.weights import save_veil
+from dfp_batch.merging.defocus_spread import detail
+from dfp_batch.networks.defocus_spread_network import PLANES, DefocusSpreadNetwork
+from dfp_batch.networks.weights import save_defocus_spread
 from dfp_batch.synthetic.seams import Planes, seam_example
 
 KEPT_ASIDE = 0.05
@@ -88,7 +90,7 @@ def turned(piece: NDArray[np.float32], random: Random) -> NDArray[np.float32]:
     return piece
 
 
-def loss_of(network: VeilNetwork, batch: Tensor) -> Tensor:
+def loss_of(network: DefocusSpreadNetwork, batch: Tensor) -> Tensor:
     """Smoothed mean of the error and of its slopes, within the band."""
     merged, band, truth = batch[:, :1], batch[:, PLANES - 1 : PLANES], batch[:, PLANES:]
     details = torch.stack([detail(pair) for pair in batch[:, 1:3]])
@@ -105,7 +107,7 @@ def smooth_mean(error: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gains_db(network: VeilNetwork, scenes: Planes) -> Row:
+def gains_db(network: DefocusSpreadNetwork, scenes: Planes) -> Row:
     """Mean and least gain in PSNR over the merge, of whole scenes."""
     gains = []
     for planes in scenes:
@@ -122,7 +124,7 @@ class Training:
 
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
-        self.network, self.mean = VeilNetwork(), VeilNetwork()
+        self.network, self.mean = DefocusSpreadNetwork(), DefocusSpreadNetwork()
         self.mean.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), options.rate, betas=(0.9, 0.99)
@@ -167,15 +169,15 @@ class Training:
 def card(training: Training, rows: list[Row], options: argparse.Namespace) -> str:
     """How the weights were made."""
     gain = rows[-1]["gain_db"]
-    return f"""# Weights that lift the veil along seams
+    return f"""# Weights that correct the defocus spread along seams
 
-`veil.safetensors`: {sum(weight.numel() for weight in training.mean.parameters()):,} parameters in
-float16, made by `jobs/train_veil.py` of this project, from procedural scenes alone
-(`synthetic/seams.py`): no photograph, and no data of anybody else, was used.
+`defocus-spread.safetensors`: {sum(weight.numel() for weight in training.mean.parameters()):,}
+parameters in float16, made by `jobs/train_defocus_spread.py` of this project, from procedural
+scenes alone (`synthetic/seams.py`): no photograph, and no data of anybody else, was used.
 
 | | |
 | --- | --- |
-| command | `{command_of("train_veil.py", options)}` |
+| command | `{command_of("train_defocus_spread.py", options)}` |
 | steps done | {training.step} of {options.steps} |
 | device | {platform.machine()} CPU, {options.threads} thread(s) |
 | seconds | {round(sum(row["seconds"] for row in rows))}, without the scenes |
@@ -212,8 +214,10 @@ def train(options: argparse.Namespace) -> None:
             rows.append({**row, "seconds": round(seconds, 1)})
             print(json.dumps(rows[-1]), flush=True)
             keep(training, rows, options)
-            save_veil(options.out / "veil.safetensors", training.mean.state_dict())
-            (options.out / "veil.md").write_text(card(training, rows, options))
+            save_defocus_spread(
+                options.out / "defocus-spread.safetensors", training.mean.state_dict()
+            )
+            (options.out / "defocus-spread.md").write_text(card(training, rows, options))
 
 
 def arguments() -> argparse.Namespace:

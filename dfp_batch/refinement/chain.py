@@ -10,7 +10,7 @@ from dfp_batch.refinement.guided_filter import GuidedFilter
 
 
 @dataclass(frozen=True)
-class Then:
+class Chain:
     """One refinement after the other.
 
     Attributes:

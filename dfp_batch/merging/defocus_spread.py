@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from dfp_batch.alignment.stack import detailed
+from dfp_batch.alignment.stack import full_quality
 from dfp_batch.core.contracts import Merge, Sources
 from dfp_batch.core.decision import winners
 from dfp_batch.core.image import Image, Plane
 from dfp_batch.core.tiling import Span, spans
 from dfp_batch.merging.seam_pyramid import SeamPyramid
-from dfp_batch.networks.veil_network import PLANES, VeilNetwork
-from dfp_batch.networks.weights import VEIL, load_veil
+from dfp_batch.networks.defocus_spread_network import PLANES, DefocusSpreadNetwork
+from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread
 
 Labels = NDArray[Any]
 
@@ -51,7 +51,7 @@ def detail(image: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class UnveiledSeams:
+class DefocusSpreadCorrection:
     """Another merge, with the veil taken off within 16 px of every seam between two sources.
 
     Every channel on its own, as the veil has the colour of the foreground. Of more than two sources
@@ -60,7 +60,7 @@ class UnveiledSeams:
 
     Attributes:
         base: The merge that is unveiled.
-        weights: "" for those that come with the package, or a file of ``train_veil.py``.
+        weights: "" for those that come with the package, or a file of ``train_defocus_spread.py``.
     """
 
     base: Merge = field(default_factory=SeamPyramid)
@@ -77,7 +77,9 @@ class UnveiledSeams:
     def in_smaller_tiles(self, sources: Sources, decision: Tensor, halvings: int) -> Tensor:
         """As a call, with less memory: the side of the tiles is halved so often."""
         merged = self.base(sources, decision)
-        network = load_veil(Path(self.weights) if self.weights else VEIL).to(merged.device)
+        network = load_defocus_spread(Path(self.weights) if self.weights else DEFOCUS_SPREAD).to(
+            merged.device
+        )
         seams = find_seams(sources, decision, merged)
         if not seams.band.any():
             return merged
@@ -185,7 +187,7 @@ def _show(
     """
     for index in np.unique(pair).tolist():
         masks = [label == index for label in pair]
-        source = detailed(sources, index, (masks[0] | masks[1]) & where).cpu()
+        source = full_quality(sources, index, (masks[0] | masks[1]) & where).cpu()
         for images, image in ((shown[:2], source), (shown[2:], detail(source))):
             for whole, mask in zip(images, masks, strict=True):
                 np.copyto(whole, image.numpy(), where=mask)
@@ -199,7 +201,7 @@ def _weight(decision: Tensor, first: Labels, second: Labels) -> Tensor:
 
 
 @torch.no_grad()
-def _unveiled(network: VeilNetwork, seams: Seams, side_px: int) -> Tensor:
+def _unveiled(network: DefocusSpreadNetwork, seams: Seams, side_px: int) -> Tensor:
     """What lifts the veil, times the band, (C, h, w), computed in tiles where the band is."""
     added = torch.zeros_like(seams.merged)
     h, w = added.shape[-2:]

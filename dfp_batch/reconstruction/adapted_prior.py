@@ -12,7 +12,7 @@ from dfp_batch.core.image import luma
 from dfp_batch.core.quality import blockiness, noise_level
 from dfp_batch.errors import ConfigError, DivergedError
 from dfp_batch.networks.prior_network import PriorNetwork
-from dfp_batch.reconstruction.learned_prior import LearnedPrior, start_from
+from dfp_batch.reconstruction.learned_prior import LearnedPrior, initial_enlargement
 from dfp_batch.reconstruction.losses import laplacian
 
 _SMALLEST_PX = 48  # of the item once more degraded: fewer pixels mislead
@@ -25,7 +25,7 @@ _RIM_PX = 2  # of a patch, whose border is not one of u
 
 
 @dataclass(frozen=True)
-class FittedPrior:
+class AdaptedPrior:
     """X = f(u; theta), Eq. (10), whose weights theta start from the learned prior and fit the item.
 
     With the merged sources u, patches of which are drawn in every iteration, and the prior's
@@ -202,15 +202,15 @@ class _Item:
     random: torch.Generator
 
     @classmethod
-    def of(cls, low: Tensor, degrade: Degradation, spec: FittedPrior, compute: Compute) -> "_Item":
+    def of(cls, low: Tensor, degrade: Degradation, spec: AdaptedPrior, compute: Compute) -> "_Item":
         """The scales of a luma (1, 1, h, w)."""
         h, w = (side - side % degrade.scale for side in low.shape[-2:])
         low = low[..., :h, :w]
         lower = degrade(low)
         side = min(spec.patch_px, *lower.shape[-2:])
         return cls(
-            _Level(low, start_from(low, degrade), low, side),
-            _Level(lower, start_from(lower, degrade), low, side),
+            _Level(low, initial_enlargement(low, degrade), low, side),
+            _Level(lower, initial_enlargement(lower, degrade), low, side),
             degrade,
             spec.patches,
             compute,

@@ -8,7 +8,7 @@ from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.pipeline.fusion import FusionConfig, Merged, reconstruct
 from dfp_batch.reconstruction.back_projection import BackProjection
-from dfp_batch.reconstruction.judge import cross_scale_gain_db
+from dfp_batch.reconstruction.self_check import cross_scale_gain_db
 from dfp_batch.synthetic import procedural_image
 
 FLOOR, BICUBIC = BackProjection(), BackProjection(steps=0)
