@@ -35,7 +35,8 @@ from fault_injection import HOLD
 
 # The command with rows flushed at once, so that a test need not wait half a minute for them.
 EAGER = """
-from dfp_batch import cli, ledger
+from dfp_batch import cli
+from dfp_batch.runs import ledger
 ledger.FLUSH_S = 0.0
 cli.main()
 """
