@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dfp_batch.pipeline.fusion import FusionConfig as FusionConfig
+    from dfp_batch.pipeline.composition import FusionConfig as FusionConfig
     from dfp_batch.pipeline.fusion import FusionResult as FusionResult
     from dfp_batch.pipeline.fusion import fuse as fuse
 

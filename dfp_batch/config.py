@@ -36,7 +36,8 @@ from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.merging.unmerged import Unmerged
 from dfp_batch.networks.skip_net import SkipNet
-from dfp_batch.pipeline.fusion import DEFAULT_PRESET, FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.presets import DEFAULT_PRESET
 from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior

@@ -24,7 +24,7 @@ from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import enlarge
 from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.networks.fitting import Fit, Schedule, minimise
-from dfp_batch.pipeline.fusion import choose_device
+from dfp_batch.pipeline.steps import choose_device
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
 
 SEED = 0

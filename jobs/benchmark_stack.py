@@ -95,7 +95,7 @@ def _memory(urls: tuple[str, ...], run: RunConfig) -> dict[str, Any]:
     before = psutil.Process().memory_info().rss
     prepared, facts = prepare(Pair("stack", urls), run)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    _, channels, h, w = prepared.sources.shape
+    (h, w), channels = prepared.valid.shape, prepared.blank.pixels.shape[2]
     decision, frame = 4 * h * w * len(urls), 4 * h * w * channels
     return {
         "width_px": w,

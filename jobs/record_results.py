@@ -34,7 +34,7 @@ from dfp_batch.evaluation import (
 from dfp_batch.evaluation import summary as statistics
 from dfp_batch.evaluation.tables import markdown
 from dfp_batch.evaluation.work import SCHEMA, Row
-from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.runs import telemetry
 from dfp_batch.synthetic import SceneSet, SceneSpec
 

@@ -12,7 +12,7 @@ import torch
 from conftest import texture, write_image
 from dfp_batch.focus.undecided import Undecided
 from dfp_batch.merging.blend import Blend
-from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.refinement.unrefined import Unrefined
 from dfp_batch.runs.manifest import Pair, write_manifest

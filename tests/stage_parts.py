@@ -5,11 +5,11 @@ import numpy as np
 
 from conftest import texture, write_image
 from dfp_batch.config import RunConfig
-from dfp_batch.engine.prepare import prepare
+from dfp_batch.engine.prepare import ALONE, prepare
 from dfp_batch.engine.publish import publish
 from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.io import codec, storage
-from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.runs.manifest import Pair
 
 CLASSICAL = FusionConfig.preset("classical", scale=2)
@@ -20,10 +20,10 @@ def make_pair(folder, near, far, extension="png", **more):
     return Pair("x", tuple(map(write_image, urls, (near, far), (extension,) * 2)), **more)
 
 
-def run_pair(pair, config, run_url):
+def run_pair(pair, config, run_url, circumstances=ALONE):
     """All facts of the pair; ``config`` may be a composition or a whole run."""
     run = config if isinstance(config, RunConfig) else RunConfig("test", config)
-    prepared, first = prepare(pair, run)
+    prepared, first = prepare(pair, run, circumstances=circumstances)
     reconstructed, second = reconstruct(prepared, run.fusion)
     _, third = publish(pair, prepared, reconstructed, run, run_url)
     return first | second | third

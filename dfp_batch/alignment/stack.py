@@ -5,7 +5,6 @@ So a stack of 200 frames takes the memory of a few; a *full frame* below is one 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -15,33 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dfp_batch.alignment.stack_alignment import StackAlignment
-from dfp_batch.alignment.warp import inside, is_identity, warp_image, warp_tiles
+from dfp_batch.alignment.warp import is_identity, warp_image, warp_tiles
 from dfp_batch.core.contracts import Images, Sources
 from dfp_batch.core.image import Image
-from dfp_batch.core.sources import channels_last
 
 _CACHED_FRAMES = 1.0  # full frames, that is 4 of 8 bit or 2 of 16 bit
 
 _RIM_PX = 8
 
 
-def previews(sources: Sources) -> Sources:
-    """The same sources, resampled quickly where they have to be: to be measured, not shown."""
-    return _Previews(sources) if isinstance(sources, Stack) else sources
-
-
-def full_quality(sources: Sources, index: int, where: NDArray[np.bool_]) -> Tensor:
-    """A source (C, h, w) that is shown only at ``where`` (h, w); elsewhere it may be a preview."""
-    return sources.full_quality(index, where) if isinstance(sources, Stack) else sources[index]
-
-
-def own_image(sources: Sources, source: Tensor) -> Image:
-    """``channels_last`` of one of the sources, to be overwritten: a copy unless it was made now."""
-    image = channels_last(source)
-    return image if isinstance(sources, Stack | _Previews) else image.copy()
-
-
-class Stack:
+class Stack(Sources):
     """The frames that could be registered, as ``Sources``.
 
     Where a frame does not cover the view of the reference, the reference stands in for it.
@@ -63,28 +45,28 @@ class Stack:
 
     def __getitem__(self, index: int, /) -> Tensor:
         """Frame (C, h, w), float32, in [0, 1]."""
-        return self.full_quality(index, np.ones(self._size, bool))
+        return self.full_quality(index, torch.ones(self._size, dtype=torch.bool))
 
     def preview(self, index: int) -> Tensor:
         """The same frame, resampled by a quick kernel, which costs fine detail."""
         frame = self._alignment.kept[index]
         return self._source(frame, self._preview(frame))
 
-    def full_quality(self, index: int, where: NDArray[np.bool_]) -> Tensor:
+    def full_quality(self, index: int, where: Tensor) -> Tensor:
         """The same frame, resampled by the good kernel in all tiles that hold pixels of ``where``.
 
         Its preview is forgotten: what is shown has been measured.
 
         Args:
             index: Of the frame.
-            where: (h, w); elsewhere the frame is a preview.
+            where: (h, w), bool; elsewhere the frame is a preview.
         """
         frame = self._alignment.kept[index]
         preview, warp = self._preview(frame), self._alignment.registered.warps[frame]
         if frame != self.reference:
             self._cache.pop(frame, None)
         if not is_identity(warp):
-            warp_tiles(self._images[frame], warp, preview.image, where)
+            warp_tiles(self._images[frame], warp, preview.image, where.cpu().numpy())
         return self._source(frame, preview)
 
     def _source(self, frame: int, preview: "_Preview") -> Tensor:
@@ -106,22 +88,6 @@ class Stack:
     def reference(self) -> int:
         """Index of the reference among all N frames."""
         return self._alignment.registered.reference
-
-    @cached_property
-    def valid(self) -> NDArray[np.bool_]:
-        """Pixels (h, w) of the reference that every frame covers."""
-        valid = np.ones(self._size, bool)
-        for frame in self._alignment.kept:
-            covered = self._inside(frame)
-            if covered is not None:
-                valid &= covered
-        return valid
-
-    def _inside(self, frame: int) -> NDArray[np.bool_] | None:
-        """Where a frame covers the view, (h, w); None is everywhere."""
-        warp = self._alignment.registered.warps[frame]
-        covered = None if is_identity(warp) else inside(warp, self._size)
-        return None if covered is None or covered.all() else covered
 
     def _exposed(self, pixels: Image, frame: int) -> NDArray[np.float32]:
         """Pixels (h, w, C) of a frame from its file's range to [0, 1], with its gain."""
@@ -146,8 +112,8 @@ class Stack:
         if frame != self.reference:
             warp = self._alignment.registered.warps[frame]
             image = warp_image(image, warp, self._size, cv2.INTER_CUBIC)
-            covered = self._inside(frame)
-            rim = None if covered is None else _Rim.of(covered)
+            covered = self._alignment.covered(frame, self._size)
+            rim = None if covered is None else Rim.of(covered)
         preview = _Preview(image, rim)
         if frame == self.reference or len(self._cache) < _CACHED_FRAMES * 4 // image.itemsize:
             self._cache[frame] = preview
@@ -155,18 +121,7 @@ class Stack:
 
 
 @dataclass(frozen=True, eq=False)
-class _Previews:
-    stack: Stack
-
-    def __len__(self) -> int:
-        return len(self.stack)
-
-    def __getitem__(self, index: int, /) -> Tensor:
-        return self.stack.preview(index)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rim:
+class Rim:
     """Where the reference stands in for a frame that does not cover the view.
 
     Attributes:
@@ -181,7 +136,8 @@ class _Rim:
     share: NDArray[np.float32]
 
     @classmethod
-    def of(cls, covered: NDArray[np.bool_]) -> "_Rim":
+    def of(cls, covered: NDArray[np.bool_]) -> "Rim":
+        """Of what a frame covers, (h, w), which is not everything."""
         core = covered.astype(np.uint8)
         inwards_px = core.copy()  # several times faster than a distance transform
         for _ in range(_RIM_PX):
@@ -194,4 +150,4 @@ class _Rim:
 
 class _Preview(NamedTuple):
     image: Image  # (h, w, C), at the depth of its file
-    rim: _Rim | None
+    rim: Rim | None

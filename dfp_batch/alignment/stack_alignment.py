@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.registration import Registration, RegistrationResult, register
-from dfp_batch.alignment.warp import inside, warp_image
+from dfp_batch.alignment.warp import inside, is_identity, warp_image
 from dfp_batch.core.contracts import Images
-from dfp_batch.core.image import Plane
-from dfp_batch.core.sources import image_luma
+from dfp_batch.core.image import Plane, array_luma
 from dfp_batch.errors import AlignmentError
 
 _THUMBNAIL_PX = 128 * 128
@@ -33,6 +32,21 @@ class StackAlignment:
     def kept(self) -> tuple[int, ...]:
         """Indices of the frames that could be registered."""
         return tuple(index for index, kept in enumerate(self.registered.kept) if kept)
+
+    def covered(self, frame: int, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Where a frame covers the view of the reference, (h, w) = ``size``; None: everywhere."""
+        warp = self.registered.warps[frame]
+        covered = None if is_identity(warp) else inside(warp, size)
+        return None if covered is None or covered.all() else covered
+
+    def valid(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """Pixels (h, w) of the reference, of ``size``, that every frame covers."""
+        valid = np.ones(size, bool)
+        for frame in self.kept:
+            covered = self.covered(frame, size)
+            if covered is not None:
+                valid &= covered
+        return valid
 
     def unexposed(self) -> "StackAlignment":
         """The same registration for what has no exposure: an alpha channel."""
@@ -89,7 +103,7 @@ class _Lumas:
         size = (max(1, w // self._factor), max(1, h // self._factor))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         self._thumbnails[index] = small.reshape(*size[::-1], channels) / self._white
-        luma = image_luma(image)
+        luma = array_luma(image)
         return luma / self._white if self._white != 1 else luma
 
     def gains(self, registered: RegistrationResult, exposure: ExposureMatch) -> NDArray[np.float64]:

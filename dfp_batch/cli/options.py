@@ -98,8 +98,27 @@ Until = Annotated[
     ),
 ]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="As --until, so many hours from now.")]
+CompareFloor = Annotated[
+    str,
+    typer.Option(
+        metavar="all|sample|none",
+        help="Which pairs are compared with the classical floor, which costs as much as that "
+        "preset: a sample is the first ten and 2 % of the others.",
+    ),
+]
 Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100; default 95.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
+
+
+def floor_mode(given: str) -> Any:  # noqa: ANN401 - CompareFloor of the engine, which --help must not import
+    """Which pairs are compared with the classical floor.
+
+    Raises:
+        ConfigError: for another word.
+    """
+    if given not in ("all", "sample", "none"):
+        raise errors.ConfigError(f"--compare-floor must be all, sample or none, got {given!r}")
+    return given
 
 
 def deadline(until: str | None, max_hours: float | None, now: datetime) -> datetime | None:

@@ -8,6 +8,7 @@ import typer
 from dfp_batch.cli import session
 from dfp_batch.cli.options import (
     Address,
+    CompareFloor,
     GpusPerPair,
     MaxFailureRate,
     MaxHours,
@@ -15,6 +16,7 @@ from dfp_batch.cli.options import (
     Until,
     Wait,
     deadline,
+    floor_mode,
     resolve,
     with_composition,
 )
@@ -42,6 +44,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     until: Until = None,
     max_hours: MaxHours = None,
     takeover: Takeover = False,
+    compare_floor: CompareFloor = "sample",
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Also retry pairs that killed a process.")
     ] = False,
@@ -75,6 +78,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
         until=deadline(until, max_hours, datetime.now().astimezone()),
         retry_quarantined=retry_quarantined,
         verify=verify,
+        compare_floor=floor_mode(compare_floor),
     )
     session.say_run(submission.output_url)
     if remote:

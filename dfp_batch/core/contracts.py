@@ -1,9 +1,15 @@
-"""Contracts: what the parts of the method promise each other and are told of the device."""
+"""Contracts: what the parts of the method promise each other, and what they say they need.
 
+A part is a frozen dataclass that inherits from its contract: its fields are its settings, calling
+it does the work, and what it needs beyond that it declares by the attributes of the contract, which
+have a default. So a part of somebody else is treated like one that comes with the package.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +17,52 @@ from torch import Tensor, nn
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import Image
 
-
-class NetworkSpec(Protocol):
-    """A network that carries its own facts, so the caller never asks which network it is."""
-
-    @property
-    def size_multiple(self) -> int:
-        """Height and width of the input must be multiples of this."""
-        ...
-
-    @property
-    def minimum_px(self) -> int:
-        """Smallest height and width the network accepts."""
-        ...
-
-    def build(self, channels: tuple[int, int], generator: torch.Generator) -> nn.Module:
-        """A fresh network with (inputs, outputs) channels on the generator's device."""
-        ...
-
-
 Precision = Literal["auto", "fp32", "bf16"]
 OnIteration = Callable[[str, int, int], None]
+StopReason = Literal["iterations", "plateau", "skipped"]
+
+
+class Images(Protocol):
+    """N images as they are stored, loaded when asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Image:
+        """Image (h, w, C); uint8, uint16 or float32."""
+        ...
+
+
+class Sources(ABC):
+    """N sources (C, h, w) of one size, float32, in [0, 1], looked at one at a time.
+
+    They may be made whenever they are asked for, so that a deep stack takes the memory of a few
+    frames. What is returned belongs to the caller, who may overwrite it.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """N."""
+
+    @abstractmethod
+    def __getitem__(self, index: int, /) -> Tensor:
+        """Source (C, h, w).
+
+        Raises:
+            IndexError: after the last one, so that a loop over the sources ends.
+        """
+
+    def preview(self, index: int) -> Tensor:
+        """The same source where it is only measured: it may have less of the finest detail."""
+        return self[index]
+
+    def full_quality(self, index: int, where: Tensor) -> Tensor:
+        """The same source where it is shown: at ``where`` (h, w), bool; else it may be a preview.
+
+        It is the last that is wanted of this source for a while: nothing of it need be kept.
+        """
+        return self[index]
 
 
 def ignore_progress(_stage: str, _iteration: int, _total: int) -> None:
@@ -70,61 +101,36 @@ class Compute:
         )
 
 
-class Reconstruction(Protocol):
-    """Makes the fused, enlarged image from sources and decision."""
+class FocusMeasure(ABC):
+    """Finds for every pixel the source that is in focus.
 
-    def __call__(
-        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
-    ) -> tuple[Tensor, Tensor]:
-        """Fused (1, C, scale * h, scale * w) and the losses (iterations,), which may be empty.
-
-        Args:
-            sources: (N, C, h, w), in [0, 1]; where they were merged before, N is 1.
-            decision: (N, 1, h, w), sums to 1 over N.
-            degrade: D, which made the sources from the image that is looked for, with its scale.
-            compute: Randomness, precision, progress.
-        """
-        ...
-
-
-class Sources(Protocol):
-    """N sources (C, h, w) of one size, in [0, 1]."""
-
-    def __len__(self) -> int:
-        """N."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Tensor:
-        """Source (C, h, w), float32, in [0, 1]."""
-        ...
-
-
-class Images(Protocol):
-    """N images as they are stored, loaded when asked for."""
-
-    def __len__(self) -> int:
-        """N."""
-        ...
-
-    def __getitem__(self, index: int, /) -> Image:
-        """Image (h, w, C); uint8, uint16 or float32."""
-        ...
-
-
-class FocusMeasure(Protocol):
-    """Finds for every pixel the source that is in focus."""
-
-    def __call__(self, sources: Sources) -> Tensor:
-        """Decision (N, 1, h, w), >= 0, sums to 1 over N, of N sources (C, h, w) in [0, 1]."""
-        ...
-
-
-class Refinement(Protocol):
-    """Improves a decision with the content of the sources.
-
-    One that fits a network, work for an accelerator, says so by an attribute ``iterative = True``.
+    Attributes:
+        needs_all: Whether it looks at all sources at once, and so needs memory for all of them.
+        decides: Whether its decision says where the sources are in focus.
     """
 
+    needs_all: ClassVar[bool] = False
+    decides: ClassVar[bool] = True
+
+    @abstractmethod
+    def __call__(self, sources: Sources) -> Tensor:
+        """Decision (N, 1, h, w), >= 0, sums to 1 over N, on the device of the sources."""
+
+
+class Refinement(ABC):
+    """Improves a decision with the content of the sources."""
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether it looks at all sources at once, and so needs memory for all of them."""
+        return False
+
+    @property
+    def iterations(self) -> int:
+        """Steps in which it fits a network to the item: 0 is none."""
+        return 0
+
+    @abstractmethod
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N.
 
@@ -133,12 +139,78 @@ class Refinement(Protocol):
             decision: (N, 1, h, w); it may be overwritten.
             compute: Randomness, precision, progress.
         """
-        ...
 
 
-class Merge(Protocol):
-    """Makes one image of the sources."""
+class Merge(ABC):
+    """Makes one image of the sources.
 
-    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
-        """Merged (1, C, h, w) of N sources (C, h, w) and decision (N, 1, h, w)."""
-        ...
+    Attributes:
+        needs_all: Whether it looks at all sources at once, and so needs memory for all of them.
+    """
+
+    needs_all: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+        """Merged (1, C, h, w) of N sources and decision (N, 1, h, w); or (N, C, h, w) unmerged."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a reconstruction has made.
+
+    Attributes:
+        image: Fused, (1, C, scale * h, scale * w), in [0, 1].
+        losses: Objective before each iteration, (iterations,); empty if there were none.
+        stop_reason: Why the iterations ended: "plateau" when they no longer gained, "skipped" where
+            the item was found unfit for them, else "iterations".
+    """
+
+    image: Tensor
+    losses: Tensor
+    stop_reason: StopReason = "iterations"
+
+
+class Reconstruction(ABC):
+    """Makes the fused, enlarged image from sources and decision."""
+
+    @property
+    def iterations(self) -> int:
+        """Steps in which it fits a network to the item: 0 is none."""
+        return 0
+
+    @property
+    def checked_by(self) -> "Reconstruction":
+        """What the self-check tries on the degraded item: itself, or a cheaper stand-in."""
+        return self
+
+    @abstractmethod
+    def __call__(
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
+    ) -> Solution:
+        """The fused image.
+
+        Args:
+            sources: (N, C, h, w), in [0, 1]; where they were merged before, N is 1.
+            decision: (N, 1, h, w), sums to 1 over N.
+            degrade: D, which made the sources from the image that is looked for, with its scale.
+            compute: Randomness, precision, progress.
+        """
+
+
+class NetworkSpec(ABC):
+    """A network that carries its own facts, so the caller never asks which network it is."""
+
+    @property
+    @abstractmethod
+    def size_multiple(self) -> int:
+        """Height and width of the input must be multiples of this."""
+
+    @property
+    @abstractmethod
+    def minimum_px(self) -> int:
+        """Smallest height and width the network accepts."""
+
+    @abstractmethod
+    def build(self, channels: tuple[int, int], generator: torch.Generator) -> nn.Module:
+        """A fresh network with (inputs, outputs) channels on the generator's device."""

@@ -7,11 +7,13 @@ pixel. The kernels that come with the package are in ``degradation/kernels.py``.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dfp_batch.core.filters import filter_and_sample
 from dfp_batch.errors import ConfigError
 
 SCALES = (1, 2, 3, 4)
@@ -24,7 +26,13 @@ _TOLERANCE = 1e-9
 
 
 class Kernel(ABC):
-    """The blur of a degradation. Own ones inherit from it, as frozen dataclasses that give taps."""
+    """The blur of a degradation. Own ones inherit from it, as frozen dataclasses that give taps.
+
+    Attributes:
+        is_estimated: Whether it only stands for one that is estimated from each item.
+    """
+
+    is_estimated: ClassVar[bool] = False
 
     @abstractmethod
     def taps(self, scale: int) -> Tensor:
@@ -133,27 +141,6 @@ class Degradation:
         vjp = torch.func.vjp(self.__call__, at)[1]
         result: Tensor = vjp(images)[0]
         return result
-
-
-def filter_and_sample(images: Tensor, taps: tuple[float, ...], stride: int, dim: int) -> Tensor:
-    """Correlate along one dimension and keep every ``stride``-th value, a weighted slice a tap.
-
-    Ten times faster on a CPU than the one-channel convolution it replaces, and equal to it.
-
-    Args:
-        images: Of any shape, already padded.
-        taps: Weights.
-        stride: Step between the values kept.
-        dim: Dimension of length L; it becomes ``(L - len(taps)) // stride + 1``.
-    """
-    count = (images.shape[dim] - len(taps)) // stride + 1
-    span = stride * (count - 1) + 1
-    sampled = [slice(None)] * images.ndim
-    result = images.new_zeros(())
-    for offset, tap in enumerate(taps):
-        sampled[dim] = slice(offset, offset + span, stride)
-        result = torch.add(result, images[tuple(sampled)], alpha=tap)
-    return result
 
 
 @lru_cache(maxsize=64)

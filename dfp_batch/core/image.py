@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from dfp_batch.core.filters import as_array, as_image, on_host
+
 Plane = NDArray[np.float32]  # (h, w)
 Image = NDArray[Any]  # (h, w, C)
 Interpolation = Literal["bicubic", "lanczos"]
@@ -30,6 +32,23 @@ def luma(images: Tensor) -> Tensor:
     # Plain numbers: a tensor of weights would be a blocking copy to the device in every iteration.
     red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
     return _RED * red + _GREEN * green + _BLUE * blue
+
+
+def luma_plane(image: Tensor) -> Tensor:
+    """Luma of one image (C, h, w): (1, h, w), on its device; by OpenCV on a CPU, without gradient.
+
+    Within a rounding it is ``luma``, in a fifth of the time.
+    """
+    if len(image) == 1 or not on_host(image):
+        return luma(image[None])[0]
+    return as_image(array_luma(as_array(image)))
+
+
+def array_luma(image: Image) -> Plane:
+    """Luma (h, w), float32, of an image (h, w, C) as it is stored, in its range."""
+    if image.shape[2] == 1:
+        return np.asarray(image[..., 0], np.float32)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
 
 
 def enlarge(images: Tensor, scale: int, kernel: Interpolation = "bicubic") -> Tensor:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -39,6 +40,8 @@ class KernelEstimate:
 class EstimatedKernel(Kernel):
     """Stands for a kernel that is estimated for every item."""
 
+    is_estimated: ClassVar[bool] = True
+
     def taps(self, scale: int) -> Tensor:
         """There are none before it is estimated.
 
@@ -54,7 +57,7 @@ class EstimatedKernel(Kernel):
 
 def known_kernel(kernel: Kernel, low: Tensor, scale: int) -> KernelEstimate:
     """A kernel, or what ``EstimatedKernel`` stands for with merged sources u (1, C, h, w)."""
-    if not isinstance(kernel, EstimatedKernel):
+    if not kernel.is_estimated:
         return KernelEstimate(kernel, math.nan, math.nan)
     if scale == 1:
         return KernelEstimate(Lanczos2(), math.nan, math.inf)

@@ -7,12 +7,13 @@ from dfp_batch.config import RunConfig
 from dfp_batch.engine import receipt
 from dfp_batch.engine.budget import reconstruct_limit_s
 from dfp_batch.engine.executor import Work
-from dfp_batch.engine.prepare import prepare
+from dfp_batch.engine.prepare import Circumstances, prepare
 from dfp_batch.engine.progress import FIRST_LIMIT_S, Progress
 from dfp_batch.engine.publish import publish
 from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.engine.stages import Report, Stage, run_stage
 from dfp_batch.io import storage
+from dfp_batch.pipeline.placement import Accelerator
 from dfp_batch.runs.manifest import folder_name
 
 Outcome = tuple[Any, dict[str, Any]]
@@ -25,10 +26,12 @@ class Job:
     Attributes:
         run: What to compute.
         url: Run directory.
+        accelerator: What the second stage has; None is a CPU.
     """
 
     run: RunConfig
     url: str
+    accelerator: Accelerator | None = None
 
 
 def perform(
@@ -55,12 +58,14 @@ def _prepare(work: Work, job: Job, _: tuple[Any, ...], progress: Progress) -> Ou
     progress.expect(FIRST_LIMIT_S)
     if work.adopt and (facts := receipt.adopt(work.pair, job.run, job.url)) is not None:
         return None, facts
-    return prepare(work.pair, job.run, progress, work.relief)
+    circumstances = Circumstances(job.accelerator, work.compare_floor, work.relief)
+    return prepare(work.pair, job.run, progress, circumstances)
 
 
 def _reconstruct(work: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
     (prepared,) = values
-    progress.expect(reconstruct_limit_s(prepared.confidence.size, job.run.fusion))
+    frames, frame_px = prepared.to_merge
+    progress.expect(reconstruct_limit_s(frames, frame_px, job.run.fusion))
     return reconstruct(prepared, job.run.fusion, lambda *_: progress.check(), work.relief)
 
 

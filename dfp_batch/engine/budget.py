@@ -4,7 +4,7 @@ A limit is no prediction. It ends what would never end, and has to let everythin
 on a busy core, a store at its slowest, a component that nobody has measured.
 """
 
-from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
 
 _LEAST_S = 300.0
 _PREPARE_S_PER_MP = 60.0  # and frame; 1.5 measured for `fast`
@@ -19,12 +19,12 @@ def prepare_limit_s(frames: int, frame_px: int) -> float:
     return _LEAST_S + _PREPARE_S_PER_MP * (frames + 2) * frame_px / _PX
 
 
-def reconstruct_limit_s(frame_px: int, config: FusionConfig) -> float:
-    """For frames of ``frame_px`` pixels; iterations of refinement and reconstruction count."""
-    parts = (config.refinement, config.reconstruction)
-    iterations = sum(getattr(part, "iterations", 0) for part in parts)
+def reconstruct_limit_s(frames: int, frame_px: int, config: FusionConfig) -> float:
+    """For ``frames`` frames to merge, of ``frame_px`` pixels each; all iterations count."""
+    iterations = config.refinement.iterations + config.reconstruction.iterations
     per_mp = _RECONSTRUCT_S_PER_MP + _ITERATION_S_PER_MP * iterations
-    return _LEAST_S + per_mp * config.scale**2 * frame_px / _PX
+    merge_s = _PREPARE_S_PER_MP * frames * frame_px / _PX
+    return _LEAST_S + merge_s + per_mp * config.scale**2 * frame_px / _PX
 
 
 def publish_limit_s(frame_px: int, scale: int) -> float:

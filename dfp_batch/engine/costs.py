@@ -34,7 +34,8 @@ from dfp_batch.engine.progress import UNWATCHED
 from dfp_batch.engine.stages import Stage, peak_rss_bytes
 from dfp_batch.errors import ConfigError, ObjectMissingError
 from dfp_batch.io import codec, storage
-from dfp_batch.pipeline.fusion import FusionConfig, choose_device
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.steps import choose_device
 from dfp_batch.runs.manifest import Pair
 from dfp_batch.synthetic import Scene, SceneSet, SceneSpec
 
@@ -251,7 +252,7 @@ def measure(run: RunConfig, kind: Kind, device: str) -> CostModel:
 def _shortened(config: FusionConfig) -> tuple[FusionConfig, float]:
     """A composition with few iterations, and how often it makes up for the whole."""
     parts = {name: getattr(config, name) for name in ("refinement", "reconstruction")}
-    counts = {name: getattr(part, "iterations", 0) for name, part in parts.items()}
+    counts = {name: part.iterations for name, part in parts.items()}
     total = sum(counts.values())
     if total <= _ITERATIONS:
         return config, 1.0

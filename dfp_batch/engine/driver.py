@@ -15,6 +15,7 @@ from types import FrameType
 from dfp_batch.config import RunConfig, config_of
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
+from dfp_batch.engine.floor_sample import FIRST, CompareFloor, is_compared
 from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
@@ -59,6 +60,7 @@ class Submission:
         retry_quarantined: Try pairs again whose process died twice.
         until: When the run is to stop, with a time zone; None is when it is done.
         verify: Read all results again before, and do anew what is missing or changed.
+        compare_floor: Which pairs are compared with the classical floor.
         patience: With processes that do not answer.
     """
 
@@ -74,6 +76,7 @@ class Submission:
     retry_quarantined: bool = False
     until: datetime | None = None
     verify: bool = False
+    compare_floor: CompareFloor = "sample"
     patience: Patience = PATIENCE
 
 
@@ -271,13 +274,18 @@ class _Session:
             submission.output_url, self.pairs, epoch, submission.retry_quarantined
         )
         made = self.attempts
-        again = [
-            replace(one, attempts=made[one.pair.pair_id], adopt=True)
-            if one.pair.pair_id in made
-            else one
-            for one in todo
-        ]
-        return again, counts
+        for one in todo:
+            if one.pair.pair_id in made:
+                one.attempts, one.adopt = made[one.pair.pair_id], True
+        self._choose_compared(todo)
+        return todo, counts
+
+    def _choose_compared(self, todo: list[Todo]) -> None:
+        mode, seed = self.submission.compare_floor, self.submission.config.fusion.seed
+        first = {pair.pair_id: place for place, pair in enumerate(self.pairs[:FIRST])}
+        for one in todo:
+            place = first.get(one.pair.pair_id, FIRST)
+            one.compare_floor = is_compared(mode, place, one.pair.pair_id, seed)
 
     def record(self, row: PairRecord) -> None:
         """Take the row of an attempt."""

@@ -24,6 +24,7 @@ class Work:
         relief: How often memory was short before, 0 to 3: smaller tiles, then fewer neighbours,
             or a whole GPU in place of a share, then more memory.
         adopt: Whether an earlier attempt may have left a whole result that only lost its row.
+        compare_floor: Whether the classical floor is made, too, to be compared with.
         facts: Columns of the row that the stages before have found.
     """
 
@@ -32,6 +33,7 @@ class Work:
     pair: Pair
     relief: int = 0
     adopt: bool = False
+    compare_floor: bool = True
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -11,11 +11,13 @@ from ray._private.state import state  # Ray has no public way to what it is aske
 from ray.experimental.internal_kv import _internal_kv_get
 
 from dfp_batch.errors import ConfigError, ExecutorLostError
+from dfp_batch.pipeline.placement import Accelerator
 
 _REFRESH_S = 5.0
 _ROUNDING = 1e-9
 _GROUP = "ray.io/node-group"  # label of a node that an autoscaler has started
 _UNMANAGED = "node_"  # begins the type that Ray makes up for a node that nobody has
+_ASSUMED_GPU_BYTES = 16 * 2**30
 
 
 class Nodes:
@@ -64,6 +66,16 @@ class Nodes:
     def uses_gpus(self) -> bool:
         """Whether pairs are reconstructed on GPUs."""
         return self.gpus_per_pair > 0
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """What the second stage has; the memory of GPUs, which Ray does not tell, is assumed.
+
+        What turns out to be short of memory is merged on a CPU when it is tried again.
+        """
+        if not self.uses_gpus:
+            return None
+        return Accelerator(int(min(1.0, self.gpus_per_pair) * _ASSUMED_GPU_BYTES))
 
     @property
     def cpus(self) -> int:

@@ -1,5 +1,6 @@
-"""The first stage, for CPUs: read, check, register, expose, measure focus, merge."""
+"""The first stage, for CPUs: read, check, register and expose; merge, where no device does it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,84 +8,102 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfp_batch.alignment.stack import Stack
 from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack
 from dfp_batch.config import Output, RunConfig
-from dfp_batch.core.decision import confidence, winners
-from dfp_batch.core.sources import whole
+from dfp_batch.core.contracts import Images
 from dfp_batch.engine import receipt, registration_file
 from dfp_batch.engine.budget import prepare_limit_s
 from dfp_batch.engine.frames import Alphas, Colours, Frames, open_frames, read_frame
+from dfp_batch.engine.merging import Aligned, Maps, merge_frames
 from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.io import codec
 from dfp_batch.io.codec import Frame
-from dfp_batch.merging.blend import Blend
-from dfp_batch.pipeline.fusion import (
-    SMALLEST_PX,
-    FusionConfig,
-    Merged,
-    is_light,
-    measure_focus,
-    merge,
-)
+from dfp_batch.pipeline.checked_sources import SMALLEST_PX
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.placement import Accelerator, Placement, placement
 from dfp_batch.runs.manifest import Pair
 
-LOW_CONFIDENCE = 0.1
 _CPU = torch.device("cpu")
 _MOST_FRAMES = 200
+_MOST_RELIEF = 1  # beyond that the memory of the device is not relied on any more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
-    """RegistrationResult sources, merged to one unless the refinement is work for an accelerator.
+    """What is known of a pair before its reconstruction.
+
+    Either the frames are merged to one already, or they are handed over as they are stored.
 
     Attributes:
-        sources: (M, C, h, w), float32, in [0, 1]; M = 1 if they are merged, else N.
-        decision: (N, 1, h, w), float32, sums to 1 over N; None if the sources are merged.
-        labels: Index among all frames of the source of every pixel, (h, w); None as long as the
-            decision is not refined.
-        kept: Indices among all frames of the N that were registered.
-        floor: Sources as merged by the preset ``classical``, (1, C, h, w), float32, in [0, 1].
-        confidence: Of the measured focus, (h, w), in 255ths.
+        aligned: Frames, to be merged by the next stage; None if they are merged.
+        merged: (1, C, h, w), float32, in [0, 1]; None if they are not merged.
+        maps: Of the decision; None if they are not merged.
+        compared: Whether the result is compared with the classical floor.
+        floor: Sources as merged by the preset ``classical``, (1, C, h, w), float32, in [0, 1]; None
+            where nothing is compared with it, or the result is the floor itself.
         valid: Pixels that every frame covers, (h, w).
-        alpha: (1, 1, h, w), float32, in [0, 1], or None.
         blank: The reference frame without its pixels: type, white and metadata.
         registration: Content of registration.json.
     """
 
-    sources: NDArray[np.float32]
-    decision: NDArray[np.float32] | None
-    labels: NDArray[np.uint8] | None
-    kept: tuple[int, ...]
-    floor: NDArray[np.float32]
-    confidence: NDArray[np.uint8]
+    aligned: Aligned | None
+    merged: NDArray[np.float32] | None
+    maps: Maps | None
+    compared: bool
+    floor: NDArray[np.float32] | None
     valid: NDArray[np.bool_]
-    alpha: NDArray[np.float32] | None
     blank: Frame
     registration: bytes
 
     @property
+    def to_merge(self) -> tuple[int, int]:
+        """Number of frames that are not merged yet, and pixels of one."""
+        return (0 if self.aligned is None else len(self.aligned.frames)), self.valid.size
+
+    @property
     def nbytes(self) -> int:
         """Memory of all arrays."""
-        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-        return sum(array.nbytes for array in arrays)
+        held = [self.merged, self.floor, self.valid]
+        own = sum(array.nbytes for array in held if array is not None)
+        return own + sum(part.nbytes for part in (self.maps, self.aligned) if part is not None)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the engine tells the first stage beside the pair and the configuration.
+
+    Attributes:
+        accelerator: Of the second stage; None is a CPU.
+        compare_floor: Whether the classical floor is made, too, to be compared with.
+        relief: How often memory was short before.
+    """
+
+    accelerator: Accelerator | None = None
+    compare_floor: bool = True
+    relief: int = 0
+
+
+ALONE = Circumstances()
 
 
 def prepare(
-    pair: Pair, run: RunConfig, progress: Progress = UNWATCHED, relief: int = 0
+    pair: Pair,
+    run: RunConfig,
+    progress: Progress = UNWATCHED,
+    circumstances: Circumstances = ALONE,
 ) -> tuple[Prepared, dict[str, Any]]:
-    """Read, check, register and expose the frames, measure their focus, and merge them.
+    """Read, check, register and expose the frames; merge them, unless the next stage does.
 
-    About six full frames (h * w * C in float32) and the decision are in memory at once, however
-    many frames there are, and one more where the floor is another image; only a refinement that
-    fits a network needs all of them.
+    To merge takes about six full frames (h * w * C in float32) and the decision at once, however
+    many frames there are, and one more where the floor is another image. To hand them over takes
+    all frames, at the depth of their files.
 
     Args:
         pair: What to read.
         run: What to compute.
         progress: Hears of it.
-        relief: As in ``merge``.
+        circumstances: What else matters.
 
     Raises:
         ImageError: if a frame or a reference is not what it must be.
@@ -103,12 +122,24 @@ def prepare(
         alignment = _alignment(pair, frames, white, run, config)
         if run.align_from is not None:  # another run may have had another reference
             reference = frames[alignment.registered.reference]
-        reference = _emptied(replace(reference, white=white))
-        prepared = _prepared(frames, reference, alignment, config, relief)
+        plan = _placement(reference, len(frames), config, circumstances)
+        prepared = _prepared(
+            frames, replace(reference, white=white), alignment, config, plan, circumstances
+        )
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
     progress.check()
     return prepared, {"source_versions": versions, **_facts(prepared, alignment)}
+
+
+def _placement(
+    reference: Frame, count: int, config: FusionConfig, circumstances: Circumstances
+) -> Placement:
+    h, w, channels = reference.pixels.shape
+    accelerator = circumstances.accelerator
+    if accelerator is not None and circumstances.relief > _MOST_RELIEF:
+        accelerator = Accelerator(0)
+    return placement(config, count, (h, w, channels), accelerator)
 
 
 def for_pair(pair: Pair, config: FusionConfig) -> FusionConfig:
@@ -151,8 +182,7 @@ def check_side(name: str, h: int, w: int) -> None:
 
 def _emptied(frame: Frame) -> Frame:
     """What a frame is, without the memory of its pixels."""
-    alpha = None if frame.alpha is None else frame.alpha[:0].copy()
-    return replace(frame, pixels=frame.pixels[:0].copy(), alpha=alpha)
+    return replace(frame, pixels=frame.pixels[:0].copy())
 
 
 def _check_truth(pair: Pair, source: Frame, scale: int) -> None:
@@ -208,41 +238,54 @@ def _alignment(
 
 
 def _prepared(
-    frames: Frames, reference: Frame, alignment: StackAlignment, config: FusionConfig, relief: int
+    frames: Frames,
+    reference: Frame,
+    alignment: StackAlignment,
+    config: FusionConfig,
+    plan: Placement,
+    circumstances: Circumstances,
 ) -> Prepared:
-    stack = Stack(Colours(frames), codec.white(reference), alignment)
-    floor = _floor(stack, config)  # first, so that there is never more than one decision
-    measured = measure_focus(stack, config)
-    sure = (confidence(measured)[0, 0] * 255).round().to(torch.uint8).numpy()
-    if is_light(config):
-        merged = merge(stack, measured, config, _CPU, relief=relief)
-        labels = np.take(np.array(alignment.kept, np.uint8), winners(merged.decision).numpy())
-    else:
-        merged, labels = Merged(whole(stack), measured, measured), None
-    alpha = None
-    if reference.alpha is not None:
-        alphas = Stack(Alphas(frames), codec.white(reference), alignment.unexposed())
-        alpha = Blend()(alphas, merged.decision).numpy()
+    white, size = codec.white(reference), reference.pixels.shape[:2]
+    has_alpha = reference.alpha is not None
+    aligned = Aligned(Colours(frames), Alphas(frames) if has_alpha else None, white, alignment)
+    # First, so that there is never more than one decision.
+    floor = _floor(aligned, config, plan) if circumstances.compare_floor else None
+    merged, maps = None, None
+    if not plan.hands_over_frames:
+        found, maps = merge_frames(aligned, config, _CPU, relief=circumstances.relief)
+        merged = found.sources.numpy()
     return Prepared(
-        sources=merged.sources.numpy(),
-        decision=None if len(merged.sources) == 1 else merged.weights.numpy(),
-        labels=labels,
-        kept=alignment.kept,
-        floor=merged.sources.numpy() if floor is None else floor,
-        confidence=sure,
-        valid=stack.valid,
-        alpha=alpha,
-        blank=replace(reference, alpha=None),
-        registration=registration_file.to_bytes(alignment, frames.names, sure.shape),
+        aligned=_loaded(aligned) if plan.hands_over_frames else None,
+        merged=merged,
+        maps=maps,
+        floor=merged if floor is None and circumstances.compare_floor else floor,
+        compared=circumstances.compare_floor,
+        valid=alignment.valid((size[0], size[1])),
+        blank=replace(_emptied(reference), alpha=None),
+        registration=registration_file.to_bytes(alignment, frames.names, (size[0], size[1])),
     )
 
 
-def _floor(stack: Stack, config: FusionConfig) -> NDArray[np.float32] | None:
-    """Sources as the preset ``classical`` merges them; None if that is what ``config`` does."""
+def _loaded(aligned: Aligned) -> Aligned:
+    """The frames that could be registered, in memory; an empty one stands for each other."""
+    kept = aligned.alignment.kept
+
+    def load(images: Images) -> Sequence[NDArray[Any]]:
+        none = images[kept[0]][:0].copy()
+        return [images[index] if index in kept else none for index in range(len(images))]
+
+    alphas = None if aligned.alphas is None else load(aligned.alphas)
+    return replace(aligned, frames=load(aligned.frames), alphas=alphas)
+
+
+def _floor(aligned: Aligned, config: FusionConfig, plan: Placement) -> NDArray[np.float32] | None:
+    """Sources as the preset ``classical`` merges them; None if ``config`` does it here anyway."""
     floor, parts = floor_config(config), ("focus", "refinement", "merge")
-    if all(getattr(config, part) == getattr(floor, part) for part in parts):
+    is_same = all(getattr(config, part) == getattr(floor, part) for part in parts)
+    if config == floor or (is_same and not plan.hands_over_frames):
         return None
-    return merge(stack, measure_focus(stack, floor), floor, _CPU).sources.numpy()
+    colours = replace(aligned, alphas=None)
+    return merge_frames(colours, floor, _CPU)[0].sources.numpy()
 
 
 def floor_config(config: FusionConfig) -> FusionConfig:
@@ -265,5 +308,9 @@ def _facts(prepared: Prepared, alignment: StackAlignment) -> dict[str, Any]:
         "gain_min": float(alignment.gains.min()),
         "gain_max": float(alignment.gains.max()),
         "valid_share": float(prepared.valid.mean()),
-        "low_confidence_share": float((prepared.confidence < 255 * LOW_CONFIDENCE).mean()),
     }
+
+
+def confidence_facts(maps: Maps) -> dict[str, Any]:
+    """What the row says of the measured focus."""
+    return {"low_confidence_share": maps.low_confidence_share}

@@ -21,7 +21,9 @@ from dfp_batch.engine.reconstruct import Reconstructed
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
 from dfp_batch.io.codec.index_map import encode_indices
-from dfp_batch.pipeline.fusion import FusionConfig, Merged, reconstruct
+from dfp_batch.pipeline import steps
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.steps import Merged
 from dfp_batch.runs.attempts import METRICS
 from dfp_batch.runs.manifest import Pair, folder_name
 
@@ -42,7 +44,7 @@ def publish(
         PairTimeoutError: if nobody waits for this any more; another attempt may be writing.
         StorageError: if something cannot be written.
     """
-    progress.expect(publish_limit_s(prepared.confidence.size, run.fusion.scale))
+    progress.expect(publish_limit_s(prepared.valid.size, run.fusion.scale))
     measured = _measure_all(pair, prepared, reconstructed, run.fusion)
     frame = finished_frame(prepared, reconstructed, run)
     extension = check_output(frame, run.output)
@@ -68,8 +70,9 @@ def finished_frame(prepared: Prepared, reconstructed: Reconstructed, run: RunCon
     blank, scale = prepared.blank, run.fusion.scale
     frame = _as_stored(reconstructed.fused, blank)
     alpha = None
-    if prepared.alpha is not None:
-        larger = enlarge(torch.from_numpy(prepared.alpha.copy()), scale)[0].numpy()
+    maps = reconstructed.maps
+    if maps.alpha is not None:
+        larger = enlarge(torch.from_numpy(maps.alpha.copy()), scale)[0].numpy()
         alpha = _as_stored(larger, blank).pixels[..., 0]
     size_um = blank.metadata.pixel_size_um
     smaller_um = size_um and (size_um[0] / scale, size_um[1] / scale)
@@ -92,9 +95,10 @@ def cropped(frame: Frame, valid: NDArray[np.bool_], scale: int) -> Frame:
 
 
 def _side_files(prepared: Prepared, reconstructed: Reconstructed, frame: Frame) -> dict[str, bytes]:
+    maps = reconstructed.maps
     files = {
-        "decision.png": encode_indices(reconstructed.labels),
-        "confidence.png": codec.encode(Frame(prepared.confidence[..., None]), "png"),
+        "decision.png": encode_indices(maps.labels),
+        "confidence.png": codec.encode(Frame(maps.confidence[..., None]), "png"),
         "preview.jpg": codec.encode(codec.thumbnail(frame), "jpg"),
         registration_file.NAME: prepared.registration,
     }
@@ -111,18 +115,19 @@ def _measure_all(
     truth = _Truth.read(pair)
     measured = truth.measure(_as_stored(reconstructed.fused, prepared.blank))
     measured["consistency"] = reconstructed.consistency
-    is_floor = config == floor_config(config)
+    if not prepared.compared:
+        return measured
     known = replace(config, kernel=reconstructed.kernel)
+    is_floor = config == floor_config(config)
     floor = measured if is_floor else _measure_floor(truth, prepared, known)
     return measured | {f"floor_{name}": value for name, value in floor.items()}
 
 
 def _measure_floor(truth: "_Truth", prepared: Prepared, config: FusionConfig) -> dict[str, float]:
-    sources = torch.from_numpy(prepared.floor.copy())
-    ones = torch.ones_like(sources[:, :1])
-    solution = reconstruct(Merged(sources, ones, ones), floor_config(config), _CPU)
-    measured = truth.measure(_as_stored(solution.fused.numpy(), prepared.blank))
-    return measured | {"consistency": solution.consistency}
+    merged = Merged.of_one(torch.from_numpy(np.array(prepared.floor)))
+    made = steps.reconstruct(merged, floor_config(config), _CPU)
+    measured = truth.measure(_as_stored(made.fused.numpy(), prepared.blank))
+    return measured | {"consistency": made.consistency}
 
 
 def _luma(frame: Frame) -> NDArray[np.float32]:

@@ -105,7 +105,8 @@ class RayExecutor:
     ) -> None:
         self._patience = patience
         self._nodes = Nodes(gpus_per_pair)
-        self._job = ray.put(Job(run, run_url))
+        accelerator = self._nodes.accelerator
+        self._job = ray.put(Job(run, run_url, accelerator))
         self._board = _Board(_new_board())
         self._pool = GpuPool(self._nodes, self._count_runs)
         self._keys = count(1)

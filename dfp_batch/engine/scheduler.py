@@ -7,10 +7,11 @@
        |           '--> row, where an earlier attempt had left the result
        '------ waiting (backoff) <----- any stage failed, worth another try
 
-At most ``WINDOW`` prepared pairs per reconstructing slot are held, and no new ones beyond a
-number of bytes, so the accelerator never waits and memory stays bounded however long the manifest
-is. A stage that gives no sign of life, or takes longer than it may, is asked to end, then ended,
-then given up. When the run has to stop, what is in flight comes to its end first.
+Prepared pairs are held, two per reconstructing slot or one per CPU, whichever is more, and no new
+ones beyond a number of bytes: so a slot hardly waits, however long a pair takes to prepare, and
+memory stays bounded, however long the manifest is. A stage that gives no sign of life, or takes
+longer than it may, is asked to end, then ended, then given up. When the run has to stop, what is
+in flight comes to its end first.
 """
 
 import heapq
@@ -45,7 +46,7 @@ WATCH_EVERY_S = 1.0
 _REMEMBERED = 100  # durations of pairs
 
 
-@dataclass(frozen=True, slots=True)  # a session begins with a million
+@dataclass(slots=True)  # a session begins with a million
 class Todo:
     """A pair that a session is to do.
 
@@ -55,6 +56,7 @@ class Todo:
         tried: Whether it failed in an earlier session.
         adopt: Whether an earlier session may have left its result without a row.
         attempts: Made already in this session, before Ray was lost.
+        compare_floor: Whether its result is compared with the classical floor.
     """
 
     pair: Pair
@@ -62,6 +64,7 @@ class Todo:
     tried: bool = False
     adopt: bool = False
     attempts: int = 0
+    compare_floor: bool = True
 
 
 @dataclass(eq=False)
@@ -94,7 +97,8 @@ class Item:
     def work(self, stage: Stage) -> Work:
         """For the executor."""
         adopt = self.todo.adopt or self.attempt > 1
-        return Work(self.number, stage, self.pair, self.failures["resource"], adopt, self.facts)
+        relief, compare = self.failures["resource"], self.todo.compare_floor
+        return Work(self.number, stage, self.pair, relief, adopt, compare, self.facts)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -225,7 +229,8 @@ class Scheduler:
         if self._stop:
             return False
         held = self._busy[Stage.PREPARE] + len(self._ready[Stage.RECONSTRUCT])
-        window = WINDOW * self._executor.capacity(Stage.RECONSTRUCT)
+        slots, cpus = map(self._executor.capacity, (Stage.RECONSTRUCT, Stage.PREPARE))
+        window = max(WINDOW * slots, cpus)
         # A store that cannot keep up must not pile up finished images either.
         clogged = len(self._ready[Stage.PUBLISH]) >= window
         # The size of a pair is known once it is prepared; before, it counts as the largest so far.

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 
 from dfp_batch.config import RunConfig
 from dfp_batch.core.contracts import OnIteration, ignore_progress
-from dfp_batch.engine.prepare import prepare
+from dfp_batch.engine.prepare import Circumstances, prepare
 from dfp_batch.engine.publish import finished_frame
 from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import codec
 from dfp_batch.io.codec import Frame
 from dfp_batch.io.codec.index_map import encode_indices
+from dfp_batch.pipeline import steps
+from dfp_batch.pipeline.placement import accelerator_of
 from dfp_batch.runs.manifest import Pair, source_problems
 
 
@@ -47,13 +49,15 @@ def fuse_files(
     problems = source_problems(sources)
     if problems:
         raise ConfigError(f"fuse: {'; '.join(problems)}")
-    prepared, _ = prepare(Pair("command line", sources), run)
+    accelerator = accelerator_of(steps.choose_device(None))
+    alone = Circumstances(accelerator, compare_floor=False)
+    prepared, _ = prepare(Pair("command line", sources), run, circumstances=alone)
     reconstructed, _ = reconstruct(prepared, run.fusion, on_iteration)
     frame = finished_frame(prepared, reconstructed, run)
     extension = codec.extension_of(f".{run.output.format}")
     return Files(
         codec.encode(frame, extension, run.output.quality),
-        encode_indices(reconstructed.labels),
-        codec.encode(Frame(prepared.confidence[..., None]), "png"),
+        encode_indices(reconstructed.maps.labels),
+        codec.encode(Frame(reconstructed.maps.confidence[..., None]), "png"),
         prepared.registration,
     )

@@ -22,7 +22,7 @@ from dfp_batch.engine.frames import read_frame, read_sources
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
-from dfp_batch.pipeline.fusion import SMALLEST_PX
+from dfp_batch.pipeline.checked_sources import SMALLEST_PX
 from dfp_batch.runs.manifest import Pair, manifest_sha256, read_manifest
 from dfp_batch.synthetic import SceneSet
 

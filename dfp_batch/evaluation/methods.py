@@ -24,7 +24,8 @@ from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
-from dfp_batch.pipeline.fusion import PRESETS, FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.presets import PRESETS
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.runs.manifest import folder_name
 from dfp_batch.runs.pairing import image_names

@@ -17,10 +17,11 @@ from dfp_batch.errors import DivergedError, ImageError, StorageAccessError
 from dfp_batch.evaluation.items import Case, Item
 from dfp_batch.evaluation.methods import External, Method, at_scale
 from dfp_batch.evaluation.scores import METRICS, Scorer
-from dfp_batch.focus.undecided import Undecided
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
-from dfp_batch.pipeline.fusion import FusionConfig, Merged, choose_device, fuse, reconstruct
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.fusion import fuse
+from dfp_batch.pipeline.steps import Merged, choose_device, reconstruct
 from dfp_batch.runs.manifest import folder_name
 
 log = logging.getLogger(__name__)
@@ -144,8 +145,7 @@ def _result(item: Item, scorer: Scorer, method: Method) -> _Result:
     fused = fuse(sources, config)
     image = fused.fused.cpu().numpy()  # waits for the device
     seconds = time.perf_counter() - start
-    decides = not isinstance(config.focus, Undecided)
-    decision = fused.decision.cpu().numpy() if decides else None
+    decision = fused.decision.cpu().numpy() if config.focus.decides else None
     if not np.isfinite(image).all():
         raise DivergedError("the result holds NaN or infinity")
     return _Result(codec.from_unit(image, scorer.case.dtype), decision, seconds)
@@ -166,8 +166,7 @@ def _external(item: Item, scorer: Scorer, method: External) -> Frame:
         )
     single = torch.from_numpy(codec.to_unit(frame)[None])
     config = FusionConfig(reconstruction=method.enlargement, kernel=method.kernel, scale=item.scale)
-    ones = torch.ones(1, 1, h, w)
-    enlarged = reconstruct(Merged(single, ones, ones), config, choose_device(None)).fused
+    enlarged = reconstruct(Merged.of_one(single), config, choose_device(None)).fused
     return codec.from_unit(enlarged.cpu().numpy(), frame.pixels.dtype)
 
 

@@ -1,6 +1,7 @@
 """The paper's focus measure, Eq. (11)-(19)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from dfp_batch.core.contracts import Sources
+from dfp_batch.core.contracts import FocusMeasure, Sources
 from dfp_batch.core.decision import one_hot
 from dfp_batch.core.image import luma
 from dfp_batch.core.sources import whole
@@ -20,7 +21,7 @@ _LARGEST_PSF_PX = 15  # it must lie within the smallest image that the method ta
 
 
 @dataclass(frozen=True)
-class DoubleReblur:
+class DoubleReblur(FocusMeasure):
     """The paper's focus measure, Eq. (11)-(19), with its five parameters [kg, kd, ke, t, f].
 
     Differs from the paper: the mean of the other sources stands for "the other source", so one path
@@ -40,6 +41,8 @@ class DoubleReblur:
     Raises:
         ConfigError: for an even, non-positive or too large kernel size.
     """
+
+    needs_all: ClassVar[bool] = True
 
     gaussian_px: int = 5
     dilation_px: int = 3

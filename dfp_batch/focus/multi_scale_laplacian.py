@@ -2,22 +2,19 @@
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from dfp_batch.alignment.stack import previews
-from dfp_batch.core.contracts import Sources
+from dfp_batch.core.contracts import FocusMeasure, Sources
 from dfp_batch.core.decision import softmax_
-from dfp_batch.core.sources import in_turn, luma_plane
+from dfp_batch.core.filters import median, pyramid_down, resize_linearly
+from dfp_batch.core.image import luma_plane
+from dfp_batch.core.sources import previews
 from dfp_batch.errors import ConfigError
 from dfp_batch.focus.sum_modified_laplacian import sum_modified_laplacian
 
 
 @dataclass(frozen=True)
-class MultiScaleLaplacian:
+class MultiScaleLaplacian(FocusMeasure):
     """Evidence of sum-modified-Laplacians at several scales, against noise: a soft decision.
 
     At every scale s = 0, 1, ... of a Gaussian pyramid, with SML_k of source k::
@@ -54,35 +51,33 @@ class MultiScaleLaplacian:
     def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w), > 0, of N sources (C, h, w), which it looks at one by one."""
         sharpness = self._sharpness(sources)
-        evidence, noise = sharpness[0], self._evidence(sharpness[0])
+        evidence, noise = sharpness[0], self._evidence_(sharpness[0])
         trust = (1 - self.floor / noise) ** 2
         for scale, coarser in enumerate(sharpness[1:], 1):
-            self._evidence(coarser)
+            self._evidence_(coarser)
             for finest, plane in zip(evidence, coarser, strict=True):
-                size = (finest.shape[1], finest.shape[0])
-                larger = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
-                np.add(finest, np.float32(trust / 2**scale) * larger, out=finest)
-        decision = torch.from_numpy(evidence)
-        return softmax_(decision).unsqueeze(1)
+                larger = resize_linearly(plane[None], (finest.shape[0], finest.shape[1]))[0]
+                finest.add_(larger.mul_(trust / 2**scale))
+        return softmax_(evidence).unsqueeze(1)
 
-    def _sharpness(self, sources: Sources) -> list[NDArray[np.float32]]:
+    def _sharpness(self, sources: Sources) -> list[Tensor]:
         """SML_k of all sources at every scale, (N, h, w), (N, h / 2, w / 2), ..."""
-        scales: list[NDArray[np.float32]] = []
-        for index, source in enumerate(in_turn(previews(sources))):
+        scales: list[Tensor] = []
+        for index, source in enumerate(previews(sources)):
             plane = luma_plane(source)
             for scale in range(self.scales):
-                plane = np.asarray(cv2.pyrDown(plane), np.float32) if scale else plane
+                plane = pyramid_down(plane) if scale else plane
                 if index == 0:
-                    scales.append(np.empty((len(sources), *plane.shape), np.float32))
-                scales[scale][index] = sum_modified_laplacian(plane, self.sigma_px)
+                    scales.append(plane.new_empty(len(sources), *plane.shape[1:]))
+                scales[scale][index] = sum_modified_laplacian(plane, self.sigma_px)[0]
         return scales
 
-    def _evidence(self, sharpness: NDArray[np.float32]) -> float:
+    def _evidence_(self, sharpness: Tensor) -> float:
         """Makes of SML_k, in place, log(SML_k + n) below its maximum over k, >= -most; gives n."""
-        noise = self.floor + float(np.median(sharpness.min(0)))
+        noise = self.floor + float(median(sharpness.amin(0)))
         for plane in sharpness:
-            np.log(np.add(plane, np.float32(noise), out=plane), out=plane)
-        largest = sharpness.max(0)
+            plane.add_(noise).log_()
+        largest = sharpness.amax(0)
         for plane in sharpness:
-            np.maximum(np.subtract(plane, largest, out=plane), np.float32(-self.most), out=plane)
+            plane.sub_(largest).clamp_min_(-self.most)
         return noise

@@ -5,20 +5,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfp_batch.alignment.stack import full_quality
-from dfp_batch.core.contracts import Sources
+from dfp_batch.core.contracts import Compute, Merge, Sources
 
 SEEN = 0.1  # of a weight: more shows fine detail
 
 
 @dataclass(frozen=True)
-class Blend:
+class Blend(Merge):
     """Average of the sources, weighted by the decision: ``sum_k m_k I_k``."""
 
-    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Merged (1, C, h, w), within the range of the sources."""
-        merged = torch.zeros((), device=decision.device)
-        for index, weight in enumerate(decision):
-            where = weight[0].cpu().numpy() > SEEN
-            merged = merged + weight * full_quality(sources, index, where)
-        return merged.unsqueeze(0)
+        return blend(sources, decision)
+
+
+def blend(sources: Sources, decision: Tensor) -> Tensor:
+    """``sum_k m_k I_k``, (1, C, h, w), of N sources and a decision (N, 1, h, w)."""
+    merged = torch.zeros((), device=decision.device)
+    for index, weight in enumerate(decision):
+        merged = merged + weight * sources.full_quality(index, weight[0] > SEEN)
+    return merged.unsqueeze(0)

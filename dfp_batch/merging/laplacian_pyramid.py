@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from dfp_batch.alignment.stack import own_image
-from dfp_batch.core.contracts import Sources
+from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.pyramid import StrongestDetail
-from dfp_batch.core.sources import in_turn
 from dfp_batch.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class LaplacianPyramid:
+class LaplacianPyramid(Merge):
     """The source with the strongest detail, band by band (Burt and Adelson, 1983).
 
     The coarsest band is the average of the sources, weighted by the decision: of all alike where
@@ -33,10 +30,9 @@ class LaplacianPyramid:
         if self.window_px < 1 or self.window_px % 2 == 0:
             raise ConfigError(f"merge.window_px must be odd and positive, got {self.window_px}")
 
-    def __call__(self, sources: Sources, decision: Tensor) -> Tensor:
+    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Merged (1, C, h, w), clipped to [0, 1]."""
         strongest = StrongestDetail(self.window_px)
-        for weight, source in zip(decision, in_turn(sources), strict=True):
-            strongest.add(own_image(sources, source), weight[0].cpu().numpy())
-        merged = torch.from_numpy(strongest.image()).movedim(-1, 0)
-        return merged.unsqueeze(0).clamp(0, 1).to(decision.device)
+        for index, weight in enumerate(decision):
+            strongest.add(sources[index], weight)
+        return strongest.image().unsqueeze(0).clamp(0, 1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dfp_batch.core.contracts import NetworkSpec
 from dfp_batch.errors import ConfigError
 from dfp_batch.networks.initialisation import initialise
 
@@ -59,7 +60,7 @@ class _Stage(nn.Module):
 
 
 @dataclass(frozen=True)
-class SkipNet:
+class SkipNet(NetworkSpec):
     """SKIPnet: D encoder and decoder blocks with skips, 1x1 convolution, logits out.
 
     The caller applies the sigmoid (image) or softmax (decision).

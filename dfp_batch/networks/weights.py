@@ -41,16 +41,18 @@ def save_defocus_spread(path: Path, weights: dict[str, Tensor]) -> None:
     save_file({name: weight.half().contiguous() for name, weight in weights.items()}, path)
 
 
-@lru_cache(maxsize=2)
-def load_defocus_spread(path: Path = DEFOCUS_SPREAD) -> DefocusSpreadNetwork:
-    """The network with weights from a file, not to be changed.
+@lru_cache(maxsize=4)
+def load_defocus_spread(
+    path: Path = DEFOCUS_SPREAD, device: torch.device | None = None
+) -> DefocusSpreadNetwork:
+    """The network with weights from a file, not to be changed: one for every device.
 
     Raises:
         ConfigError: if the file is not there, or does not hold such weights.
     """
     network = DefocusSpreadNetwork()
     load_weights(network, path, "train_defocus_spread.py")
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dfp_batch.core.contracts import Compute
+from dfp_batch.core.contracts import Compute, Reconstruction, Solution, StopReason
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import luma
 from dfp_batch.core.quality import blockiness, noise_level
@@ -25,7 +25,7 @@ _RIM_PX = 2  # of a patch, whose border is not one of u
 
 
 @dataclass(frozen=True)
-class AdaptedPrior:
+class AdaptedPrior(Reconstruction):
     """X = f(u; theta), Eq. (10), whose weights theta start from the learned prior and fit the item.
 
     With the merged sources u, patches of which are drawn in every iteration, and the prior's
@@ -80,13 +80,13 @@ class AdaptedPrior:
                 raise ConfigError(f"reconstruction.{name} must be >= 1, got {getattr(self, name)}")
 
     @property
-    def judged(self) -> LearnedPrior:
-        """What is compared with the floor: the fit has seen what it would be judged by."""
+    def checked_by(self) -> LearnedPrior:
+        """The prior: the fit has seen what it would be checked with."""
         return self.prior
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Solution:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; loss of every iteration.
 
         Raises:
@@ -95,8 +95,13 @@ class AdaptedPrior:
         """
         low = (decision * sources).sum(0, keepdim=True)
         network, losses = self.fit(low, degrade, compute)
-        fused, _ = self.prior.apply(network, low, degrade, compute)
-        return fused, losses
+        image = self.prior.apply(network, low, degrade, compute).image
+        return Solution(image, losses, self._stop_reason(len(losses), degrade.scale))
+
+    def _stop_reason(self, done: int, scale: int) -> StopReason:
+        if done == self.iterations or scale == 1:
+            return "iterations"
+        return "plateau" if done else "skipped"
 
     def fit(
         self, low: Tensor, degrade: Degradation, compute: Compute

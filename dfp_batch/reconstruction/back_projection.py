@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfp_batch.core.contracts import Compute
+from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import INTERPOLATIONS, Interpolation, enlarge
 from dfp_batch.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class BackProjection:
+class BackProjection(Reconstruction):
     """Enlargement of the blended sources u and ``x += up(u - D(x))`` (Irani and Peleg, 1991).
 
     Attributes:
@@ -36,7 +36,7 @@ class BackProjection:
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Solution:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
         low = (decision * sources).sum(0, keepdim=True)
         steps = self.steps if degrade.scale > 1 else 0  # else D and up are the identity
@@ -46,7 +46,7 @@ class BackProjection:
 
         interpolated = enlarge(low, degrade.scale, self.kernel)
         fused, residuals = project_back(interpolated, low, degrade, steps, self.kernel, on_step)
-        return fused.clamp(0, 1), residuals
+        return Solution(fused.clamp(0, 1), residuals)
 
 
 def project_back(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from dfp_batch.core.contracts import Compute, NetworkSpec
+from dfp_batch.core.contracts import Compute, NetworkSpec, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import enlarge, luma
 from dfp_batch.errors import ConfigError
@@ -21,7 +21,7 @@ from dfp_batch.reconstruction.losses import (
 
 
 @dataclass(frozen=True)
-class DeepFusionPrior:
+class DeepFusionPrior(Reconstruction):
     """X = argmin con + 0.5 jgrad + 0.1 grad over the weights of a network, Eq. (10) and (21).
 
     Differs from the released code: the last iterate is the result (the code returns the iterate
@@ -56,13 +56,13 @@ class DeepFusionPrior:
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Solution:
         """Fused (1, C, scale * h, scale * w) in [0, 1] and the loss of every iteration."""
         inputs = self._inputs(sources, degrade.scale, compute)
         fit = Fit.start(self.network, inputs, sources.shape[1], compute)
         objective = self.objective(sources, decision, degrade)
         losses = minimise(fit, objective, self._schedule(), compute, "fusion")
-        return fit.solution(compute, "fusion").sigmoid(), losses
+        return Solution(fit.solution(compute, "fusion").sigmoid(), losses)
 
     def objective(
         self, sources: Tensor, decision: Tensor, degrade: Degradation

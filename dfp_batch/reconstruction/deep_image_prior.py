@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.nn import functional
 
-from dfp_batch.core.contracts import Compute, NetworkSpec
+from dfp_batch.core.contracts import Compute, NetworkSpec, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.networks.fitting import Fit, Schedule, minimise, uniform_noise
 from dfp_batch.networks.skip_net import SkipNet
 
 
 @dataclass(frozen=True)
-class DeepImagePrior:
+class DeepImagePrior(Reconstruction):
     """Single-image super resolution of the blended sources u: X = argmin mean (D(X) - u)^2.
 
     Deep Image Prior (Ulyanov et al., 2018; the paper's reference [64] and the enlargement in its
@@ -36,7 +36,7 @@ class DeepImagePrior:
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Solution:
         """Fused (1, C, scale * h, scale * w) in [0, 1] and the loss of every iteration."""
         low = (decision * sources).sum(0, keepdim=True)
         h, w = (degrade.scale * side for side in low.shape[-2:])
@@ -49,4 +49,4 @@ class DeepImagePrior:
             compute,
             "deep image prior",
         )
-        return fit.solution(compute, "deep image prior").sigmoid(), losses
+        return Solution(fit.solution(compute, "deep image prior").sigmoid(), losses)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dfp_batch.core.contracts import Compute
+from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import enlarge, luma
 from dfp_batch.core.quality import blockiness, noise_level
@@ -36,7 +36,7 @@ def _trusted(low: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LearnedPrior:
+class LearnedPrior(Reconstruction):
     """Back projection, and the detail that a network adds to its luma.
 
     Grey stays grey: the detail is the same in all channels. At scale 1 nothing is added.
@@ -69,7 +69,7 @@ class LearnedPrior:
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Solution:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each last step.
 
         Raises:
@@ -81,15 +81,15 @@ class LearnedPrior:
     @torch.no_grad()
     def apply(
         self, network: PriorNetwork, low: Tensor, degrade: Degradation, compute: Compute
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Solution:
         """As a call, of the merged sources u (1, C, h, w) and with a network like the prior's."""
         if degrade.scale == 1:
-            return low.clamp(0, 1), low.new_empty(0)
+            return Solution(low.clamp(0, 1), low.new_empty(0))
         projected = initial_enlargement(low, degrade)
         full_quality = projected + self._detail(network, low, projected, degrade, compute)
         nearer, residuals = project_back(full_quality, low, degrade, self.final_steps)
         fused = full_quality + _trusted(luma(low)) * (nearer - full_quality)
-        return fused.clamp(0, 1), residuals
+        return Solution(fused.clamp(0, 1), residuals)
 
     def _detail(
         self,

@@ -46,7 +46,7 @@ def cross_scale_gain_db(
     silent = replace(compute, on_iteration=ignore_progress)
     inner = (..., slice(_RIM_PX, -_RIM_PX), slice(_RIM_PX, -_RIM_PX))
     errors = [
-        (luma(part(lower, everywhere, degrade, silent)[0]) - luma(known))[inner].square().mean()
+        (luma(part(lower, everywhere, degrade, silent).image) - luma(known))[inner].square().mean()
         for part in (candidate, floor)
     ]
     tiny = torch.finfo(lower.dtype).tiny

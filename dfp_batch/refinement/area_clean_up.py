@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from dfp_batch.core.contracts import Compute, Sources
+from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import select_, winners
 from dfp_batch.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class AreaCleanUp:
+class AreaCleanUp(Refinement):
     """Hard decision without islands: a small region joins what surrounds it.
 
     Attributes:

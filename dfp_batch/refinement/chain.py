@@ -10,7 +10,7 @@ from dfp_batch.refinement.guided_filter import GuidedFilter
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(Refinement):
     """One refinement after the other.
 
     Attributes:
@@ -22,9 +22,14 @@ class Chain:
     second: Refinement = field(default_factory=GuidedFilter)
 
     @property
-    def iterative(self) -> bool:
-        """Whether one of the two is."""
-        return any(getattr(part, "iterative", False) for part in (self.first, self.second))
+    def needs_all(self) -> bool:
+        """Whether one of the two does."""
+        return self.first.needs_all or self.second.needs_all
+
+    @property
+    def iterations(self) -> int:
+        """Of both."""
+        return self.first.iterations + self.second.iterations
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""

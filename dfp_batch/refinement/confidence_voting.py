@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from dfp_batch.core.contracts import Compute, Sources
+from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import confidence, select_, winners
-from dfp_batch.core.image import Plane
+from dfp_batch.core.filters import gaussian_blur, resize_by_area, resize_linearly
 from dfp_batch.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class ConfidenceVoting:
+class ConfidenceVoting(Refinement):
     """Hard decision by a vote of the sure pixels; where nothing is seen, the surroundings decide.
 
     Every pixel gives ``v_k = max(confidence - threshold, 0)`` votes to its source k, and they are
@@ -50,25 +48,23 @@ class ConfidenceVoting:
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
-        labels = winners(decision).cpu().numpy()
-        sure = (confidence(decision)[0, 0] - self.threshold).clamp_min(0).cpu().numpy()
-        most, elected = np.full(sure.shape, -1, np.float32), labels.copy()
-        for label in np.unique(labels):
-            votes = self._spread(np.where(labels == label, sure, np.float32(0)))
+        labels = winners(decision)
+        sure = (confidence(decision)[0, 0] - self.threshold).clamp_min(0)
+        most, elected = torch.full_like(sure, -1), labels.clone()
+        for label in torch.unique(labels).tolist():
+            votes = self._spread(torch.where(labels == label, sure, 0.0)[None])[0]
             elected[votes > most] = label
-            np.maximum(most, votes, out=most)
-        elected = np.where(most > 0, elected, labels)
-        return select_(decision, torch.from_numpy(elected))
+            torch.maximum(most, votes, out=most)
+        return select_(decision, torch.where(most > 0, elected, labels))
 
-    def _spread(self, votes: Plane) -> Plane:
+    def _spread(self, votes: Tensor) -> Tensor:
         levels = []
         for _ in range(self.levels):
-            levels.append(cv2.GaussianBlur(votes, (0, 0), self.sigma_px))
-            size = ((votes.shape[1] + 1) // 2, (votes.shape[0] + 1) // 2)
-            votes = np.asarray(cv2.resize(votes, size, interpolation=cv2.INTER_AREA), np.float32)
+            levels.append(gaussian_blur(votes, self.sigma_px))
+            _, h, w = votes.shape
+            votes = resize_by_area(votes, ((h + 1) // 2, (w + 1) // 2))
         total = levels.pop()
         while levels:
             finer = levels.pop()
-            total = cv2.resize(total, finer.shape[::-1], interpolation=cv2.INTER_LINEAR)
-            total = finer + np.float32(self.falloff) * total
-        return np.asarray(total, np.float32)
+            total = finer + self.falloff * resize_linearly(total, (finer.shape[1], finer.shape[2]))
+        return total

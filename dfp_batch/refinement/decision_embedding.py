@@ -1,11 +1,10 @@
 """The paper's decision embedding, Eq. (20) and Algorithm 2."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor
 
-from dfp_batch.core.contracts import Compute, NetworkSpec, Sources
+from dfp_batch.core.contracts import Compute, NetworkSpec, Refinement, Sources
 from dfp_batch.core.decision import one_hot
 from dfp_batch.core.sources import whole
 from dfp_batch.networks.fitting import Fit, Schedule, minimise
@@ -36,7 +35,7 @@ def embedding_loss(refined: Tensor, sources: Tensor, decision: Tensor) -> Tensor
 
 
 @dataclass(frozen=True)
-class DecisionEmbedding:
+class DecisionEmbedding(Refinement):
     """The paper's decision embedding, Eq. (20) and Algorithm 2.
 
     A SKIPnet makes m_hat from the average of the sources; m_hat is binarised in the loop.
@@ -58,10 +57,13 @@ class DecisionEmbedding:
     learning_rate: float = 1e-3
     network: NetworkSpec = field(default_factory=SkipNet)
 
-    iterative: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         Schedule(self.iterations, self.learning_rate)
+
+    @property
+    def needs_all(self) -> bool:
+        """It averages them, and compares with every one in every iteration."""
+        return True
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""

@@ -2,22 +2,20 @@
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from dfp_batch.alignment.stack import previews
-from dfp_batch.core.contracts import Compute, Sources
-from dfp_batch.core.image import Plane
-from dfp_batch.core.sources import in_turn, luma_plane
+from dfp_batch.core.contracts import Compute, Refinement, Sources
+from dfp_batch.core.filters import box_blur, resize_by_area, resize_linearly
+from dfp_batch.core.image import luma_plane
+from dfp_batch.core.sources import previews
 from dfp_batch.errors import ConfigError
 
-_EXACT_PX = 1 << 20  # the guided filter of images of more pixels is fitted at half their size
+_EXACT_PX = 1 << 20  # images of more pixels are fitted at half their size
 
 
 @dataclass(frozen=True)
-class GuidedFilter:
+class GuidedFilter(Refinement):
     """Guided filter of every decision map by the mean luma of the sources (He et al., 2010).
 
     Attributes:
@@ -39,34 +37,28 @@ class GuidedFilter:
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
-        guide = np.zeros(decision.shape[2:], np.float32)
-        for source in in_turn(previews(sources)):
+        guide = torch.zeros_like(decision[0])
+        for source in previews(sources):
             guide += luma_plane(source)
         guide /= len(sources)
-        maps = decision[:, 0].cpu().numpy()  # on the CPU the memory of the decision itself
-        total = np.zeros_like(guide)
-        for weight in maps:
-            weight[:] = self._filter(guide, weight).clip(0, 1)
+        total = torch.zeros_like(guide)
+        for weight in decision:
+            weight.copy_(self._filter(guide, weight).clamp_(0, 1))
             total += weight
-        maps /= np.maximum(total, np.finfo(np.float32).tiny)
-        return torch.from_numpy(maps)[:, None].to(decision)
+        return decision.div_(total.clamp_min_(torch.finfo(total.dtype).tiny))
 
-    def _filter(self, guide: Plane, weight: Plane) -> Plane:
+    def _filter(self, guide: Tensor, weight: Tensor) -> Tensor:
         """Slope and offset of large images are fitted at half their size (He and Sun, 2015)."""
-        h, w = guide.shape
+        _, h, w = guide.shape
         if h * w < _EXACT_PX:
             slope, offset = self._fit(guide, weight, self.radius_px)
             return slope * guide + offset
-        size = ((w + 1) // 2, (h + 1) // 2)
-        small_guide, small_weight = (
-            np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
-            for plane in (guide, weight)
-        )
+        size = ((h + 1) // 2, (w + 1) // 2)
+        small_guide, small_weight = (resize_by_area(plane, size) for plane in (guide, weight))
         slope, offset = self._fit(small_guide, small_weight, max(1, self.radius_px // 2))
-        filtered = cv2.resize(slope, (w, h)) * guide + cv2.resize(offset, (w, h))
-        return np.asarray(filtered, np.float32)
+        return resize_linearly(slope, (h, w)) * guide + resize_linearly(offset, (h, w))
 
-    def _fit(self, guide: Plane, weight: Plane, radius_px: int) -> tuple[Plane, Plane]:
+    def _fit(self, guide: Tensor, weight: Tensor, radius_px: int) -> tuple[Tensor, Tensor]:
         """Slope and offset of the weight over the guide, in windows and averaged over them."""
         mean_guide, mean_weight = _mean(guide, radius_px), _mean(weight, radius_px)
         variance = _mean(guide * guide, radius_px) - mean_guide**2
@@ -76,6 +68,5 @@ class GuidedFilter:
         return _mean(slope, radius_px), _mean(offset, radius_px)
 
 
-def _mean(plane: Plane, radius_px: int) -> Plane:
-    size = (2 * radius_px + 1,) * 2
-    return np.asarray(cv2.blur(plane, size, borderType=cv2.BORDER_REFLECT), np.float32)
+def _mean(plane: Tensor, radius_px: int) -> Tensor:
+    return box_blur(plane, 2 * radius_px + 1, "reflect")

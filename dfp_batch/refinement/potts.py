@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dfp_batch.alignment.stack import previews
-from dfp_batch.core.contracts import Compute, Sources
+from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import select_
-from dfp_batch.core.sources import luma_plane
+from dfp_batch.core.image import luma_plane
+from dfp_batch.core.pyramid import StrongestDetail
+from dfp_batch.core.sources import previews
 from dfp_batch.errors import ConfigError
-from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
 
 _STEP = 0.35  # of both the primal and the dual step: below 1 / sqrt(8), the norm of the gradient
 _WINDOW_PX = 5
@@ -19,7 +19,7 @@ _LEAST = 1e-6
 
 
 @dataclass(frozen=True)
-class Potts:
+class Potts(Refinement):
     """Hard decision that weighs the evidence of the decision against the length of its boundary.
 
     Minimises ``sum_p sum_k -v_k(p) log m_k(p) + sum_k |w grad v_k|`` over weights v that are >= 0
@@ -65,16 +65,16 @@ class Potts:
     @torch.no_grad()
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
-        merged = LaplacianPyramid(_WINDOW_PX)(previews(sources), decision)
-        guide = torch.from_numpy(luma_plane(merged[0]))[None].to(decision.device)
+        guide = luma_plane(_all_in_focus(sources, decision))
         evidence = decision[:, 0].clamp_min_(_LEAST).log_().mul_(self.evidence)
         weights = self._reduced(evidence, guide)
         size = (guide.shape[-2], guide.shape[-1])
-        labels, most = torch.zeros(size, dtype=torch.int64), torch.full(size, -torch.inf)
+        labels = torch.zeros(size, dtype=torch.int64, device=guide.device)
+        most = torch.full(size, -torch.inf, device=guide.device)
         for index, plane in enumerate(weights):  # in turn, since all at full size would not fit
             larger = functional.interpolate(plane[None, None], size=size, mode="bilinear")[0, 0]
-            labels[larger.cpu() > most] = index
-            torch.maximum(most, larger.cpu(), out=most)
+            labels[larger > most] = index
+            torch.maximum(most, larger, out=most)
         return select_(decision, labels)
 
     def _reduced(self, evidence: Tensor, guide: Tensor) -> Tensor:
@@ -99,6 +99,14 @@ class Potts:
         across = self.base_cost + torch.exp(-self.contrast * guide.diff(dim=1).abs())
         down = self.base_cost + torch.exp(-self.contrast * guide.diff(dim=0).abs())
         return across, down
+
+
+def _all_in_focus(sources: Sources, decision: Tensor) -> Tensor:
+    """A quick merge (C, h, w), for its edges."""
+    strongest = StrongestDetail(_WINDOW_PX)
+    for source, weight in zip(previews(sources), decision, strict=True):
+        strongest.add(source, weight)
+    return strongest.image().clamp_(0, 1)
 
 
 def _halve(planes: Tensor) -> Tensor:

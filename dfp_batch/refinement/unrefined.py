@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dfp_batch.core.contracts import Compute, Sources
+from dfp_batch.core.contracts import Compute, Refinement, Sources
 
 
 @dataclass(frozen=True)
-class Unrefined:
+class Unrefined(Refinement):
     """The decision as it was measured."""
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:

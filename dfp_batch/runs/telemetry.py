@@ -27,6 +27,7 @@ from dfp_batch.runs.lease import current_lease
 from dfp_batch.runs.run_directory import read_header, read_ids, total_pairs
 
 SHOWN_ROWS, SHOWN_ERRORS = 20, 5
+_COMPARED = ("mg", "floor_mg", "psnr_db", "floor_psnr_db")
 LINE_EVERY_S = 10.0
 
 
@@ -161,6 +162,10 @@ class RunStatus:
         pairs_per_minute: Finished in the last session, or None before the second.
         eta_s: Until the pending ones are done at that rate, or None.
         last_errors: The newest first: pair_id, category, message.
+        compared: Pairs that were compared with the classical floor.
+        compared_metric: By which: "psnr_db" where there are references, else "mg"; or None.
+        compared_mean: Its mean over these pairs.
+        compared_floor: Mean of the floor over the same pairs.
     """
 
     run: str
@@ -175,6 +180,10 @@ class RunStatus:
     pairs_per_minute: float | None
     eta_s: float | None
     last_errors: list[dict[str, str]]
+    compared: int = 0
+    compared_metric: str | None = None
+    compared_mean: float | None = None
+    compared_floor: float | None = None
 
     @classmethod
     def read(cls, url: str) -> "RunStatus":
@@ -184,7 +193,7 @@ class RunStatus:
             ConfigError: if there is no run.
         """
         total = total_pairs(url)
-        columns = ("category", "error_message", "started_at", "finished_at")
+        columns = ("category", "error_message", "started_at", "finished_at", *_COMPARED)
         attempts = read_attempts(url, columns)
         rows = visible(attempts)
         states = Counter(rows["status"].to_pylist())
@@ -208,11 +217,26 @@ class RunStatus:
             pairs_per_minute=rate,
             eta_s=pending / rate * 60 if rate and pending else None,
             last_errors=_errors(bad, SHOWN_ERRORS),
+            **_comparison(rows),
         )
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and summary.json."""
         return asdict(self)
+
+
+def _comparison(rows: pa.Table) -> dict[str, Any]:
+    """How the results stand to the classical floor, over the pairs that were compared."""
+    compared = rows.filter(pc.is_valid(rows["floor_mg"]))
+    if not compared.num_rows:
+        return {}
+    name = "mg" if compared["floor_psnr_db"].null_count else "psnr_db"
+    return {
+        "compared": compared.num_rows,
+        "compared_metric": name,
+        "compared_mean": pc.mean(compared[name]).as_py(),
+        "compared_floor": pc.mean(compared[f"floor_{name}"]).as_py(),
+    }
 
 
 def _errors(bad: pa.Table, count: int) -> list[dict[str, str]]:
@@ -263,6 +287,12 @@ def print_status(console: Console, status: RunStatus) -> None:
     if status.pairs_per_minute:
         eta = f", about {status.eta_s:.0f} s left" if status.eta_s else ""
         console.print(f"rate     {status.pairs_per_minute:.1f} pairs per minute{eta}")
+    if status.compared_mean is not None:
+        name = {"psnr_db": "PSNR in dB", "mg": "mean gradient"}[str(status.compared_metric)]
+        console.print(
+            f"floor    {name} {status.compared_mean:.2f}, classical floor "
+            f"{status.compared_floor:.2f}, on {status.compared} sampled pairs"
+        )
     for category, count in sorted(status.by_category.items()):
         console.print(f"errors   {count} {category}")
     for error in status.last_errors:
@@ -290,13 +320,23 @@ def print_results(console: Console, rows: pa.Table, limit: int = SHOWN_ROWS) -> 
         table.add_row(row["pair_id"], _outcome(row), *_numbers(row, metrics), _seconds(row))
     done = rows.filter(pc.equal(rows["status"], "ok"))
     if done.num_rows > 1:
-        means = {name: pc.mean(done[name]).as_py() for name in METRIC_COLUMNS}
         table.add_section()
-        table.add_row(f"mean of {done.num_rows}", "", *_numbers(means, metrics), "")
+        compared = done.filter(pc.is_valid(done["floor_mg"]))
+        if compared.num_rows == done.num_rows:
+            table.add_row(f"mean of {done.num_rows}", "", *_numbers(_means(done), metrics), "")
+        else:
+            own = _means(done) | {f"floor_{name}": None for name, *_ in metrics}
+            table.add_row(f"mean of {done.num_rows}", "", *_numbers(own, metrics), "")
+            on = f"on {compared.num_rows} sampled pairs"
+            table.add_row(on, "", *_numbers(_means(compared), metrics), "")
     console.print(table)
     kernel = archive_kernel(done)
     if kernel:
         console.print(f"kernel   {kernel}", soft_wrap=True, highlight=False)
+
+
+def _means(rows: pa.Table) -> dict[str, float | None]:
+    return {name: pc.mean(rows[name]).as_py() for name in METRIC_COLUMNS}
 
 
 def archive_kernel(rows: pa.Table) -> str:

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from dfp_batch.core.degradation import Degradation, Kernel
+from dfp_batch.core.sources import InMemory
 from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
 from dfp_batch.merging.defocus_spread import find_seams
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.networks.defocus_spread_network import PLANES
-from dfp_batch.pipeline.fusion import FusionConfig, choose_device, measure_focus, merge
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.steps import choose_device, merge
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene
 from dfp_batch.synthetic.training import training_scene
@@ -54,9 +56,10 @@ def seam_example(side_px: int, seed: int | tuple[int, ...]) -> Planes:
 
 def _example(scene: Scene, clean: Scene, sharp: torch.Tensor) -> Planes:
     config = FusionConfig.preset("fast", merge=SeamPyramid(), scale=1)
-    sources = torch.from_numpy(scene.sources)
-    merged = merge(sources, measure_focus(sources, config), config, choose_device("cpu"))
-    grain = (merged.decision * (sources - torch.from_numpy(clean.sources))).sum(0)
+    images = torch.from_numpy(scene.sources)
+    sources = InMemory(images)
+    merged = merge(sources, config, choose_device("cpu"))
+    grain = (merged.decision * (images - torch.from_numpy(clean.sources))).sum(0)
     seams = find_seams(sources, merged.decision, merged.sources)
     return torch.cat([*seams[:PLANES], sharp + grain]).numpy().astype(np.float16)
 

@@ -8,11 +8,12 @@ from dfp_batch.alignment import stack as stack_module
 from dfp_batch.alignment import stack_alignment
 from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.registration import Registration, RegistrationResult
-from dfp_batch.alignment.stack import Stack, full_quality, own_image, previews
+from dfp_batch.alignment.stack import Stack
 from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack
 from dfp_batch.alignment.warp import inside, warp_image
-from dfp_batch.core.image import luma
-from dfp_batch.core.sources import channels_last, luma_plane, whole
+from dfp_batch.core.filters import as_array
+from dfp_batch.core.image import luma, luma_plane
+from dfp_batch.core.sources import InMemory, previews, whole
 from dfp_batch.errors import AlignmentError, ConfigError
 from dfp_batch.synthetic import procedural_image
 
@@ -78,14 +79,13 @@ def alignment(warps, gains=None, reference=0, failed=()):
 
 def test_whole_is_all_sources_in_their_order():
     sources = torch.rand(3, 1, 4, 5, generator=torch.Generator().manual_seed(0))
-    assert whole(sources) is sources
-    assert torch.equal(whole(list(sources)), sources)
+    assert torch.equal(whole(InMemory(sources)), sources)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_channels_last_is_what_opencv_takes(channels):
+def test_an_array_is_what_opencv_takes(channels):
     source = torch.rand(channels, 4, 5, generator=torch.Generator().manual_seed(0))
-    image = channels_last(source)
+    image = as_array(source)
     assert image.flags.c_contiguous
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image, source.permute(1, 2, 0).numpy())
@@ -95,7 +95,7 @@ def test_channels_last_is_what_opencv_takes(channels):
 def test_luma_plane_is_the_luma_of_the_method(channels):
     source = torch.rand(channels, 4, 5, generator=torch.Generator().manual_seed(0))
     expected = luma(source[None])[0, 0].numpy()
-    np.testing.assert_allclose(luma_plane(source), expected, atol=1e-6)
+    np.testing.assert_allclose(luma_plane(source)[0], expected, atol=1e-6)
 
 
 # Registration and exposure of all frames.
@@ -205,41 +205,42 @@ def test_a_frame_is_the_warped_image_times_its_gain_over_white(dtype, white):
     assert frame.shape == (3, 40, 50)
     assert frame.dtype == torch.float32
     inner = np.s_[2 + RIM_PX : -RIM_PX, RIM_PX : -3 - RIM_PX]
-    np.testing.assert_allclose(channels_last(frame)[inner], expected[inner], atol=1e-6)
+    np.testing.assert_allclose(as_array(frame)[inner], expected[inner], atol=1e-6)
 
 
 @every_kind
-def test_a_draft_is_the_frame_but_for_fine_detail(dtype, white):
+def test_a_preview_is_the_frame_but_for_fine_detail(dtype, white):
     smooth = procedural_image(200, 3).transpose(1, 2, 0)
     images = [stored(cv2.GaussianBlur(smooth, (0, 0), 2), dtype, white) for _ in range(2)]
     stack = Stack(images, white, alignment([np.eye(3), turned(3, (200, 200))]))
-    quick = previews(stack)
+    quick = list(previews(stack))
     assert len(quick) == 2
     assert torch.equal(quick[0], stack[0])
     assert 0 < (quick[1] - stack[1]).abs().max() < 0.02
 
 
-def test_a_detailed_frame_is_right_where_it_is_shown():
+def test_a_frame_in_full_quality_is_right_where_it_is_shown():
     images = noise(2, 200, 200)
     stack = Stack(images, 1.0, alignment([np.eye(3), turned(3, (200, 200))]))
-    where = np.zeros((200, 200), bool)
+    where = torch.zeros(200, 200, dtype=torch.bool)
     where[70, 80] = True
     quick, right = stack.preview(1), stack[1]
     for _ in range(2):  # its preview is made anew
-        found = full_quality(stack, 1, where)
+        found = stack.full_quality(1, where)
         assert torch.equal(found[:, 64:128, 64:128], right[:, 64:128, 64:128])
         assert torch.equal(found[:, :64], quick[:, :64])
         assert not torch.equal(found[:, 64:128], quick[:, 64:128])
     assert torch.equal(stack.preview(1), quick)
 
 
-def test_what_is_not_a_stack_has_no_drafts():
-    sources = torch.rand(3, 1, 4, 5, generator=torch.Generator().manual_seed(0))
-    assert previews(sources) is sources
-    assert torch.equal(full_quality(sources, 1, np.zeros((4, 5), bool)), sources[1])
-    image = own_image(sources, sources[1])
-    image[:] = 7
-    assert sources.max() < 1
+def test_what_is_in_memory_looks_the_same_however_it_is_asked_for_and_is_left_alone():
+    images = torch.rand(3, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+    before, sources = images.clone(), InMemory(images)
+    found = [sources[1], sources.preview(1), sources.full_quality(1, torch.zeros(4, 5) > 0)]
+    for source in found:
+        assert torch.equal(source, before[1])
+        source.fill_(7)
+    assert torch.equal(images, before)
 
 
 @every_kind
@@ -264,11 +265,11 @@ def test_unmoved_frames_are_exact_and_the_images_are_left_alone(dtype, white):
     stack = Stack(images, white, alignment([np.eye(3)] * 3, reference=1))
     for _ in range(2):  # what is kept is not given away
         for frame, image in zip(stack, before, strict=True):
-            np.testing.assert_array_equal(stored(channels_last(frame), dtype, white), image)
+            np.testing.assert_array_equal(stored(as_array(frame), dtype, white), image)
             frame.zero_()
     for image, copy in zip(images, before, strict=True):
         np.testing.assert_array_equal(image, copy)
-    assert stack.valid.all()
+    assert alignment([np.eye(3)] * 3).valid((24, 30)).all()
 
 
 def test_only_frames_that_could_be_registered_are_in_the_stack():
@@ -276,8 +277,8 @@ def test_only_frames_that_could_be_registered_are_in_the_stack():
     stack = Stack(images, 1.0, alignment([np.eye(3)] * 4, reference=2, failed=(0, 3)))
     assert len(stack) == 2
     assert stack.reference == 2
-    np.testing.assert_array_equal(channels_last(stack[0]), images[1])
-    np.testing.assert_array_equal(channels_last(stack[1]), images[2])
+    np.testing.assert_array_equal(as_array(stack[0]), images[1])
+    np.testing.assert_array_equal(as_array(stack[1]), images[2])
 
 
 WARPS = {
@@ -296,7 +297,7 @@ def test_where_a_frame_sees_nothing_the_reference_stands_in(warp, gains, dtype, 
     """With its own exposure, to the precision of the file."""
     images = [stored(image, dtype, white) for image in noise(2, 40, 50)]
     found = alignment([np.eye(3), warp], [[gain] * 3 for gain in gains])
-    frame = channels_last(Stack(images, white, found)[1])
+    frame = as_array(Stack(images, white, found)[1])
     covered = inside(warp, (40, 50))
     assert 0 < covered.mean() < 1
     expected = images[0][~covered] * (gains[0] / white)
@@ -308,7 +309,7 @@ def test_the_reference_comes_in_softly():
     """The frame is white, the reference black: what is seen is the share of the frame."""
     images = [np.full((32, 64, 1), value, np.float32) for value in (0, 1)]
     stack = Stack(images, 1.0, alignment([np.eye(3), shifted(-20, 0)], np.ones((2, 1))))
-    share = channels_last(stack[1])[..., 0]
+    share = as_array(stack[1])[..., 0]
     np.testing.assert_array_equal(share, np.tile(share[:1], (32, 1)))
     steps = np.diff(share[0])
     assert (share[0, :20] == 0).all()
@@ -318,11 +319,11 @@ def test_the_reference_comes_in_softly():
 
 def test_valid_is_what_every_frame_covers():
     warps = [np.eye(3), shifted(3, 0), shifted(0, -2), turned(45, (24, 30))]
-    stack = Stack(noise(4), 1.0, alignment(warps, failed=(3,)))
     expected = np.ones((24, 30), bool)
     expected[:, -3:] = False
     expected[:2] = False
-    np.testing.assert_array_equal(stack.valid, expected)
+    found = alignment(warps, failed=(3,)).valid((24, 30))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(np.uint8, 8), (np.uint16, 4), (np.float32, 2)])
@@ -352,6 +353,6 @@ def test_few_frames_are_alive_however_many_there_are(dtype, most, moved, monkeyp
 def test_alpha_is_moved_like_its_frame_and_not_exposed():
     alphas = noise(2, 40, 50, 1)
     found = alignment([np.eye(3), shifted(4, 0)], [[1, 1, 1], [2, 2, 2]])
-    frame = channels_last(Stack(alphas, 1.0, found.unexposed())[1])
+    frame = as_array(Stack(alphas, 1.0, found.unexposed())[1])
     np.testing.assert_allclose(frame[:, :30], alphas[1][:, 4:34], atol=1e-6)
     np.testing.assert_allclose(frame[:, 46:], alphas[0][:, 46:], atol=1e-6)

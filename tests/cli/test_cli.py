@@ -24,7 +24,7 @@ from dfp_batch.degradation.kernels import Gaussian
 from dfp_batch.engine.stages import Stage
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec.index_map import decode_indices
-from dfp_batch.pipeline.fusion import DEFAULT_PRESET, PRESETS
+from dfp_batch.pipeline.presets import DEFAULT_PRESET, PRESETS
 from dfp_batch.runs.attempts import PairRecord, read_attempts
 from dfp_batch.runs.lease import current_lease
 from dfp_batch.runs.ledger import Ledger

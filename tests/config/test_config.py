@@ -21,7 +21,8 @@ from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian
 from dfp_batch.errors import ConfigError
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
 from dfp_batch.networks.skip_net import SkipNet
-from dfp_batch.pipeline.fusion import DEFAULT_PRESET, PRESETS, FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.presets import DEFAULT_PRESET, PRESETS
 from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior

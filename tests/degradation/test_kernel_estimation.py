@@ -18,7 +18,8 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.networks import weights
 from dfp_batch.networks.blur_network import BlurNetwork
 from dfp_batch.networks.weights import save_blur
-from dfp_batch.pipeline.fusion import FusionConfig, fuse
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.fusion import fuse
 from dfp_batch.synthetic import procedural_image
 
 

@@ -10,7 +10,7 @@ from dfp_batch.engine import costs
 from dfp_batch.engine.costs import CostModel, Kind, Line, cost_model
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError
-from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
 
 KIND = Kind("png", 3, "uint8", 0)
 RUN = RunConfig("classical", FusionConfig.preset("classical", scale=2))

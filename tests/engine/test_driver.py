@@ -14,7 +14,7 @@ from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit, what_is_left
 from dfp_batch.errors import ConfigError, ManifestError, RunHeldError
 from dfp_batch.io import storage
-from dfp_batch.pipeline.fusion import PRESETS
+from dfp_batch.pipeline.presets import PRESETS
 from dfp_batch.runs.attempts import PairRecord, read_attempts
 from dfp_batch.runs.lease import current_lease
 from dfp_batch.runs.ledger import Ledger

@@ -24,7 +24,7 @@ from dfp_batch.errors import AlignmentError, ImageError
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame, Metadata
 from dfp_batch.io.codec.index_map import decode_indices
-from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 from dfp_batch.runs.attempts import SCHEMA

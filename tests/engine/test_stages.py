@@ -15,17 +15,16 @@ from dfp_batch.config import RunConfig
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernel_estimation import EstimatedKernel
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
-from dfp_batch.engine.prepare import prepare
+from dfp_batch.engine.prepare import ALONE, Circumstances, prepare
 from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.engine.stages import Stage, run_stage
 from dfp_batch.errors import ImageError
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec.index_map import decode_indices
-from dfp_batch.merging import defocus_spread
 from dfp_batch.merging.blend import Blend
-from dfp_batch.pipeline.fusion import FusionConfig
-from dfp_batch.reconstruction import learned_prior
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.placement import Accelerator
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
@@ -129,30 +128,61 @@ def test_the_row_says_what_the_enlargement_gained_and_whether_the_floor_took_its
     assert always["used_floor"] is False
 
 
-def test_what_was_short_of_memory_is_done_in_smaller_tiles_with_the_same_result(
-    tmp_path, monkeypatch
-):
-    sides = set()
-
-    def noted(function, place):
-        def call(*arguments):
-            sides.add((function.__name__, arguments[place]))
-            return function(*arguments)
-
-        return call
-
-    monkeypatch.setattr(learned_prior, "in_tiles", noted(learned_prior.in_tiles, 2))
-    monkeypatch.setattr(defocus_spread, "spans", noted(defocus_spread.spans, 1))
-    pair = make_pair(str(tmp_path), *halves(200, 96))
+@pytest.mark.parametrize("relief", [1, 2, 3])
+def test_what_was_short_of_memory_is_done_in_smaller_tiles_with_the_same_result(tmp_path, relief):
+    pair = make_pair(str(tmp_path), *halves(340, 96))
     run = RunConfig("test", FusionConfig.preset("fast", scale=2))
-    images = []
-    for relief, halved in enumerate((1, 2, 4, 4)):
-        sides.clear()
-        prepared, _ = prepare(pair, run, relief=relief)
-        images.append(reconstruct(prepared, run.fusion, relief=relief)[0].fused)
-        assert sides == {("in_tiles", 320 // halved), ("spans", 128 // halved)}
-    for image in images:
-        np.testing.assert_allclose(image, images[0], atol=2e-5)
+    whole, smaller = (
+        reconstruct(prepare(pair, run, circumstances=one)[0], run.fusion, relief=one.relief)[0]
+        for one in (ALONE, Circumstances(relief=relief))
+    )
+    np.testing.assert_allclose(smaller.fused, whole.fused, atol=2e-5)
+
+
+BESIDE_A_GPU = Circumstances(Accelerator(1 << 30))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("preset", ["classical", "fast"])
+def test_frames_that_are_handed_over_give_the_same_as_merged_ones(tmp_path, preset, dtype):
+    """At the depth of the file: 2 x 3 bytes a pixel of 8 bits, not 12 of one merged image."""
+    white = np.iinfo(dtype).max // 255
+    frames = [frame.astype(dtype) * dtype(white) for frame in halves(64, 80)]
+    pair, config = make_pair(str(tmp_path), *frames), FusionConfig.preset(preset, scale=2)
+    run = RunConfig("test", config)
+    here, _ = prepare(pair, run, circumstances=Circumstances(compare_floor=False))
+    there, _ = prepare(
+        pair, run, circumstances=dataclasses.replace(BESIDE_A_GPU, compare_floor=False)
+    )
+    assert here.aligned is None
+    assert there.merged is None
+    assert there.aligned.nbytes == 2 * 64 * 80 * 3 * np.dtype(dtype).itemsize
+    merged, handed_over = (reconstruct(one, config)[0] for one in (here, there))
+    np.testing.assert_array_equal(merged.fused, handed_over.fused)
+    np.testing.assert_array_equal(merged.maps.labels, handed_over.maps.labels)
+    np.testing.assert_array_equal(merged.maps.confidence, handed_over.maps.confidence)
+
+
+@pytest.mark.parametrize("relief", [0, 1, 2])
+def test_what_is_short_of_memory_on_the_device_again_and_again_is_merged_before(tmp_path, relief):
+    pair = make_pair(str(tmp_path), *halves(48, 48))
+    run = RunConfig("test", FusionConfig.preset("fast", scale=2))
+    circumstances = dataclasses.replace(BESIDE_A_GPU, relief=relief, compare_floor=False)
+    prepared, _ = prepare(pair, run, circumstances=circumstances)
+    assert (prepared.aligned is None) == (relief > 1)
+
+
+@pytest.mark.parametrize("circumstances", [ALONE, BESIDE_A_GPU], ids=["alone", "beside a GPU"])
+def test_the_floor_is_left_out_where_nothing_is_compared(tmp_path, circumstances):
+    pair = make_pair(str(tmp_path), *halves(48, 48))
+    config = FusionConfig.preset("fast", scale=2)
+    compared = run_pair(pair, config, f"{tmp_path}/all", circumstances)
+    alone = dataclasses.replace(circumstances, compare_floor=False)
+    facts = run_pair(pair, config, f"{tmp_path}/none", alone)
+    assert {name for name in facts if name.startswith("floor_")} == set()
+    assert compared["floor_mg"] > 0
+    assert facts["output_sha256"] == compared["output_sha256"]
+    assert facts["blind_gain_db"] == compared["blind_gain_db"]
 
 
 def test_consistency_is_the_distance_of_the_degraded_image_to_the_sources(tmp_path):
@@ -162,7 +192,7 @@ def test_consistency_is_the_distance_of_the_degraded_image_to_the_sources(tmp_pa
     facts = run_pair(pair, config, f"{tmp_path}/run")
     prepared, _ = prepare(pair, RunConfig("test", config))
     fused = torch.from_numpy(codec.to_unit(fused_of(facts)))[None]
-    missed = np.abs(Degradation(2, Gaussian(1.5))(fused).numpy() - prepared.sources).mean()
+    missed = np.abs(Degradation(2, Gaussian(1.5))(fused).numpy() - prepared.merged).mean()
     assert facts["consistency"] == pytest.approx(missed, abs=1e-3)
     assert 0 < facts["floor_consistency"] < facts["consistency"]
 

@@ -15,7 +15,8 @@ from dfp_batch.focus.double_reblur import DoubleReblur
 from dfp_batch.focus.undecided import Undecided
 from dfp_batch.merging.blend import Blend
 from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
-from dfp_batch.pipeline.fusion import PRESETS, FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.presets import PRESETS
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_image_prior import DeepImagePrior
 from dfp_batch.refinement.unrefined import Unrefined

@@ -19,7 +19,7 @@ from dfp_batch.errors import ConfigError, RunStoppedError, StorageAccessError
 from dfp_batch.evaluation import External, Options, evaluate, item_set, named_methods
 from dfp_batch.evaluation.work import SCHEMA
 from dfp_batch.io import codec, storage
-from dfp_batch.pipeline.fusion import FusionConfig
+from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.runs.manifest import read_manifest, write_manifest
 from dfp_batch.runs.pairing import build_manifest

@@ -10,21 +10,17 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from dfp_batch.core.decision import one_hot
+from dfp_batch.core.sources import InMemory
 from dfp_batch.errors import ConfigError
-from dfp_batch.merging import defocus_spread
 from dfp_batch.merging.blend import Blend
-from dfp_batch.merging.defocus_spread import (
-    BAND_PX,
-    DefocusSpreadCorrection,
-    detail,
-    find_seams,
-    meeting,
-    seam_band,
-)
+from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection, correction, detail, find_seams
 from dfp_batch.merging.seam_pyramid import SeamPyramid
+from dfp_batch.merging.seams import BAND_PX, adjacent_sources, seam_band
 from dfp_batch.networks.defocus_spread_network import DefocusSpreadNetwork
 from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread, save_defocus_spread
-from dfp_batch.pipeline.fusion import FusionConfig, fuse
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.fusion import fuse
+from method_parts import compute
 
 SIZE = 96
 
@@ -67,27 +63,32 @@ def stripes(count, h, w):
 
 def test_the_veil_is_lifted(veiled, psnr_db):
     truth, sources, decision = veiled
-    before = psnr_db(SeamPyramid()(sources, decision), truth)
-    assert psnr_db(DefocusSpreadCorrection()(sources, decision), truth) > before + 3
+    before = psnr_db(SeamPyramid()(InMemory(sources), decision, compute()), truth)
+    assert (
+        psnr_db(DefocusSpreadCorrection()(InMemory(sources), decision, compute()), truth)
+        > before + 3
+    )
 
 
 def test_it_is_lifted_from_every_side_and_from_light_and_dark_alike(veiled, psnr_db):
     truth, sources, decision = veiled
-    before = psnr_db(SeamPyramid()(sources, decision), truth)
+    before = psnr_db(SeamPyramid()(InMemory(sources), decision, compute()), truth)
     for light in (False, True):
         for turns in range(4):
             shown, wanted = (1 - sources, 1 - truth) if light else (sources, truth)
             turned = [torch.rot90(plane, turns, (2, 3)) for plane in (shown, decision, wanted)]
-            merged = DefocusSpreadCorrection()(turned[0], turned[1])
+            merged = DefocusSpreadCorrection()(InMemory(turned[0]), turned[1], compute())
             assert psnr_db(merged, turned[2]) > before + 2.5
 
 
 def test_every_channel_is_unveiled_on_its_own(veiled):
     _, sources, decision = veiled
     colour = torch.cat([sources, 1 - sources, 0.5 * sources], 1)
-    merged = DefocusSpreadCorrection()(colour, decision)
+    merged = DefocusSpreadCorrection()(InMemory(colour), decision, compute())
     for channel in range(3):
-        alone = DefocusSpreadCorrection()(colour[:, channel : channel + 1], decision)
+        alone = DefocusSpreadCorrection()(
+            InMemory(colour[:, channel : channel + 1]), decision, compute()
+        )
         torch.testing.assert_close(merged[:, channel : channel + 1], alone)
 
 
@@ -109,7 +110,7 @@ def test_the_preset_with_it_is_nearer_to_the_truth_than_without(veiled, psnr_db)
 def test_merges_to_one_image_in_range(count, channels, size, texture):
     sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
     untouched = sources.clone()
-    merged = DefocusSpreadCorrection()(sources, stripes(count, *size))
+    merged = DefocusSpreadCorrection()(InMemory(sources), stripes(count, *size), compute())
     assert merged.shape == (1, channels, *size)
     assert ((merged >= 0) & (merged <= 1)).all()
     assert torch.equal(sources, untouched)
@@ -120,14 +121,18 @@ def test_without_a_seam_it_is_the_merge_that_it_builds_on(texture):
     decision = torch.zeros(2, 1, 24, 24)
     decision[1] = 1
     assert torch.equal(
-        DefocusSpreadCorrection()(sources, decision), SeamPyramid()(sources, decision)
+        DefocusSpreadCorrection()(InMemory(sources), decision, compute()),
+        SeamPyramid()(InMemory(sources), decision, compute()),
     )
 
 
 def test_nothing_changes_away_from_seams(texture):
     sources = torch.cat([texture(40, 120, seed=seed) for seed in range(2)])
     decision = stripes(2, 40, 120)
-    merged, base = DefocusSpreadCorrection(Blend())(sources, decision), Blend()(sources, decision)
+    merged, base = (
+        DefocusSpreadCorrection(Blend())(InMemory(sources), decision, compute()),
+        Blend()(InMemory(sources), decision, compute()),
+    )
     differs = (merged != base).any(1)[0]
     reach_px = BAND_PX + 4
     assert differs[:, 60 - reach_px : 60 + reach_px].any()
@@ -137,7 +142,9 @@ def test_nothing_changes_away_from_seams(texture):
 
 def test_a_scene_in_focus_in_both_sources_stays_nearly_as_it_is(texture):
     image = texture(64, 64)
-    merged = DefocusSpreadCorrection()(image.expand(2, -1, -1, -1), stripes(2, 64, 64))
+    merged = DefocusSpreadCorrection()(
+        InMemory(image.expand(2, -1, -1, -1)), stripes(2, 64, 64), compute()
+    )
     assert (merged - image).abs().mean() < 1 / 255
 
 
@@ -146,37 +153,37 @@ def test_the_order_of_the_sources_does_not_matter(count, texture):
     sources = torch.cat([texture(40, 50, seed=seed) for seed in range(count)])
     labels = torch.arange(50).sqrt().mul(count / 7.1).long().expand(40, 50)
     decision = one_hot(labels, count)
-    merged = DefocusSpreadCorrection(Blend())(sources, decision)
+    merged = DefocusSpreadCorrection(Blend())(InMemory(sources), decision, compute())
     for order in permutations(range(count)):
-        again = DefocusSpreadCorrection(Blend())(sources[list(order)], decision[list(order)])
+        again = DefocusSpreadCorrection(Blend())(
+            InMemory(sources[list(order)]), decision[list(order)], compute()
+        )
         torch.testing.assert_close(again, merged)
 
 
 @pytest.mark.parametrize("size", [(90, 75), (91, 120)])
-def test_tiles_do_not_show(size, texture, monkeypatch):
-    sources = torch.cat([texture(*size, seed=seed) for seed in range(2)])
-    decision = stripes(2, *size)
-    whole = DefocusSpreadCorrection()(sources, decision)
-    monkeypatch.setattr(defocus_spread, "_TILE_PX", 7)
-    torch.testing.assert_close(
-        DefocusSpreadCorrection()(sources, decision), whole, atol=1e-5, rtol=0
-    )
+def test_tiles_do_not_show(size, texture):
+    sources = InMemory(torch.cat([texture(*size, seed=seed) for seed in range(2)]))
+    decision, network = stripes(2, *size), load_defocus_spread()
+    seams = find_seams(sources, decision, Blend()(sources, decision, compute()))
+    whole = correction(network, seams, 128)
+    assert whole.any()
+    torch.testing.assert_close(correction(network, seams, 7), whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("halvings", [1, 2])
-def test_smaller_tiles_give_the_same(texture, monkeypatch, halvings):
-    sources = torch.cat([texture(90, 75, seed=seed) for seed in range(2)])
-    decision = stripes(2, 90, 75)
-    monkeypatch.setattr(defocus_spread, "_TILE_PX", 28)
-    whole = DefocusSpreadCorrection()(sources, decision)
-    smaller = DefocusSpreadCorrection().in_smaller_tiles(sources, decision, halvings)
+def test_smaller_tiles_give_the_same(texture, halvings):
+    sources = InMemory(torch.cat([texture(300, 75, seed=seed) for seed in range(2)]))
+    decision = stripes(2, 300, 75)
+    whole = DefocusSpreadCorrection()(sources, decision, compute())
+    smaller = DefocusSpreadCorrection()(sources, decision, compute(halvings=halvings))
     torch.testing.assert_close(smaller, whole, atol=1e-5, rtol=0)
 
 
 def test_nothing_is_darker_or_brighter_than_what_the_merge_shows_around(veiled):
     _, sources, decision = veiled
-    base = SeamPyramid()(sources, decision)[0, 0].numpy()
-    merged = DefocusSpreadCorrection()(sources, decision)[0, 0].numpy()
+    base = SeamPyramid()(InMemory(sources), decision, compute())[0, 0].numpy()
+    merged = DefocusSpreadCorrection()(InMemory(sources), decision, compute())[0, 0].numpy()
     side_px = 2 * BAND_PX + 1
     assert (merged >= ndimage.minimum_filter(base, side_px)).all()
     assert (merged <= ndimage.maximum_filter(base, side_px)).all()
@@ -186,7 +193,7 @@ def test_detail_is_of_one_source_where_pixels_of_several_lie_side_by_side():
     """Three flat sources have no detail, and no border between them is taken for some."""
     sources = torch.tensor([0.2, 0.5, 0.8])[:, None, None, None].expand(3, 1, 40, 60).contiguous()
     decision = stripes(3, 40, 60)
-    seams = find_seams(sources, decision, Blend()(sources, decision))
+    seams = find_seams(InMemory(sources), decision, Blend()(InMemory(sources), decision, compute()))
     assert seams.first.unique().numel() > 1
     torch.testing.assert_close(seams.first_detail, torch.zeros(1, 40, 60))
     torch.testing.assert_close(seams.second_detail, torch.zeros(1, 40, 60))
@@ -208,7 +215,7 @@ def test_detail_is_what_a_gaussian_takes(texture):
 def test_two_labels_meet_at_every_pixel_of_which_one_is_its_own(labels):
     if len(np.unique(labels)) == 1:
         return
-    first, second = meeting(labels)
+    first, second = adjacent_sources(labels)
     count = np.bincount(labels.ravel(), minlength=4)
     assert ((first == labels) ^ (second == labels)).all()
     assert (count[first] >= count[second]).all()
@@ -216,7 +223,7 @@ def test_two_labels_meet_at_every_pixel_of_which_one_is_its_own(labels):
 
 def test_the_nearest_seam_says_which_labels_meet():
     labels = np.repeat(np.array([0, 1, 2]), [50, 40, 30])[None].repeat(9, 0)
-    first, second = meeting(labels)
+    first, second = adjacent_sources(labels)
     assert first[0].tolist() == [0] * 70 + [1] * 50
     assert second[0].tolist() == [1] * 70 + [2] * 50
 
@@ -254,7 +261,7 @@ def test_a_file_that_holds_no_such_weights_is_an_error_that_names_it(content, ve
     with pytest.raises(
         ConfigError, match=r"own\.safetensors: must be .* written by train_defocus_spread\.py"
     ):
-        DefocusSpreadCorrection(weights=str(path))(sources, decision)
+        DefocusSpreadCorrection(weights=str(path))(InMemory(sources), decision, compute())
 
 
 def test_the_weights_have_a_card_with_the_command():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dfp_batch.networks.precision import CLEARLY_FASTER, bf16_speedup, compute_dtype, speedup
-from dfp_batch.pipeline.fusion import FusionConfig, fuse
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.fusion import fuse
 
 CPU = torch.device("cpu")
 

@@ -16,6 +16,7 @@ from dfp_batch.reconstruction import adapted_prior
 from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.learned_prior import LearnedPrior
 from dfp_batch.synthetic import procedural_image
+from method_parts import both
 
 HALF = Degradation(2, Lanczos2())
 
@@ -59,7 +60,7 @@ def fitted(prior, **changes):
 
 
 def run(part, low, degrade=HALF, **options):
-    return part(low, torch.ones_like(low[:, :1]), degrade, compute(**options))
+    return both(part(low, torch.ones_like(low[:, :1]), degrade, compute(**options)))
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1])

@@ -7,6 +7,7 @@ from dfp_batch.core.image import enlarge
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
 from dfp_batch.reconstruction.back_projection import BackProjection
+from method_parts import both
 
 LANCZOS2 = Lanczos2()
 
@@ -19,7 +20,7 @@ def restore(low, scale, steps=10, kernel=LANCZOS2):
     """Back projection of two equal sources, so that fused = low whatever the decision."""
     h, w = low.shape[-2:]
     sources, decision = low.expand(2, -1, -1, -1), torch.full((2, 1, h, w), 0.5)
-    return BackProjection(steps)(sources, decision, Degradation(scale, kernel), compute())
+    return both(BackProjection(steps)(sources, decision, Degradation(scale, kernel), compute()))
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -34,8 +35,8 @@ def test_image_has_the_exact_size_and_range(scale, steps, size, texture):
 
 
 def test_scale_1_returns_the_fused_sources(scene):
-    fused, residuals = BackProjection()(
-        scene.sources, scene.decision, Degradation(1, Lanczos2()), compute()
+    fused, residuals = both(
+        BackProjection()(scene.sources, scene.decision, Degradation(1, Lanczos2()), compute())
     )
     assert torch.equal(fused, scene.truth)
     assert not len(residuals)
@@ -43,8 +44,10 @@ def test_scale_1_returns_the_fused_sources(scene):
 
 @pytest.mark.parametrize("kernel", ["bicubic", "lanczos"])
 def test_kernel_is_used(kernel, scene):
-    fused, _ = BackProjection(0, kernel)(
-        scene.sources, scene.decision, Degradation(2, Lanczos2()), compute()
+    fused, _ = both(
+        BackProjection(0, kernel)(
+            scene.sources, scene.decision, Degradation(2, Lanczos2()), compute()
+        )
     )
     blended = (scene.decision * scene.sources).sum(0, keepdim=True)
     assert torch.equal(fused, enlarge(blended, 2, kernel).clamp(0, 1))
@@ -113,7 +116,7 @@ def test_strong_blur_does_not_make_it_diverge(scale, sigma_px):
 def test_progress_is_told_after_every_step(scene):
     told = []
     how = compute(lambda *event: told.append(event))
-    BackProjection(3)(scene.sources, scene.decision, Degradation(2, Lanczos2()), how)
+    both(BackProjection(3)(scene.sources, scene.decision, Degradation(2, Lanczos2()), how))
     assert told == [("back projection", k, 3) for k in (1, 2, 3)]
 
 

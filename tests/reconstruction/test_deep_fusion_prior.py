@@ -20,6 +20,7 @@ from dfp_batch.reconstruction.losses import (
     strongest_laplacian,
 )
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
+from method_parts import both
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
 # Reads of device values, and (lift_fresh) host values made into tensors: blocking copies on a GPU.
@@ -82,8 +83,8 @@ def operators_of(run):
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
 def test_loss_falls(crop, dtype):
-    _, losses = prior(40, learning_rate=1e-2)(
-        *crop, Degradation(2, Lanczos2()), compute(dtype=dtype)
+    _, losses = both(
+        prior(40, learning_rate=1e-2)(*crop, Degradation(2, Lanczos2()), compute(dtype=dtype))
     )
     assert losses.shape == (40,)
     assert losses.dtype == torch.float32
@@ -92,7 +93,7 @@ def test_loss_falls(crop, dtype):
 
 def test_same_seed_same_image_other_seed_other_image(crop):
     first, same, other = (
-        prior()(*crop, Degradation(2, Lanczos2()), compute(seed))[0] for seed in (1, 1, 2)
+        both(prior()(*crop, Degradation(2, Lanczos2()), compute(seed)))[0] for seed in (1, 1, 2)
     )
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
@@ -103,7 +104,9 @@ def test_same_seed_same_image_other_seed_other_image(crop):
 @pytest.mark.parametrize("network_input", ["average", "noise"])
 def test_image_has_the_exact_size_and_range(crop, network_input, dtype, scale):
     reconstruction = prior(network_input=network_input)
-    fused, losses = reconstruction(*crop, Degradation(scale, Lanczos2()), compute(dtype=dtype))
+    fused, losses = both(
+        reconstruction(*crop, Degradation(scale, Lanczos2()), compute(dtype=dtype))
+    )
     assert fused.shape == (1, 3, 24 * scale, 20 * scale)
     assert fused.dtype == torch.float32
     assert ((fused >= 0) & (fused <= 1)).all()
@@ -113,7 +116,7 @@ def test_image_has_the_exact_size_and_range(crop, network_input, dtype, scale):
 
 def test_bf16_and_fp32_agree_roughly_but_not_exactly(crop):
     fp32, bf16 = (
-        prior(10)(*crop, Degradation(2, Lanczos2()), compute(dtype=dtype))[0]
+        both(prior(10)(*crop, Degradation(2, Lanczos2()), compute(dtype=dtype)))[0]
         for dtype in PRECISIONS
     )
     assert 0 < (fp32 - bf16).abs().mean() < 0.03
@@ -150,7 +153,7 @@ def test_weights_optimiser_statistics_and_losses_are_float32(crop, dtype, monkey
     "run",
     [
         pytest.param(
-            lambda crop, k, how: prior(k)(*crop, Degradation(2, Lanczos2()), how),
+            lambda crop, k, how: both(prior(k)(*crop, Degradation(2, Lanczos2()), how)),
             id="deep-fusion-prior",
         ),
         pytest.param(
@@ -172,7 +175,9 @@ def test_a_callback_that_reads_the_device_would_be_seen(crop):
 
     few, many = (
         operators_of(
-            lambda k=k: prior(k)(*crop, Degradation(1, Lanczos2()), compute(on_iteration=reads))
+            lambda k=k: both(
+                prior(k)(*crop, Degradation(1, Lanczos2()), compute(on_iteration=reads))
+            )
         )
         for k in (1, 3)
     )
@@ -183,7 +188,7 @@ def test_progress_is_told_after_every_iteration(crop):
     told = []
     how = compute(on_iteration=lambda *event: told.append(event))
     DecisionEmbedding(2, network=SMALL)(*crop, how)
-    prior(3)(*crop, Degradation(1, Lanczos2()), how)
+    both(prior(3)(*crop, Degradation(1, Lanczos2()), how))
     assert told == [
         *(("decision", k, 2) for k in (1, 2)),
         *(("fusion", k, 3) for k in (1, 2, 3)),
@@ -212,7 +217,9 @@ def test_loss_that_is_not_finite_is_reported_with_its_iteration(crop, bad):
     [
         (
             "fusion",
-            lambda crop: prior(1, learning_rate=1e38)(*crop, Degradation(1, Lanczos2()), compute()),
+            lambda crop: both(
+                prior(1, learning_rate=1e38)(*crop, Degradation(1, Lanczos2()), compute())
+            ),
         ),
         ("decision", lambda crop: DecisionEmbedding(1, 1e38, SMALL)(*crop, compute())),
     ],
@@ -241,7 +248,8 @@ def test_deep_image_prior_fits_the_merged_sources(crop, scale):
     sources = crop[0][:1]
     decision = torch.ones(1, 1, *sources.shape[-2:])
     generator = torch.Generator().manual_seed(0)
-    fused, losses = single(sources, decision, Degradation(scale, Lanczos2()), Compute(generator))
+    degrade = Degradation(scale, Lanczos2())
+    fused, losses = both(single(sources, decision, degrade, Compute(generator)))
     h, w = sources.shape[-2:]
     assert fused.shape == (1, 3, scale * h, scale * w)
     assert losses.shape == (150,)
@@ -252,7 +260,7 @@ def test_deep_image_prior_fits_the_merged_sources(crop, scale):
 
 def test_the_kernel_is_part_of_the_objective(crop):
     images = [
-        prior(10, learning_rate=1e-2)(*crop, Degradation(2, kernel), compute())[0]
+        both(prior(10, learning_rate=1e-2)(*crop, Degradation(2, kernel), compute()))[0]
         for kernel in (Lanczos2(), Gaussian(1.5))
     ]
     assert not torch.equal(*images)
@@ -260,18 +268,19 @@ def test_the_kernel_is_part_of_the_objective(crop):
     degrade = Degradation(2, Gaussian(1.5))
     sources = crop[0][:1]
     ones = torch.ones(1, 1, *sources.shape[-2:])
-    fused, losses = single(sources, ones, degrade, compute())
+    fused, losses = both(single(sources, ones, degrade, compute()))
     assert torch.nn.functional.mse_loss(degrade(fused), sources) < 2 * losses[-10:].mean()
 
 
 def test_noise_input_is_drawn_from_the_generator(crop):
     reconstruction = prior(1, network_input="noise")
     first, same, other = (
-        reconstruction(*crop, Degradation(1, Lanczos2()), compute(seed))[0] for seed in (1, 1, 2)
+        both(reconstruction(*crop, Degradation(1, Lanczos2()), compute(seed)))[0]
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
-    assert not torch.equal(first, prior(1)(*crop, Degradation(1, Lanczos2()), compute(1))[0])
+    assert not torch.equal(first, both(prior(1)(*crop, Degradation(1, Lanczos2()), compute(1)))[0])
 
 
 def test_objective_is_equation_21(crop):

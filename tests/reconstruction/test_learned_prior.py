@@ -17,6 +17,7 @@ from dfp_batch.reconstruction import learned_prior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.learned_prior import LearnedPrior, initial_enlargement
 from dfp_batch.synthetic import procedural_image
+from method_parts import both
 
 CPU = torch.device("cpu")
 SMALL = PriorSpec(width=8, blocks=2)
@@ -48,7 +49,9 @@ def weights(tmp_path):
 
 def alone(low, scale, part, dtype=torch.float32):
     """One source, everywhere in focus."""
-    return part(low, torch.ones_like(low[:, :1]), Degradation(scale, Lanczos2()), compute(dtype))
+    return both(
+        part(low, torch.ones_like(low[:, :1]), Degradation(scale, Lanczos2()), compute(dtype))
+    )
 
 
 def inputs(size, scale):
@@ -180,8 +183,8 @@ def test_image_has_the_exact_size_and_range(weights, channels, scale, size):
 
 
 def test_scale_1_is_the_blended_sources(weights, scene):
-    fused, _ = LearnedPrior(weights)(
-        scene.sources, scene.decision, Degradation(1, Lanczos2()), compute()
+    fused, _ = both(
+        LearnedPrior(weights)(scene.sources, scene.decision, Degradation(1, Lanczos2()), compute())
     )
     assert torch.equal(fused, (scene.decision * scene.sources).sum(0, keepdim=True))
 

@@ -3,13 +3,15 @@ import math
 import pytest
 import torch
 
-from dfp_batch.core.contracts import Compute
+from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
-from dfp_batch.pipeline.fusion import FusionConfig, Merged, reconstruct
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.steps import Merged, reconstruct
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.self_check import cross_scale_gain_db
 from dfp_batch.synthetic import procedural_image
+from method_parts import both
 
 FLOOR, BICUBIC = BackProjection(), BackProjection(steps=0)
 CPU = torch.device("cpu")
@@ -19,14 +21,13 @@ def compute():
     return Compute(torch.Generator().manual_seed(0))
 
 
-class Black:
+class Black(Reconstruction):
     """A reconstruction that fails."""
-
-    iterations = 3
 
     def __call__(self, sources, decision, degrade, compute):
         h, w = (degrade.scale * side for side in sources.shape[-2:])
-        return sources.new_zeros(1, sources.shape[1], h, w), sources.new_zeros(2)
+        black = sources.new_zeros(1, sources.shape[1], h, w)
+        return Solution(black, sources.new_zeros(2), "plateau")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_the_blind_gain_has_the_sign_of_the_true_one(scale, channels, truth, psn
     low = degrade(image).clamp(0, 1)
     ones = torch.ones_like(low[:, :1])
     better, worse = (
-        psnr_db(part(low, ones, degrade, compute())[0], image) for part in (FLOOR, BICUBIC)
+        psnr_db(both(part(low, ones, degrade, compute()))[0], image) for part in (FLOOR, BICUBIC)
     )
     gain_db = cross_scale_gain_db(FLOOR, BICUBIC, low, degrade, compute())
     assert better > worse
@@ -73,12 +74,12 @@ def test_a_black_image_is_judged_as_well():
 @pytest.mark.parametrize(("policy", "replaced"), [("best-of", True), ("always", False)])
 def test_what_is_worse_than_the_floor_is_replaced(policy, replaced, truth):
     low = Degradation(2, Gaussian(0.7))(truth).clamp(0, 1)
-    merged = Merged(low, torch.ones_like(low[:, :1]), torch.ones_like(low[:, :1]))
+    merged = Merged.of_one(low)
     config = FusionConfig(
         reconstruction=Black(), kernel=Gaussian(0.7), policy=policy, precision="fp32"
     )
     found = reconstruct(merged, config, CPU)
-    floor, _ = FLOOR(low, merged.weights, Degradation(2, Gaussian(0.7)), compute())
+    floor, _ = both(FLOOR(low, merged.weights, Degradation(2, Gaussian(0.7)), compute()))
     assert torch.equal(found.fused, floor[0]) is replaced
     assert (found.blind_gain_db < 0) is replaced
     assert found.stop_reason == "plateau"

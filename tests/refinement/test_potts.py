@@ -5,15 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dfp_batch.core.contracts import Compute
+from dfp_batch.core.sources import InMemory
 from dfp_batch.errors import ConfigError
 from dfp_batch.refinement.potts import Potts, onto_simplex, primal_dual
+from method_parts import compute
 
-COMPUTE = Compute(torch.Generator())
+COMPUTE = compute()
 
 
 def labels_of(potts, sources, decision):
-    return potts(sources, decision, COMPUTE).argmax(0)[0]
+    return potts(InMemory(sources), decision, COMPUTE).argmax(0)[0]
 
 
 def even(count, h, w):
@@ -137,7 +138,7 @@ def test_labelled_at_a_fraction_of_its_size_it_is_nearly_the_same(count, size, t
 
 def test_every_limit_gives_a_decision():
     decision = torch.rand(3, 1, 17, 23, generator=torch.Generator().manual_seed(0)).softmax(0)
-    labelled = Potts(largest_px=1)(torch.full((3, 3, 17, 23), 0.5), decision, COMPUTE)
+    labelled = Potts(largest_px=1)(InMemory(torch.full((3, 3, 17, 23), 0.5)), decision, COMPUTE)
     assert labelled.shape == (3, 1, 17, 23)
     torch.testing.assert_close(labelled.sum(0), torch.ones(1, 17, 23))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from dfp_batch.core.contracts import Compute
+from dfp_batch.core.sources import InMemory
 from dfp_batch.errors import ConfigError
 from dfp_batch.networks.skip_net import SkipNet
 from dfp_batch.refinement.area_clean_up import AreaCleanUp, drop_small_regions
@@ -18,6 +18,7 @@ from dfp_batch.refinement.decision_embedding import DecisionEmbedding, binarise,
 from dfp_batch.refinement.guided_filter import GuidedFilter
 from dfp_batch.refinement.potts import Potts
 from dfp_batch.refinement.unrefined import Unrefined
+from method_parts import compute
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
 REFINEMENTS = [
@@ -32,10 +33,6 @@ REFINEMENTS = [
     pytest.param(GuidedFilter(radius_px=40, epsilon=1e-6), id="guided-filter-wide"),
     pytest.param(DecisionEmbedding(iterations=2, network=SMALL), id="decision-embedding"),
 ]
-
-
-def compute(seed=0):
-    return Compute(torch.Generator().manual_seed(seed))
 
 
 def random_decision(count, h, w, seed=0):
@@ -54,7 +51,7 @@ def test_gives_a_decision(refinement, count, channels, size, texture):
     sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
     decision = random_decision(count, *size)
     before = sources.clone()
-    refined = refinement(sources, decision, compute())
+    refined = refinement(InMemory(sources), decision, compute())
     assert refined.shape == decision.shape
     assert refined.dtype == torch.float32
     assert not refined.requires_grad
@@ -67,7 +64,7 @@ def test_gives_a_decision(refinement, count, channels, size, texture):
 def test_same_seed_same_decision(refinement, texture):
     sources = torch.cat([texture(16, 20, seed=seed) for seed in range(2)])
     first, second = (
-        refinement(sources, random_decision(2, 16, 20), compute(seed=5)) for _ in range(2)
+        refinement(InMemory(sources), random_decision(2, 16, 20), compute(seed=5)) for _ in range(2)
     )
     assert torch.equal(first, second)
 
@@ -79,7 +76,7 @@ def test_same_seed_same_decision(refinement, texture):
 def test_guided_filter_keeps_a_constant_decision(weights, texture):
     sources = torch.cat([texture(20, 24, seed=seed) for seed in range(len(weights))])
     decision = torch.tensor(weights).view(-1, 1, 1, 1).expand(-1, 1, 20, 24)
-    refined = GuidedFilter()(sources, decision.clone(), compute())
+    refined = GuidedFilter()(InMemory(sources), decision.clone(), compute())
     torch.testing.assert_close(refined, decision, atol=1e-5, rtol=0)
 
 
@@ -88,7 +85,7 @@ def test_guided_filter_moves_a_border_to_the_edge_of_the_content():
     edge = torch.where(columns < 16, 0.2, 0.8)
     shifted = (columns < 18).float()
     refined = GuidedFilter()(
-        edge.expand(2, 3, 32, 32), torch.cat([shifted, 1 - shifted]), compute()
+        InMemory(edge.expand(2, 3, 32, 32)), torch.cat([shifted, 1 - shifted]), compute()
     )
     assert (refined[0, 0].diff(dim=-1).abs().argmax(-1) == 15).all()
     assert refined[0, 0, :, 15].min() > 0.9
@@ -99,7 +96,7 @@ def test_guided_filter_smooths_where_there_is_no_content():
     flat = torch.full((2, 3, 32, 32), 0.5)
     decision = random_decision(2, 32, 32)
     before = decision.std()
-    assert GuidedFilter()(flat, decision, compute()).std() < 0.2 * before
+    assert GuidedFilter()(InMemory(flat), decision, compute()).std() < 0.2 * before
 
 
 @pytest.mark.parametrize(
@@ -163,12 +160,12 @@ def test_drop_small_regions_gives_islands_to_their_surroundings():
 def test_area_clean_up_is_the_largest_weight_without_islands(count, texture):
     sources = torch.cat([texture(20, 24, seed=seed) for seed in range(count)])
     decision = random_decision(count, 20, 24)
-    kept = AreaCleanUp(0.0)(sources, decision, compute())
+    kept = AreaCleanUp(0.0)(InMemory(sources), decision, compute())
     assert torch.equal(kept.argmax(0), decision.argmax(0))
     labels_before = torch.zeros(20, 24, dtype=torch.long)
     labels_before[4:6, 4:6] = 1
     island = torch.nn.functional.one_hot(labels_before, count).float().movedim(-1, 0)[:, None]
-    assert (AreaCleanUp(0.05)(sources, island, compute())[0] == 1).all()
+    assert (AreaCleanUp(0.05)(InMemory(sources), island, compute())[0] == 1).all()
 
 
 @pytest.mark.parametrize("share", [1, -0.1, float("nan")])
@@ -191,7 +188,9 @@ def decided(label_map, weight):
 def voted(decision, **settings):
     """Labels (h, w); the sources do not matter."""
     count, _, h, w = decision.shape
-    elected = ConfidenceVoting(**settings)(torch.zeros(count, 3, h, w), decision.clone(), compute())
+    elected = ConfidenceVoting(**settings)(
+        InMemory(torch.zeros(count, 3, h, w)), decision.clone(), compute()
+    )
     assert set(elected.unique().tolist()) <= {0.0, 1.0}
     return elected.argmax(0)[0]
 
@@ -274,10 +273,12 @@ def test_votes_refuse_settings_out_of_range(fields, message):
 def test_then_hands_the_decision_of_the_first_to_the_second(texture):
     sources = torch.cat([texture(20, 24, seed=seed) for seed in range(2)])
     decision = random_decision(2, 20, 24)
-    both = Chain(AreaCleanUp(), GuidedFilter())(sources, decision, compute())
-    cleaned = AreaCleanUp()(sources, decision, compute())
-    assert torch.equal(both, GuidedFilter()(sources, cleaned, compute()))
-    assert torch.equal(Chain(Unrefined(), Unrefined())(sources, decision, compute()), decision)
+    both = Chain(AreaCleanUp(), GuidedFilter())(InMemory(sources), decision, compute())
+    cleaned = AreaCleanUp()(InMemory(sources), decision, compute())
+    assert torch.equal(both, GuidedFilter()(InMemory(sources), cleaned, compute()))
+    assert torch.equal(
+        Chain(Unrefined(), Unrefined())(InMemory(sources), decision, compute()), decision
+    )
 
 
 # Decision embedding.
@@ -318,10 +319,10 @@ def bands(texture):
 def test_embedding_reproduces_an_easy_decision(count, bands):
     sources, decision = bands(count)
     network = SkipNet(widths=(8, 16, 32))
-    refined = DecisionEmbedding(80, 1e-3, network)(sources, decision, compute())
+    refined = DecisionEmbedding(80, 1e-3, network)(InMemory(sources), decision, compute())
     assert set(refined.unique().tolist()) <= {0.0, 1.0}
     assert (refined == decision).float().mean() > 0.99
-    early = DecisionEmbedding(1, 1e-3, network)(sources, decision, compute())
+    early = DecisionEmbedding(1, 1e-3, network)(InMemory(sources), decision, compute())
     assert embedding_loss(refined, sources, decision) < embedding_loss(early, sources, decision)
 
 

@@ -7,7 +7,7 @@ import pytest
 from dfp_batch.config import run_config
 from dfp_batch.errors import ConfigError, LedgerError
 from dfp_batch.io import storage
-from dfp_batch.pipeline.fusion import PRESETS
+from dfp_batch.pipeline.presets import PRESETS
 from dfp_batch.runs.attempts import PairRecord
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair

@@ -1,0 +1,169 @@
+"""A stack as ``Sources`` on an accelerator: resampled and exposed there, from frames on the host.
+
+The arithmetic is that of ``Stack`` and of OpenCV, which resamples on the host, also where integers
+stay integers. A frame crosses to the device at the depth of its file.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfp_batch.alignment.geometry import Warp
+from dfp_batch.alignment.stack import Rim
+from dfp_batch.alignment.stack_alignment import StackAlignment
+from dfp_batch.alignment.warp import is_identity
+from dfp_batch.core.contracts import Images, Sources
+from dfp_batch.core.image import Image
+
+Resampling = Literal["cubic", "lanczos"]
+
+_LANCZOS_STEPS = 32  # to a pixel: OpenCV rounds places for this kernel
+_CUBIC = -0.75  # OpenCV's
+_BLOCK_PX = 1 << 20  # that are resampled at once
+
+
+class DeviceStack(Sources):
+    """The frames that could be registered, on a device.
+
+    Where a frame does not cover the view of the reference, the reference stands in for it.
+
+    Args:
+        images: All N frames, on the host.
+        white: Value of white in them.
+        alignment: How to bring them to the reference.
+        device: Where they are resampled.
+    """
+
+    def __init__(
+        self, images: Images, white: float, alignment: StackAlignment, device: torch.device
+    ) -> None:
+        self._images = images
+        self._white = white
+        self._alignment = alignment
+        self._device = device
+        self._reference = self._uploaded(alignment.registered.reference)
+
+    def __len__(self) -> int:
+        return len(self._alignment.kept)
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        """Frame (C, h, w), float32, in [0, 1]."""
+        return self._frame(self._alignment.kept[index], "lanczos")
+
+    def preview(self, index: int) -> Tensor:
+        """The same frame, resampled by a quick kernel, which costs fine detail."""
+        return self._frame(self._alignment.kept[index], "cubic")
+
+    def _frame(self, frame: int, resampling: Resampling) -> Tensor:
+        registered = self._alignment.registered
+        if frame == registered.reference:
+            return self._exposed(self._reference, frame)
+        warp, size = registered.warps[frame], (self._reference.shape[1], self._reference.shape[2])
+        image = self._images[frame]
+        moved = _from_host(image, self._device)
+        if not is_identity(warp):
+            moved = resampled(moved, warp, size, resampling)
+            moved = moved.round_().clamp_(0, _range(image)) if image.dtype.kind == "u" else moved
+        return self._with_reference(self._exposed(moved, frame), frame)
+
+    def _with_reference(self, frame: Tensor, index: int) -> Tensor:
+        covered = self._alignment.covered(index, (frame.shape[1], frame.shape[2]))
+        if covered is None:
+            return frame
+        rim = Rim.of(covered)
+        rows, columns, share = (
+            torch.from_numpy(one).to(self._device) for one in (rim.rows, rim.columns, rim.share)
+        )
+        reference = self._alignment.registered.reference
+        stand_in = self._exposed(self._reference[:, rows, columns][..., None], reference)[..., 0]
+        frame[:, rows, columns] = share.mT * frame[:, rows, columns] + (1 - share.mT) * stand_in
+        return frame
+
+    def _exposed(self, pixels: Tensor, frame: int) -> Tensor:
+        """Pixels (C, h, w) of a frame from its file's range to [0, 1], with its gain."""
+        gains = np.asarray(self._alignment.gains[frame] / self._white, np.float32)
+        factor = torch.from_numpy(gains).to(self._device)[:, None, None]
+        return (pixels * factor).clamp_(0, 1)
+
+    def _uploaded(self, frame: int) -> Tensor:
+        return _from_host(self._images[frame], self._device)
+
+
+def _from_host(image: Image, device: torch.device) -> Tensor:
+    """An image (h, w, C) as (C, h, w), float32, in its range; it crosses at its own depth."""
+    return torch.from_numpy(image.copy()).to(device).float().movedim(-1, 0)
+
+
+def _range(image: Image) -> int:
+    return int(np.iinfo(image.dtype).max)
+
+
+def resampled(image: Tensor, warp: Warp, size: tuple[int, int], resampling: Resampling) -> Tensor:
+    """A frame as the reference would have seen it, as ``warp_image`` makes it, not yet rounded.
+
+    Args:
+        image: (C, h, w), float32; beyond it, it is reflected.
+        warp: (3, 3), from the reference to the frame.
+        size: (h, w) of the reference.
+        resampling: Kernel of the interpolation.
+
+    Returns:
+        (C, h, w) of the reference; it may overshoot the range of the image.
+    """
+    rows = max(1, _BLOCK_PX // size[1])
+    blocks = [
+        _resampled_rows(image, warp, range(top, min(top + rows, size[0])), size[1], resampling)
+        for top in range(0, size[0], rows)
+    ]
+    return torch.cat(blocks, 1)
+
+
+def _resampled_rows(
+    image: Tensor, warp: Warp, rows: range, width: int, resampling: Resampling
+) -> Tensor:
+    x, y = (place.to(image.device) for place in _places(warp, rows, width, resampling))
+    left, top = x.floor(), y.floor()
+    along_x, along_y = (
+        _tap_weights(place - first, resampling).to(image.dtype)
+        for place, first in ((x, left), (y, top))
+    )
+    taps = len(along_x)
+    total = image.new_zeros(len(image), len(rows), width)
+    for down in range(taps):
+        row = _reflected(top.long() + down + 1 - taps // 2, image.shape[1])
+        for across in range(taps):
+            column = _reflected(left.long() + across + 1 - taps // 2, image.shape[2])
+            total.addcmul_(image[:, row, column], along_y[down] * along_x[across])
+    return total
+
+
+def _places(warp: Warp, rows: range, width: int, resampling: Resampling) -> list[Tensor]:
+    """Where rows of the reference lie in the frame: x and y, (rows, width) each, float64."""
+    y, x = np.mgrid[rows.start : rows.stop, 0:width]
+    mapped = np.tensordot(warp, np.stack([x, y, np.ones_like(x)]), 1)
+    places = mapped[:2] / mapped[2]
+    if resampling == "lanczos":
+        places = np.rint(_LANCZOS_STEPS * places) / _LANCZOS_STEPS
+    return [torch.from_numpy(place) for place in places]
+
+
+def _reflected(index: Tensor, length: int) -> Tensor:
+    """Beyond the border as if mirrored at the middle of the outermost pixels."""
+    period = max(1, 2 * (length - 1))
+    index = index % period
+    return torch.where(index < length, index, period - index)
+
+
+def _tap_weights(part: Tensor, resampling: Resampling) -> Tensor:
+    """Weights (taps, ...) of the pixels around places, which lie ``part`` (...) of a pixel on."""
+    taps = 4 if resampling == "cubic" else 8
+    offsets = torch.arange(taps, device=part.device).view(-1, *[1] * part.ndim)
+    t = (offsets + 1 - taps // 2 - part).abs()
+    if resampling == "lanczos":
+        weights = torch.sinc(t) * torch.sinc(t / 4)
+        return weights / weights.sum(0)
+    near = ((_CUBIC + 2) * t - (_CUBIC + 3)) * t * t + 1
+    far = ((_CUBIC * t - 5 * _CUBIC) * t + 8 * _CUBIC) * t - 4 * _CUBIC
+    return torch.where(t <= 1, near, far)

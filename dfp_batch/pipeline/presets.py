@@ -1,0 +1,40 @@
+"""Named compositions: the fields of ``FusionConfig`` that differ from the paper's."""
+
+from typing import Any
+
+from dfp_batch.alignment.exposure import ExposureMatch
+from dfp_batch.alignment.registration import Registration
+from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
+from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
+from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
+from dfp_batch.merging.seam_pyramid import SeamPyramid
+from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
+from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.reconstruction.learned_prior import LearnedPrior
+from dfp_batch.refinement.chain import Chain
+from dfp_batch.refinement.confidence_voting import ConfidenceVoting
+from dfp_batch.refinement.guided_filter import GuidedFilter
+from dfp_batch.refinement.potts import Potts
+
+_STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
+_SHARP: dict[str, Any] = {
+    "focus": MultiScaleLaplacian(),
+    "refinement": Potts(),
+    "merge": DefocusSpreadCorrection(),
+    "policy": "best-of",
+    **_STEADY,
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    "balanced": {**_SHARP, "reconstruction": LearnedPrior("large")},
+    "fast": {**_SHARP, "reconstruction": LearnedPrior()},
+    "best": {**_SHARP, "reconstruction": AdaptedPrior()},
+    "classical": {
+        "focus": SumModifiedLaplacian(),
+        "refinement": Chain(ConfidenceVoting(), GuidedFilter()),
+        "merge": SeamPyramid(free_steps=1),
+        "reconstruction": BackProjection(),
+        **_STEADY,
+    },
+    "paper": {},
+}
+DEFAULT_PRESET = "balanced"

@@ -1,0 +1,187 @@
+"""The one sequence of the method, which ``fuse`` and the stages of the engine share.
+
+::
+
+    frames -> [register, warp] -> Sources -> focus -> refinement -> merge -> Merged
+    Merged -> kernel -> reconstruction -> self-check -> Enlargement
+
+``merge`` and ``reconstruct`` are its two halves: they may run at different places. Every half draws
+its randomness anew from the seed, so the result does not depend on where the cut is.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfp_batch.alignment.device_stack import DeviceStack
+from dfp_batch.alignment.stack import Stack
+from dfp_batch.alignment.stack_alignment import StackAlignment
+from dfp_batch.core.contracts import (
+    Compute,
+    Images,
+    OnIteration,
+    Solution,
+    Sources,
+    StopReason,
+    ignore_progress,
+)
+from dfp_batch.core.decision import confidence
+from dfp_batch.core.degradation import Degradation
+from dfp_batch.degradation.kernel_estimation import KernelEstimate, known_kernel
+from dfp_batch.networks.precision import compute_dtype
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.reconstruction.losses import consistency
+from dfp_batch.reconstruction.self_check import cross_scale_gain_db
+
+FLOOR = BackProjection()  # the enlargement that is always safe
+_MOST_HALVINGS = 2  # of tiles: with halos, smaller ones take hardly less
+
+
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """Sources whose decision is made.
+
+    Attributes:
+        sources: (N, C, h, w), or (1, C, h, w) where they were merged to one, in [0, 1].
+        weights: Decision for these, (N or 1, 1, h, w), sums to 1 over N.
+        decision: (N, 1, h, w), sums to 1 over N.
+        confidence: Of the measured focus, (1, 1, h, w), in [0, 1].
+    """
+
+    sources: Tensor
+    weights: Tensor
+    decision: Tensor
+    confidence: Tensor
+
+    @classmethod
+    def of_one(cls, image: Tensor) -> "Merged":
+        """An image (1, C, h, w) that was merged before; what it was decided by is not known."""
+        ones = torch.ones_like(image[:, :1])
+        return cls(image, ones, ones, ones)
+
+
+@dataclass(frozen=True, eq=False)
+class Enlargement:
+    """What comes of merged sources; fields as in ``FusionResult``."""
+
+    fused: Tensor
+    loss: Tensor
+    stop_reason: StopReason
+    peak_bytes: int
+    consistency: float
+    blind_gain_db: float
+    kernel: KernelEstimate
+
+
+def sources_on(
+    device: torch.device, images: Images, white: float, alignment: StackAlignment
+) -> Sources:
+    """The registered frames of a stack, to be looked at on a device."""
+    if device.type == "cpu":
+        return Stack(images, white, alignment)
+    return DeviceStack(images, white, alignment, device)
+
+
+def merge(
+    sources: Sources,
+    config: FusionConfig,
+    device: torch.device,
+    on_iteration: OnIteration = ignore_progress,
+    relief: int = 0,
+) -> Merged:
+    """Measure the focus, refine the decision and merge the sources.
+
+    Args:
+        sources: N sources (C, h, w), in [0, 1], on the device.
+        config: What to compute.
+        device: Where.
+        on_iteration: As in ``fuse``.
+        relief: How often memory was short; the tiles are the smaller.
+    """
+    compute = _compute(config, device, on_iteration, relief)
+    with _reproducible(device):
+        with torch.no_grad():
+            measured = config.focus(sources)
+            sure = confidence(measured)
+        decision = config.refinement(sources, measured, compute)
+        merged = config.merge(sources, decision, compute)
+    is_one = len(merged) < len(sources)
+    weights = torch.ones_like(merged[:, :1]) if is_one else decision
+    return Merged(merged, weights, decision, sure)
+
+
+def reconstruct(
+    merged: Merged,
+    config: FusionConfig,
+    device: torch.device,
+    on_iteration: OnIteration = ignore_progress,
+    relief: int = 0,
+) -> Enlargement:
+    """Make the image; arguments as for ``merge``.
+
+    Raises:
+        DivergedError: if the optimisation left the finite numbers.
+    """
+    compute = _compute(config, device, on_iteration, relief)
+    with _reproducible(device):
+        sources, weights = merged.sources.to(device), merged.weights.to(device)
+        low = (weights * sources).sum(0, keepdim=True)
+        kernel = known_kernel(config.kernel, low, config.scale)
+        degrade = Degradation(config.scale, kernel.kernel)
+        solution = config.reconstruction(sources, weights, degrade, compute)
+        image, gain_db = _checked(solution, low, config, degrade, compute)
+        with torch.no_grad():
+            residual = consistency(degrade(image), sources, weights)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return Enlargement(
+        image[0], solution.losses, solution.stop_reason, peak, float(residual), gain_db, kernel
+    )
+
+
+def _checked(
+    solution: Solution, low: Tensor, config: FusionConfig, degrade: Degradation, compute: Compute
+) -> tuple[Tensor, float]:
+    """The image, or back projection in its place; and the gain over that, nan if not asked for."""
+    if config.policy == "always":
+        return solution.image, math.nan
+    candidate = config.reconstruction.checked_by
+    gain_db = cross_scale_gain_db(candidate, FLOOR, low, degrade, compute)
+    if gain_db < 0:
+        return FLOOR(low, torch.ones_like(low[:, :1]), degrade, compute).image, gain_db
+    return solution.image, gain_db
+
+
+def _compute(
+    config: FusionConfig, device: torch.device, on_iteration: OnIteration, relief: int
+) -> Compute:
+    generator = torch.Generator(device).manual_seed(config.seed)
+    dtype = compute_dtype(config.precision, device)
+    return Compute(generator, dtype, on_iteration, min(relief, _MOST_HALVINGS))
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for; None is CUDA if there is one, else the CPU."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+@contextmanager
+def _reproducible(device: torch.device) -> Iterator[None]:
+    """Deterministic CUDA kernels where there are any; the CPU kernels used here all are."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
