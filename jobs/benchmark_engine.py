@@ -44,7 +44,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.driver import POLL_S, what_is_left
 from dfp_batch.engine.executor import Completion, Work

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import psutil
 
-from dfp_batch.config import RunConfig, run_config
+from dfp_batch.config.run_config import RunConfig, run_config
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.io import codec, storage
 from dfp_batch.runs.manifest import Pair

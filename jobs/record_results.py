@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.degradation.kernels import Bicubic, Gaussian
 from dfp_batch.evaluation import (
     Archive,

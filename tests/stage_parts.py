@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from conftest import texture, write_image
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine.prepare import ALONE, prepare
 from dfp_batch.engine.publish import publish
 from dfp_batch.engine.reconstruct import reconstruct

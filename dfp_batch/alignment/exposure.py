@@ -1,20 +1,18 @@
 """Exposure and white balance of the frames of a stack, brought to those of the reference."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfp_batch.errors import ConfigError
+from dfp_batch.core.part import Part
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Gains = NDArray[np.float64]
 Model = Literal["none", "gain", "white-balance"]
-
-MODELS: tuple[str, ...] = get_args(Model)
 
 _SAMPLED_PX = 256  # longest side that is looked at; larger images are thinned out
 _BLOCKS = 8  # along the longest side: large, so that defocus moves little light between them
@@ -27,7 +25,7 @@ _MEASURABLE = 0.002
 
 
 @dataclass(frozen=True)
-class ExposureMatch:
+class ExposureMatch(Part):
     """Gain of a frame that makes it as bright as the reference.
 
     The weighted median, over large blocks of pixels, of the logarithm of reference / frame: another
@@ -40,12 +38,9 @@ class ExposureMatch:
         ConfigError: for an unknown model.
     """
 
-    model: Model = "white-balance"
+    seam: ClassVar[str] = "exposure"
 
-    def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            allowed = ", ".join(MODELS)
-            raise ConfigError(f"exposure.model must be one of {allowed}, got {self.model!r}")
+    model: Model = "white-balance"
 
     def __call__(self, frame: Image, reference: Image, valid: Mask) -> Gains:
         """Gains (C,) > 0 with which ``frame`` is as bright as ``reference``.

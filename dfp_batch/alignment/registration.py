@@ -16,15 +16,15 @@ can be seen in both frames, and neither exposure nor defocus matters. It is the 
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
+from annotated_types import Gt, Lt
 from numpy.typing import NDArray
 
 from dfp_batch.alignment.estimation import Estimate, estimate_motion
 from dfp_batch.alignment.first_guess import first_guesses
 from dfp_batch.alignment.geometry import (
-    MODELS,
     Model,
     Plane,
     Warp,
@@ -35,6 +35,7 @@ from dfp_batch.alignment.geometry import (
     velocity,
 )
 from dfp_batch.alignment.sampling import Pyramid, match_score, pyramid_of
+from dfp_batch.core.part import CountOrNone, Part
 from dfp_batch.errors import ConfigError
 
 Flag = Literal["reference", "registered", "identity", "failed"]
@@ -62,7 +63,7 @@ class Planes(Protocol):
 
 
 @dataclass(frozen=True)
-class Registration:
+class Registration(Part):
     """How a stack is registered.
 
     Attributes:
@@ -77,17 +78,11 @@ class Registration:
         ConfigError: for a field out of its range.
     """
 
-    model: Model = "similarity"
-    reference: int | None = None
-    floor: float = 0.2
+    seam: ClassVar[str] = "align"
 
-    def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise ConfigError(f"align.model must be one of {', '.join(MODELS)}, got {self.model!r}")
-        if self.reference is not None and self.reference < 0:
-            raise ConfigError(f"align.reference must be >= 0, got {self.reference}")
-        if not 0 < self.floor < 1:
-            raise ConfigError(f"align.floor must be between 0 and 1, got {self.floor}")
+    model: Model = "similarity"
+    reference: CountOrNone | None = None
+    floor: Annotated[float, Gt(0), Lt(1)] = 0.2
 
     def reference_of(self, count: int) -> int:
         """Index of the reference in a stack of ``count`` frames.

@@ -13,6 +13,7 @@ import typer
 from dfp_batch import errors
 from dfp_batch.cli import (
     compact,
+    config,
     evaluate,
     failures,
     fuse,
@@ -65,6 +66,7 @@ def _common(
 for _command in (
     submit.submit,
     plan.plan,
+    config.config,
     fuse.fuse,
     manifest.manifest,
     synth.synth,

@@ -57,7 +57,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from rich.console import Console
 
     from dfp_batch import evaluation as evaluating
-    from dfp_batch.config import kernel_of
+    from dfp_batch.config.run_config import kernel_of
     from dfp_batch.evaluation import tables
     from dfp_batch.runs import telemetry
 

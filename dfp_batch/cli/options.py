@@ -221,7 +221,7 @@ def resolve(context: typer.Context, more: dict[str, Any] | None = None) -> Any: 
     Raises:
         ConfigError: for a file that is not there, an unknown name or a wrong value.
     """
-    from dfp_batch.config import parse_setting, run_config
+    from dfp_batch.config.run_config import parse_setting, run_config
     from dfp_batch.io import storage
 
     flags = context.params

@@ -54,7 +54,7 @@ def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
     Without any of the options --frames to --jpeg, the scenes differ in depths, PSF and defocus.
     """
-    from dfp_batch.config import kernel_of
+    from dfp_batch.config.run_config import kernel_of
     from dfp_batch.io import storage
     from dfp_batch.synthetic import SceneSet, SceneSpec, write_scenes
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import Image
+from dfp_batch.core.part import Part
 
 Precision = Literal["auto", "fp32", "bf16"]
 OnIteration = Callable[[str, int, int], None]
@@ -101,7 +102,7 @@ class Compute:
         )
 
 
-class FocusMeasure(ABC):
+class FocusMeasure(Part, ABC):
     """Finds for every pixel the source that is in focus.
 
     Attributes:
@@ -109,6 +110,7 @@ class FocusMeasure(ABC):
         decides: Whether its decision says where the sources are in focus.
     """
 
+    seam: ClassVar[str] = "focus"
     needs_all: ClassVar[bool] = False
     decides: ClassVar[bool] = True
 
@@ -117,8 +119,10 @@ class FocusMeasure(ABC):
         """Decision (N, 1, h, w), >= 0, sums to 1 over N, on the device of the sources."""
 
 
-class Refinement(ABC):
+class Refinement(Part, ABC):
     """Improves a decision with the content of the sources."""
+
+    seam: ClassVar[str] = "refinement"
 
     @property
     def needs_all(self) -> bool:
@@ -141,13 +145,14 @@ class Refinement(ABC):
         """
 
 
-class Merge(ABC):
+class Merge(Part, ABC):
     """Makes one image of the sources.
 
     Attributes:
         needs_all: Whether it looks at all sources at once, and so needs memory for all of them.
     """
 
+    seam: ClassVar[str] = "merge"
     needs_all: ClassVar[bool] = False
 
     @abstractmethod
@@ -171,8 +176,10 @@ class Solution:
     stop_reason: StopReason = "iterations"
 
 
-class Reconstruction(ABC):
+class Reconstruction(Part, ABC):
     """Makes the fused, enlarged image from sources and decision."""
+
+    seam: ClassVar[str] = "reconstruction"
 
     @property
     def iterations(self) -> int:
@@ -198,8 +205,10 @@ class Reconstruction(ABC):
         """
 
 
-class NetworkSpec(ABC):
+class NetworkSpec(Part, ABC):
     """A network that carries its own facts, so the caller never asks which network it is."""
+
+    seam: ClassVar[str] = "network"
 
     @property
     @abstractmethod

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dfp_batch.core.filters import filter_and_sample
+from dfp_batch.core.part import Part
 from dfp_batch.errors import ConfigError
 
 SCALES = (1, 2, 3, 4)
@@ -25,13 +26,14 @@ _CODE_FREQUENCIES = (0.5, 1.0)  # of the Nyquist frequency of the low resolution
 _TOLERANCE = 1e-9
 
 
-class Kernel(ABC):
+class Kernel(Part, ABC):
     """The blur of a degradation. Own ones inherit from it, as frozen dataclasses that give taps.
 
     Attributes:
         is_estimated: Whether it only stands for one that is estimated from each item.
     """
 
+    seam: ClassVar[str] = "kernel"
     is_estimated: ClassVar[bool] = False
 
     @abstractmethod

@@ -2,15 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Le, Predicate
 from torch import Tensor
 
 from dfp_batch.core.degradation import Kernel, tap_positions
-from dfp_batch.errors import ConfigError
+from dfp_batch.core.part import is_finite
 
 LARGEST_SIGMA_PX = 16.0
 
+Sigma = Annotated[float, Gt(0), Le(LARGEST_SIGMA_PX)]
 _REACH_SIGMAS = 4  # where a Gaussian is cut off: 6e-5 of it lie beyond
 
 
@@ -55,10 +58,7 @@ class Gaussian(Kernel):
         ConfigError: for any other sigma.
     """
 
-    sigma_px: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_sigma("sigma_px", self.sigma_px)
+    sigma_px: Sigma = 1.0
 
     def taps(self, scale: int) -> Tensor:
         """As many taps as reach 4 sigma to either side."""
@@ -83,15 +83,9 @@ class AnisotropicGaussian(Kernel):
         ConfigError: for a field out of its range.
     """
 
-    sigma_px: float = 1.5
-    sigma_across_px: float = 0.75
-    angle_deg: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_sigma("sigma_px", self.sigma_px)
-        _check_sigma("sigma_across_px", self.sigma_across_px)
-        if not math.isfinite(self.angle_deg):
-            raise ConfigError(f"kernel.angle_deg must be a number, got {self.angle_deg}")
+    sigma_px: Sigma = 1.5
+    sigma_across_px: Sigma = 0.75
+    angle_deg: Annotated[float, Predicate(is_finite)] = 0.0
 
     def taps(self, scale: int) -> Tensor:
         """(k, k): as many taps as reach 4 times the larger sigma to all sides."""
@@ -117,10 +111,3 @@ def _gaussian_count(sigma_px: float, scale: int) -> int:
 def _short(number: float) -> str:
     """All digits that tell it from other numbers."""
     return repr(float(number)).removesuffix(".0")
-
-
-def _check_sigma(name: str, sigma_px: float) -> None:
-    if not 0 < sigma_px <= LARGEST_SIGMA_PX:
-        raise ConfigError(
-            f"kernel.{name} must be above 0 and at most {LARGEST_SIGMA_PX:g} px, got {sigma_px:g}"
-        )

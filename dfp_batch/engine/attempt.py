@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine import receipt
 from dfp_batch.engine.budget import reconstruct_limit_s
 from dfp_batch.engine.executor import Work

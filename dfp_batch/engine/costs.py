@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.optimize import nnls
 
 import dfp_batch
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Work
 from dfp_batch.engine.prepare import truths

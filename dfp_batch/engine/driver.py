@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import FrameType
 
-from dfp_batch.config import RunConfig, config_of
+from dfp_batch.config.run_config import RunConfig, config_of
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.floor_sample import FIRST, CompareFloor, is_compared

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine.prepare import (
     check_output,
     check_side,

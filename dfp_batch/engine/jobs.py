@@ -24,7 +24,7 @@ from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from dfp_batch.config import RunConfig, run_config
+from dfp_batch.config.run_config import RunConfig, run_config
 from dfp_batch.engine.cluster import TOKEN_HINT, authentication, has_token, variable
 from dfp_batch.engine.driver import Submission
 from dfp_batch.engine.retry import Retry

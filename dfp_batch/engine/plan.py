@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.stats import beta
 
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine.costs import CostModel, Kind
 from dfp_batch.engine.headers import Looked, Problem, look
 from dfp_batch.engine.stages import Stage

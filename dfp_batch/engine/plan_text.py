@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import psutil
 
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine.costs import CostModel
 from dfp_batch.engine.plan import Costs, Machines, Plan, Range, Sample
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack
-from dfp_batch.config import Output, RunConfig
+from dfp_batch.config.run_config import Output, RunConfig
 from dfp_batch.core.contracts import Images
 from dfp_batch.engine import receipt, registration_file
 from dfp_batch.engine.budget import prepare_limit_s

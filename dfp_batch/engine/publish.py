@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dfp_batch import metrics
 from dfp_batch.alignment.crop import valid_rectangle
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.image import enlarge, luma
 from dfp_batch.engine import registration_file
 from dfp_batch.engine.budget import publish_limit_s

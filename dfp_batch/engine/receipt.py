@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.errors import ObjectMissingError
 from dfp_batch.io import storage
 from dfp_batch.runs.manifest import Pair, folder_name, manifest_sha256

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pyarrow.compute as pc
 
-from dfp_batch.config import config_of
+from dfp_batch.config.run_config import config_of
 from dfp_batch.engine import receipt
 from dfp_batch.engine.driver import Observer, Submission, stop_signals, summarised, work_off
 from dfp_batch.engine.progress import PATIENCE, Patience

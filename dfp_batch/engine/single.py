@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.contracts import OnIteration, ignore_progress
 from dfp_batch.engine.prepare import Circumstances, prepare
 from dfp_batch.engine.publish import finished_frame

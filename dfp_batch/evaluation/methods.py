@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dfp_batch.config import describe, parse_setting, run_config
+from dfp_batch.config.building import describe
+from dfp_batch.config.run_config import parse_setting, run_config
 from dfp_batch.core.contracts import Reconstruction
 from dfp_batch.core.degradation import Kernel
 from dfp_batch.degradation.kernels import Lanczos2

@@ -1,11 +1,12 @@
 """The paper's focus measure, Eq. (11)-(19)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 import torch
+from annotated_types import Le
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -14,8 +15,8 @@ from torch.nn import functional
 from dfp_batch.core.contracts import FocusMeasure, Sources
 from dfp_batch.core.decision import one_hot
 from dfp_batch.core.image import luma
+from dfp_batch.core.part import Count, OddCount, Positive
 from dfp_batch.core.sources import whole
-from dfp_batch.errors import ConfigError
 
 _LARGEST_PSF_PX = 15  # it must lie within the smallest image that the method takes
 
@@ -44,25 +45,13 @@ class DoubleReblur(FocusMeasure):
 
     needs_all: ClassVar[bool] = True
 
-    gaussian_px: int = 5
-    dilation_px: int = 3
-    erosion_px: int = 3
+    gaussian_px: OddCount = 5
+    dilation_px: Count = 3
+    erosion_px: Count = 3
     threshold: float = 0.01
     keep_largest: bool = True
-    psf_px: int = 9
-    lowpass_cycles_per_px: float = 0.15
-
-    def __post_init__(self) -> None:
-        for name in ("gaussian_px", "psf_px"):
-            if getattr(self, name) < 1 or getattr(self, name) % 2 == 0:
-                raise ConfigError(
-                    f"focus.{name} must be odd and positive, got {getattr(self, name)}"
-                )
-        if self.psf_px > _LARGEST_PSF_PX:
-            raise ConfigError(f"focus.psf_px must be <= {_LARGEST_PSF_PX}, got {self.psf_px}")
-        for name in ("dilation_px", "erosion_px"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"focus.{name} must be >= 1, got {getattr(self, name)}")
+    psf_px: Annotated[OddCount, Le(_LARGEST_PSF_PX)] = 9
+    lowpass_cycles_per_px: Positive = 0.15
 
     def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1} of N sources (C, h, w), which it holds all at once."""

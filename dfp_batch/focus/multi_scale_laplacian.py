@@ -8,8 +8,8 @@ from dfp_batch.core.contracts import FocusMeasure, Sources
 from dfp_batch.core.decision import softmax_
 from dfp_batch.core.filters import median, pyramid_down, resize_linearly
 from dfp_batch.core.image import luma_plane
+from dfp_batch.core.part import Count, Positive
 from dfp_batch.core.sources import previews
-from dfp_batch.errors import ConfigError
 from dfp_batch.focus.sum_modified_laplacian import sum_modified_laplacian
 
 
@@ -36,17 +36,10 @@ class MultiScaleLaplacian(FocusMeasure):
         ConfigError: for a field out of its range.
     """
 
-    sigma_px: float = 1.0
-    floor: float = 0.01
-    scales: int = 2
-    most: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name in ("sigma_px", "floor", "most"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"focus.{name} must be > 0, got {getattr(self, name)}")
-        if self.scales < 1:
-            raise ConfigError(f"focus.scales must be >= 1, got {self.scales}")
+    sigma_px: Positive = 1.0
+    floor: Positive = 0.01
+    scales: Count = 2
+    most: Positive = 2.0
 
     def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w), > 0, of N sources (C, h, w), which it looks at one by one."""

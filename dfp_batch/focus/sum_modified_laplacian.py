@@ -9,8 +9,8 @@ from dfp_batch.core.contracts import FocusMeasure, Sources
 from dfp_batch.core.decision import decided
 from dfp_batch.core.filters import gaussian_blur, median, modified_laplacian
 from dfp_batch.core.image import luma_plane
+from dfp_batch.core.part import Positive
 from dfp_batch.core.sources import previews
-from dfp_batch.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,7 @@ class SumModifiedLaplacian(FocusMeasure):
         ConfigError: if sigma_px is not positive.
     """
 
-    sigma_px: float = 4.0
-
-    def __post_init__(self) -> None:
-        if not self.sigma_px > 0:
-            raise ConfigError(f"focus.sigma_px must be > 0, got {self.sigma_px}")
+    sigma_px: Positive = 4.0
 
     def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w) of N sources (C, h, w), which it looks at one by one."""

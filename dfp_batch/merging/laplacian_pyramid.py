@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Merge, Sources
+from dfp_batch.core.part import OddCount
 from dfp_batch.core.pyramid import StrongestDetail
-from dfp_batch.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,7 @@ class LaplacianPyramid(Merge):
         ConfigError: if window_px is not odd and positive.
     """
 
-    window_px: int = 1
-
-    def __post_init__(self) -> None:
-        if self.window_px < 1 or self.window_px % 2 == 0:
-            raise ConfigError(f"merge.window_px must be odd and positive, got {self.window_px}")
+    window_px: OddCount = 1
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Merged (1, C, h, w), clipped to [0, 1]."""

@@ -10,10 +10,9 @@ from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import winners
 from dfp_batch.core.filters import add_product_
 from dfp_batch.core.image import Plane
+from dfp_batch.core.part import CountOrNone, OddCount, Positive
 from dfp_batch.core.pyramid import StrongestDetail
-from dfp_batch.errors import ConfigError
 from dfp_batch.merging.blend import SEEN, blend
-from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
 from dfp_batch.merging.seams import Labels, distance_px, seam_steps
 
 
@@ -35,18 +34,10 @@ class SeamPyramid(Merge):
         ConfigError: for a field out of its range.
     """
 
-    band_px: float = 16.0
-    free_steps: int = 0
-    feather_px: float = 8.0
-    window_px: int = 5
-
-    def __post_init__(self) -> None:
-        LaplacianPyramid(self.window_px)
-        for name in ("band_px", "feather_px"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"merge.{name} must be > 0, got {getattr(self, name)}")
-        if self.free_steps < 0:
-            raise ConfigError(f"merge.free_steps must be >= 0, got {self.free_steps}")
+    band_px: Positive = 16.0
+    free_steps: CountOrNone = 0
+    feather_px: Positive = 8.0
+    window_px: OddCount = 5
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Merged (1, C, h, w), in [0, 1]."""

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from dfp_batch.core.contracts import Compute, NetworkSpec
 from dfp_batch.core.image import pad_to, round_up
-from dfp_batch.errors import ConfigError, DivergedError
+from dfp_batch.core.part import Count, Part, Positive
+from dfp_batch.errors import DivergedError
 
 _NOISE_CHANNELS, _NOISE_RANGE = 32, 0.1  # as in Deep Image Prior, the paper's reference [64]
 
@@ -59,21 +60,15 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Part):
     """Iterations of Adam at a constant learning rate.
 
     Raises:
         ConfigError: for fewer than 1 iteration or a rate that is not positive.
     """
 
-    iterations: int
-    learning_rate: float
-
-    def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ConfigError(f"iterations must be >= 1, got {self.iterations}")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate must be > 0, got {self.learning_rate}")
+    iterations: Count
+    learning_rate: Positive
 
 
 def minimise(

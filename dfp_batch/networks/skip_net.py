@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dfp_batch.core.contracts import NetworkSpec
+from dfp_batch.core.part import Count, OddCount
 from dfp_batch.errors import ConfigError
 from dfp_batch.networks.initialisation import initialise
 
@@ -80,23 +81,20 @@ class SkipNet(NetworkSpec):
             a width is not positive.
     """
 
-    kernel_px: int = 5
+    kernel_px: OddCount = 5
     two_3x3: bool = False
-    widths: tuple[int, ...] = (8, 16, 32, 64, 128)
-    skip_width: int = 4
+    widths: tuple[Count, ...] = (8, 16, 32, 64, 128)
+    skip_width: Count = 4
     slope: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.kernel_px < 1 or self.kernel_px % 2 == 0:
-            raise ConfigError(f"network.kernel_px must be odd and positive, got {self.kernel_px}")
+        super().__post_init__()
         if self.two_3x3 and self.kernel_px != 5:  # noqa: PLR2004
             raise ConfigError(
                 f"network.two_3x3 replaces 5x5 kernels, got kernel_px {self.kernel_px}"
             )
-        if self.skip_width < 1:
-            raise ConfigError(f"network.skip_width must be >= 1, got {self.skip_width}")
-        if not self.widths or min(self.widths) < 1:
-            raise ConfigError(f"network.widths must be positive channel counts, got {self.widths}")
+        if not self.widths:
+            raise ConfigError("network.widths must name one channel count or more, got none")
 
     @property
     def size_multiple(self) -> int:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution, StopReason
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import luma
+from dfp_batch.core.part import Count, CountOrNone, NotNegative, Positive, Share
 from dfp_batch.core.quality import blockiness, noise_level
-from dfp_batch.errors import ConfigError, DivergedError
+from dfp_batch.errors import DivergedError
 from dfp_batch.networks.prior_network import PriorNetwork
 from dfp_batch.reconstruction.learned_prior import LearnedPrior, initial_enlargement
 from dfp_batch.reconstruction.losses import laplacian
@@ -56,28 +57,14 @@ class AdaptedPrior(Reconstruction):
     """
 
     prior: LearnedPrior = field(default_factory=lambda: LearnedPrior("large"))
-    iterations: int = 10
-    learning_rate: float = 5e-5
-    content_weight: float = 0.1
-    joint_gradient_weight: float = 0.1
-    anchor_weight: float = 1.0
-    averaging: float = 0.8
-    patch_px: int = 48
-    patches: int = 6
-
-    def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise ConfigError(f"reconstruction.iterations must be >= 0, got {self.iterations}")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"reconstruction.learning_rate must be > 0, got {self.learning_rate}")
-        for name in ("content_weight", "joint_gradient_weight", "anchor_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"reconstruction.{name} must be >= 0, got {getattr(self, name)}")
-        if not 0 <= self.averaging < 1:
-            raise ConfigError(f"reconstruction.averaging must be in [0, 1), got {self.averaging}")
-        for name in ("patch_px", "patches"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"reconstruction.{name} must be >= 1, got {getattr(self, name)}")
+    iterations: CountOrNone = 10
+    learning_rate: Positive = 5e-5
+    content_weight: NotNegative = 0.1
+    joint_gradient_weight: NotNegative = 0.1
+    anchor_weight: NotNegative = 1.0
+    averaging: Share = 0.8
+    patch_px: Count = 48
+    patches: Count = 6
 
     @property
     def checked_by(self) -> LearnedPrior:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
-from dfp_batch.core.image import INTERPOLATIONS, Interpolation, enlarge
-from dfp_batch.errors import ConfigError
+from dfp_batch.core.image import Interpolation, enlarge
+from dfp_batch.core.part import CountOrNone
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,8 @@ class BackProjection(Reconstruction):
         ConfigError: if steps is negative.
     """
 
-    steps: int = 10
+    steps: CountOrNone = 10
     kernel: Interpolation = "bicubic"
-
-    def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ConfigError(f"reconstruction.steps must be >= 0, got {self.steps}")
-        if self.kernel not in INTERPOLATIONS:
-            known = " or ".join(INTERPOLATIONS)
-            raise ConfigError(f"reconstruction.kernel must be {known}, got {self.kernel!r}")
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute

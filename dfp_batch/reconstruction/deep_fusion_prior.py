@@ -9,7 +9,7 @@ from torch import Tensor
 from dfp_batch.core.contracts import Compute, NetworkSpec, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import enlarge, luma
-from dfp_batch.errors import ConfigError
+from dfp_batch.core.part import Count, NotNegative, Positive
 from dfp_batch.networks.fitting import Fit, Schedule, minimise, uniform_noise
 from dfp_batch.networks.skip_net import SkipNet
 from dfp_batch.reconstruction.losses import (
@@ -40,19 +40,13 @@ class DeepFusionPrior(Reconstruction):
         ConfigError: for a field out of its range.
     """
 
-    iterations: int = 1000
-    learning_rate: float = 1e-3
-    content_weight: float = 1.0
-    joint_gradient_weight: float = 0.5
-    gradient_limit_weight: float = 0.1
+    iterations: Count = 1000
+    learning_rate: Positive = 1e-3
+    content_weight: NotNegative = 1.0
+    joint_gradient_weight: NotNegative = 0.5
+    gradient_limit_weight: NotNegative = 0.1
     network_input: Literal["average", "noise"] = "average"
     network: NetworkSpec = field(default_factory=SkipNet)
-
-    def __post_init__(self) -> None:
-        Schedule(self.iterations, self.learning_rate)
-        for name in ("content_weight", "joint_gradient_weight", "gradient_limit_weight"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"reconstruction.{name} must be >= 0, got {getattr(self, name)}")
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from dfp_batch.core.contracts import Compute, NetworkSpec, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.part import Count, Positive
 from dfp_batch.networks.fitting import Fit, Schedule, minimise, uniform_noise
 from dfp_batch.networks.skip_net import SkipNet
 
@@ -27,12 +28,9 @@ class DeepImagePrior(Reconstruction):
         ConfigError: for a field out of its range.
     """
 
-    iterations: int = 2500
-    learning_rate: float = 1e-3
+    iterations: Count = 2500
+    learning_rate: Positive = 1e-3
     network: NetworkSpec = field(default_factory=SkipNet)
-
-    def __post_init__(self) -> None:
-        Schedule(self.iterations, self.learning_rate)
 
     def __call__(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute

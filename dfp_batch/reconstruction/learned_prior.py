@@ -9,9 +9,9 @@ from torch import Tensor
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import enlarge, luma
+from dfp_batch.core.part import CountOrNone
 from dfp_batch.core.quality import blockiness, noise_level
 from dfp_batch.core.tiling import in_tiles
-from dfp_batch.errors import ConfigError
 from dfp_batch.networks.prior_network import PriorNetwork
 from dfp_batch.networks.weights import PRIORS, load_prior
 from dfp_batch.reconstruction.back_projection import project_back
@@ -53,11 +53,7 @@ class LearnedPrior(Reconstruction):
     """
 
     weights: str = "small"
-    final_steps: int = 1
-
-    def __post_init__(self) -> None:
-        if self.final_steps < 0:
-            raise ConfigError(f"reconstruction.final_steps must be >= 0, got {self.final_steps}")
+    final_steps: CountOrNone = 1
 
     def build(self, device: torch.device) -> PriorNetwork:
         """The network, trainable.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import select_, winners
-from dfp_batch.errors import ConfigError
+from dfp_batch.core.part import Share
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,7 @@ class AreaCleanUp(Refinement):
         ConfigError: if smallest_region is not in [0, 1).
     """
 
-    smallest_region: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.smallest_region < 1:
-            raise ConfigError(
-                f"refinement.smallest_region must be in [0, 1), got {self.smallest_region}"
-            )
+    smallest_region: Share = 0.01
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import confidence, select_, winners
 from dfp_batch.core.filters import gaussian_blur, resize_by_area, resize_linearly
-from dfp_batch.errors import ConfigError
+from dfp_batch.core.part import Count, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,10 @@ class ConfidenceVoting(Refinement):
         ConfigError: for a field out of its range.
     """
 
-    threshold: float = 0.2
-    sigma_px: float = 2.0
-    levels: int = 7
-    falloff: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold < 1:
-            raise ConfigError(f"refinement.threshold must be in [0, 1), got {self.threshold}")
-        for name in ("sigma_px", "falloff"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"refinement.{name} must be > 0, got {getattr(self, name)}")
-        if self.levels < 1:
-            raise ConfigError(f"refinement.levels must be >= 1, got {self.levels}")
+    threshold: Share = 0.2
+    sigma_px: Positive = 2.0
+    levels: Count = 7
+    falloff: Positive = 0.5
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, NetworkSpec, Refinement, Sources
 from dfp_batch.core.decision import one_hot
+from dfp_batch.core.part import Count, Positive
 from dfp_batch.core.sources import whole
 from dfp_batch.networks.fitting import Fit, Schedule, minimise
 from dfp_batch.networks.skip_net import SkipNet
@@ -53,12 +54,9 @@ class DecisionEmbedding(Refinement):
         ConfigError: for a field out of its range.
     """
 
-    iterations: int = 500
-    learning_rate: float = 1e-3
+    iterations: Count = 500
+    learning_rate: Positive = 1e-3
     network: NetworkSpec = field(default_factory=SkipNet)
-
-    def __post_init__(self) -> None:
-        Schedule(self.iterations, self.learning_rate)
 
     @property
     def needs_all(self) -> bool:

@@ -8,8 +8,8 @@ from torch import Tensor
 from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.filters import box_blur, resize_by_area, resize_linearly
 from dfp_batch.core.image import luma_plane
+from dfp_batch.core.part import Count, Positive
 from dfp_batch.core.sources import previews
-from dfp_batch.errors import ConfigError
 
 _EXACT_PX = 1 << 20  # images of more pixels are fitted at half their size
 
@@ -26,14 +26,8 @@ class GuidedFilter(Refinement):
         ConfigError: if radius_px < 1 or epsilon is not positive.
     """
 
-    radius_px: int = 4
-    epsilon: float = 1e-3
-
-    def __post_init__(self) -> None:
-        if self.radius_px < 1:
-            raise ConfigError(f"refinement.radius_px must be >= 1, got {self.radius_px}")
-        if not self.epsilon > 0:
-            raise ConfigError(f"refinement.epsilon must be > 0, got {self.epsilon}")
+    radius_px: Count = 4
+    epsilon: Positive = 1e-3
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""

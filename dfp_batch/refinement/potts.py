@@ -9,9 +9,9 @@ from torch.nn import functional
 from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import select_
 from dfp_batch.core.image import luma_plane
+from dfp_batch.core.part import Count, NotNegative, Positive
 from dfp_batch.core.pyramid import StrongestDetail
 from dfp_batch.core.sources import previews
-from dfp_batch.errors import ConfigError
 
 _STEP = 0.35  # of both the primal and the dual step: below 1 / sqrt(8), the norm of the gradient
 _WINDOW_PX = 5
@@ -44,23 +44,13 @@ class Potts(Refinement):
         ConfigError: for a field out of its range.
     """
 
-    evidence: float = 1.0
-    contrast: float = 50.0
-    base_cost: float = 0.05
-    levels: int = 4
-    coarse_iterations: int = 30
-    fine_iterations: int = 60
-    largest_px: int = 1 << 21
-
-    def __post_init__(self) -> None:
-        for name in ("evidence", "base_cost"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"refinement.{name} must be > 0, got {getattr(self, name)}")
-        if not self.contrast >= 0:
-            raise ConfigError(f"refinement.contrast must be >= 0, got {self.contrast}")
-        for name in ("levels", "coarse_iterations", "fine_iterations", "largest_px"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"refinement.{name} must be >= 1, got {getattr(self, name)}")
+    evidence: Positive = 1.0
+    contrast: NotNegative = 50.0
+    base_cost: Positive = 0.05
+    levels: Count = 4
+    coarse_iterations: Count = 30
+    fine_iterations: Count = 60
+    largest_px: Count = 1 << 21
 
     @torch.no_grad()
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:

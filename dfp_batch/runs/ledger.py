@@ -37,7 +37,7 @@ from dfp_batch.runs.manifest import Pair, manifest_bytes, refuse, write_manifest
 from dfp_batch.runs.run_directory import SCHEMA_VERSION, create_or_compare, read_header, read_pairs
 
 if TYPE_CHECKING:  # it imports torch, which writing rows does not need
-    from dfp_batch.config import RunConfig
+    from dfp_batch.config.run_config import RunConfig
 
 log = logging.getLogger(__name__)
 

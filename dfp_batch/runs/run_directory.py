@@ -17,7 +17,7 @@ from dfp_batch.io import storage
 from dfp_batch.runs.manifest import Pair, manifest_sha256, parquet_source, read_manifest
 
 if TYPE_CHECKING:  # it imports torch, which reading a run does not need
-    from dfp_batch.config import RunConfig
+    from dfp_batch.config.run_config import RunConfig
 
 SCHEMA_VERSION = 1
 _APPENDED = re.compile(r"[0-9]{6,9}\.parquet")

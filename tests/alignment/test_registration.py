@@ -329,7 +329,7 @@ def test_the_middle_frame_is_the_reference(count, reference):
             "got 'rigid'",
         ),
         (lambda: Registration(reference=-1), "align.reference must be >= 0, got -1"),
-        (lambda: Registration(floor=1.5), "align.floor must be between 0 and 1, got 1.5"),
+        (lambda: Registration(floor=1.5), "align.floor must be > 0 and < 1, got 1.5"),
         (
             lambda: Registration(reference=3).reference_of(3),
             "align.reference must be 0 to 2 in a stack of 3 frames, got 3",

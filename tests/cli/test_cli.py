@@ -19,7 +19,7 @@ import tifffile
 
 import dfp_batch as dfp_batch_package
 from conftest import texture, write_image
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.degradation.kernels import Gaussian
 from dfp_batch.engine.stages import Stage
 from dfp_batch.io import codec, storage

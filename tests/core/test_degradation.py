@@ -264,16 +264,16 @@ def test_other_scales_are_refused(scale):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Gaussian(0), "kernel.sigma_px must be above 0 and at most 16 px, got 0"),
-        (lambda: Gaussian(-1.5), "kernel.sigma_px must be above 0 and at most 16 px, got -1.5"),
-        (lambda: Gaussian(math.nan), "kernel.sigma_px must be above 0 and at most 16 px, got nan"),
+        (lambda: Gaussian(0), "kernel.sigma_px must be > 0 and <= 16.0, got 0"),
+        (lambda: Gaussian(-1.5), "kernel.sigma_px must be > 0 and <= 16.0, got -1.5"),
+        (lambda: Gaussian(math.nan), "kernel.sigma_px must be > 0 and <= 16.0, got nan"),
         (
             lambda: AnisotropicGaussian(1, 17),
-            "kernel.sigma_across_px must be above 0 and at most 16 px, got 17",
+            "kernel.sigma_across_px must be > 0 and <= 16.0, got 17",
         ),
         (
             lambda: AnisotropicGaussian(1, 1, math.inf),
-            "kernel.angle_deg must be a number, got inf",
+            "kernel.angle_deg must be a finite number, got inf",
         ),
     ],
 )

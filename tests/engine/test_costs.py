@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dfp_batch.config import RunConfig, run_config
+from dfp_batch.config.run_config import RunConfig, run_config
 from dfp_batch.engine import costs
 from dfp_batch.engine.costs import CostModel, Kind, Line, cost_model
 from dfp_batch.engine.stages import Stage

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from conftest import archive_away, deny
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit, what_is_left
 from dfp_batch.errors import ConfigError, ManifestError, RunHeldError

@@ -15,7 +15,7 @@ import pytest
 import ray
 from ray._private.state import state
 
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.engine import driver, gpu_pool, nodes, ray_executor, scheduler
 from dfp_batch.engine.cluster import private_ray, variable
 from dfp_batch.engine.driver import Observer, Submission, submit

@@ -14,7 +14,7 @@ from conftest import Alive
 from dfp_batch.alignment.crop import valid_rectangle
 from dfp_batch.alignment.registration import Registration
 from dfp_batch.alignment.stack import Stack
-from dfp_batch.config import Output, RunConfig
+from dfp_batch.config.run_config import Output, RunConfig
 from dfp_batch.engine import frames as frames_module
 from dfp_batch.engine import prepare as prepare_module
 from dfp_batch.engine.frames import read_frame

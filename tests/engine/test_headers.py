@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from conftest import texture, write_image
-from dfp_batch.config import Output, RunConfig
+from dfp_batch.config.run_config import Output, RunConfig
 from dfp_batch.engine.headers import Looked, look
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.errors import DfpError

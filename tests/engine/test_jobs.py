@@ -15,7 +15,7 @@ import typer
 
 from dfp_batch import cli
 from dfp_batch.cli.options import resolve
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.engine import jobs
 from dfp_batch.engine.driver import Submission
 from dfp_batch.errors import ConfigError

@@ -17,7 +17,7 @@ import pytest
 import ray
 
 from conftest import write_image
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.engine.progress import Patience

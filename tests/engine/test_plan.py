@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine import plan_text
 from dfp_batch.engine.costs import CostModel, Line
 from dfp_batch.engine.headers import Looked, Problem

@@ -10,7 +10,7 @@ import typer
 
 from dfp_batch import cli
 from dfp_batch.cli.options import deadline
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.engine import jobs
 from dfp_batch.engine import retry as retrying
 from dfp_batch.engine.driver import Observer, Submission, submit

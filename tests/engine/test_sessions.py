@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.driver import what_is_left
 from dfp_batch.engine.scheduler import Scheduler

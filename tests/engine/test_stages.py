@@ -11,7 +11,7 @@ import tifffile
 import torch
 
 from conftest import texture, write_image
-from dfp_batch.config import RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernel_estimation import EstimatedKernel
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from conftest import deny
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.engine.driver import Observer, Submission, submit
 from dfp_batch.engine.receipt import versions
 from dfp_batch.engine.verify import Finding, verify

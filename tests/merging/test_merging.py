@@ -141,7 +141,7 @@ def test_pyramid_takes_all_channels_from_one_source(texture):
 
 @pytest.mark.parametrize("window_px", [0, 2, -1])
 def test_window_out_of_range_is_refused(window_px):
-    message = f"merge.window_px must be odd and positive, got {window_px}"
+    message = f"merge.window_px must be >= 1 and odd, got {window_px}"
     with pytest.raises(ConfigError, match=f"^{message}$"):
         LaplacianPyramid(window_px)
 
@@ -202,7 +202,7 @@ def test_seam_pyramid_without_a_seam_is_the_one_source(texture):
         ({"band_px": 0}, "merge.band_px must be > 0, got 0"),
         ({"feather_px": -1}, "merge.feather_px must be > 0, got -1"),
         ({"free_steps": -1}, "merge.free_steps must be >= 0, got -1"),
-        ({"window_px": 2}, "merge.window_px must be odd and positive, got 2"),
+        ({"window_px": 2}, "merge.window_px must be >= 1 and odd, got 2"),
     ],
 )
 def test_seam_settings_out_of_range_are_refused(fields, message):

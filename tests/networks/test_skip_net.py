@@ -113,14 +113,14 @@ def test_facts_follow_from_the_depth_and_the_kernel():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kernel_px": 4}, "network.kernel_px must be odd and positive, got 4"),
-        ({"kernel_px": -1}, "network.kernel_px must be odd and positive, got -1"),
+        ({"kernel_px": 4}, "network.kernel_px must be >= 1 and odd, got 4"),
+        ({"kernel_px": -1}, "network.kernel_px must be >= 1 and odd, got -1"),
         (
             {"kernel_px": 3, "two_3x3": True},
             "network.two_3x3 replaces 5x5 kernels, got kernel_px 3",
         ),
-        ({"widths": ()}, r"network.widths must be positive channel counts, got \(\)"),
-        ({"widths": (8, 0)}, r"network.widths must be positive channel counts, got \(8, 0\)"),
+        ({"widths": ()}, "network.widths must name one channel count or more, got none"),
+        ({"widths": (8, 0)}, "network.widths must be >= 1, got 0"),
         ({"skip_width": 0}, "network.skip_width must be >= 1, got 0"),
     ],
 )

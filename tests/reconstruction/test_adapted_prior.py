@@ -175,7 +175,7 @@ def test_grey_stays_grey(prior, truth):
         ({"iterations": -1}, "reconstruction.iterations must be >= 0, got -1"),
         ({"learning_rate": 0.0}, "reconstruction.learning_rate must be > 0, got 0.0"),
         ({"anchor_weight": -1.0}, "reconstruction.anchor_weight must be >= 0, got -1.0"),
-        ({"averaging": 1.0}, "reconstruction.averaging must be in [0, 1), got 1.0"),
+        ({"averaging": 1.0}, "reconstruction.averaging must be >= 0 and < 1, got 1.0"),
         ({"patches": 0}, "reconstruction.patches must be >= 1, got 0"),
     ],
 )

@@ -54,7 +54,7 @@ def test_kernel_is_used(kernel, scene):
 
 
 def test_unknown_kernel_is_refused():
-    message = "reconstruction.kernel must be bicubic or lanczos, got 'box'"
+    message = "reconstruction.kernel must be one of bicubic, lanczos, got 'box'"
     with pytest.raises(ConfigError, match=f"^{message}$"):
         BackProjection(kernel="box")
 

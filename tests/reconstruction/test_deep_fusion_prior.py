@@ -310,8 +310,8 @@ def test_objective_prefers_the_truth_to_either_source(scene):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"iterations": 0}, "iterations must be >= 1, got 0"),
-        ({"learning_rate": -1e-3}, "learning_rate must be > 0, got -0.001"),
+        ({"iterations": 0}, "reconstruction.iterations must be >= 1, got 0"),
+        ({"learning_rate": -1e-3}, "reconstruction.learning_rate must be > 0, got -0.001"),
         ({"content_weight": -1}, "reconstruction.content_weight must be >= 0, got -1"),
         (
             {"joint_gradient_weight": -1},

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dfp_batch.config import describe, rebuild
-from dfp_batch.core.contracts import Compute
+from dfp_batch.config.building import built, describe
+from dfp_batch.core.contracts import Compute, Reconstruction
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import luma
 from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
@@ -239,7 +239,12 @@ def test_bf16_is_nearly_the_same(weights, texture):
 
 
 def test_it_can_be_named_in_a_configuration():
-    part = rebuild(BackProjection(), {"use": "learned-prior", "final_steps": 2}, "reconstruction")
+    part = built(
+        Reconstruction,
+        BackProjection(),
+        {"use": "learned-prior", "final_steps": 2},
+        "reconstruction",
+    )
     assert part == LearnedPrior(final_steps=2)
     assert describe(part) == {"use": "learned-prior", "weights": "small", "final_steps": 2}
 

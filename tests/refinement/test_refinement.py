@@ -170,7 +170,7 @@ def test_area_clean_up_is_the_largest_weight_without_islands(count, texture):
 
 @pytest.mark.parametrize("share", [1, -0.1, float("nan")])
 def test_area_clean_up_refuses_settings_out_of_range(share):
-    message = f"refinement.smallest_region must be in [0, 1), got {share}"
+    message = f"refinement.smallest_region must be >= 0 and < 1, got {share}"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         AreaCleanUp(share)
 
@@ -254,9 +254,9 @@ def test_the_threshold_says_what_is_noise():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"threshold": 1.0}, "refinement.threshold must be in [0, 1), got 1.0"),
-        ({"threshold": -0.1}, "refinement.threshold must be in [0, 1), got -0.1"),
-        ({"threshold": float("nan")}, "refinement.threshold must be in [0, 1), got nan"),
+        ({"threshold": 1.0}, "refinement.threshold must be >= 0 and < 1, got 1.0"),
+        ({"threshold": -0.1}, "refinement.threshold must be >= 0 and < 1, got -0.1"),
+        ({"threshold": float("nan")}, "refinement.threshold must be >= 0 and < 1, got nan"),
         ({"sigma_px": 0.0}, "refinement.sigma_px must be > 0, got 0.0"),
         ({"falloff": float("nan")}, "refinement.falloff must be > 0, got nan"),
         ({"levels": 0}, "refinement.levels must be >= 1, got 0"),
@@ -329,8 +329,8 @@ def test_embedding_reproduces_an_easy_decision(count, bands):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"iterations": 0}, "iterations must be >= 1, got 0"),
-        ({"learning_rate": 0.0}, "learning_rate must be > 0, got 0.0"),
+        ({"iterations": 0}, "refinement.iterations must be >= 1, got 0"),
+        ({"learning_rate": 0.0}, "refinement.learning_rate must be > 0, got 0.0"),
     ],
 )
 def test_embedding_refuses_settings_out_of_range(fields, message):

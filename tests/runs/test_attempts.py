@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.errors import LedgerError
 from dfp_batch.io import storage
 from dfp_batch.runs.attempts import (

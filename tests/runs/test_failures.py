@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.errors import ConfigError
 from dfp_batch.runs.attempts import PairRecord
 from dfp_batch.runs.failures import failures, print_failures, without_names

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.errors import (
     ConfigError,
     ManifestError,
@@ -159,7 +159,7 @@ def test_the_heartbeat_says_what_runs(tmp_path, monkeypatch):
 def test_the_lease_of_a_dead_process_on_this_machine_is_free_at_once(tmp_path):
     code = f"""
 import os, signal
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
 pairs = [Pair(f"p{{k}}", (f"/a{{k}}.png", f"/b{{k}}.png")) for k in range(3)]

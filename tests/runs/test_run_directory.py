@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dfp_batch.config import run_config
+from dfp_batch.config.run_config import run_config
 from dfp_batch.errors import ConfigError, LedgerError
 from dfp_batch.io import storage
 from dfp_batch.pipeline.presets import PRESETS

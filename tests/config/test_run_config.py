@@ -4,55 +4,102 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 
-from dfp_batch.config import (
-    COMPONENTS,
-    FORMER_NAMES,
+from dfp_batch.alignment.exposure import ExposureMatch
+from dfp_batch.alignment.registration import Registration
+from dfp_batch.config.building import changed as changed_by
+from dfp_batch.config.building import describe
+from dfp_batch.config.registry import COMPONENTS, FORMER_NAMES, lookup
+from dfp_batch.config.run_config import (
     Output,
     RunConfig,
     config_of,
-    describe,
     kernel_of,
-    lookup,
     parse_setting,
-    rebuild,
     run_config,
 )
+from dfp_batch.core.contracts import FocusMeasure, Merge, NetworkSpec, Reconstruction, Refinement
+from dfp_batch.core.degradation import Kernel
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
+from dfp_batch.merging.blend import Blend
+from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.networks.skip_net import SkipNet
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.presets import DEFAULT_PRESET, PRESETS
 from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
+from dfp_batch.reconstruction.learned_prior import LearnedPrior
+from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 from dfp_batch.refinement.guided_filter import GuidedFilter
+from dfp_batch.refinement.unrefined import Unrefined
 
 FOCUS_MEASURES = (
     "double-reblur, multi-scale-laplacian, sum-modified-laplacian, undecided, module:Class"
+)
+MERGES = "blend, defocus-spread-correction, laplacian-pyramid, seam-pyramid, unmerged, module:Class"
+REFINEMENTS = (
+    "area-clean-up, chain, confidence-voting, decision-embedding, guided-filter, potts, "
+    "unrefined, module:Class"
 )
 KERNELS = (
     "lanczos2, bicubic, gaussian, anisotropic-gaussian, auto, sigma=1.2, sigma=1.2x0.8@30, "
     "module:Class"
 )
 MINE = f"{__name__}:Average"
+CONTRACTS = (
+    FocusMeasure,
+    Refinement,
+    Merge,
+    Reconstruction,
+    Kernel,
+    NetworkSpec,
+    Registration,
+    ExposureMatch,
+)
 
 
 @dataclass(frozen=True)
-class Average:
+class Average(FocusMeasure):
     """A focus measure of somebody else: no source is sharper than another."""
 
     strength: float = 1.0
     inner: SkipNet = field(default_factory=SkipNet)
 
     def __call__(self, sources):
-        return torch.full_like(sources[:, :1], 1 / len(sources))
+        return torch.full_like(sources[0][:1], 1 / len(sources)).repeat(len(sources), 1, 1, 1)
 
 
 @dataclass(frozen=True)
-class WithoutDefault:
-    strength: float
+class WithoutDefault(Average):
+    strength: float = field()
+
+    def __init__(self, strength):
+        object.__setattr__(self, "strength", strength)
+
+
+def own(part):
+    """A part of somebody else that is like one that comes with the package."""
+    name = f"Own{part.__name__}"
+    globals()[name] = dataclass(frozen=True)(type(name, (part,), {"__module__": __name__}))
+    return f"{__name__}:{name}"
+
+
+OWN = {
+    "focus": MINE,
+    "refinement": own(GuidedFilter),
+    "first": own(ConfidenceVoting),
+    "second": own(Unrefined),
+    "merge": own(SeamPyramid),
+    "base": own(Blend),
+    "reconstruction": own(BackProjection),
+    "prior": own(LearnedPrior),
+    "network": own(SkipNet),
+    "align": own(Registration),
+    "exposure": own(ExposureMatch),
+}
 
 
 def fusion(settings, preset="paper", file_text=None):
@@ -165,7 +212,7 @@ def test_component_of_somebody_else():
     assert changed.focus.strength == 3.0
     assert changed.focus.inner == SkipNet(slope=0.1)
     assert describe(changed.focus)["use"] == MINE
-    assert rebuild(FusionConfig(), describe(changed), "") == changed
+    assert changed_by(FusionConfig(), describe(changed)) == changed
 
 
 @pytest.mark.parametrize(
@@ -173,8 +220,9 @@ def test_component_of_somebody_else():
     [(seam, *item) for seam, components in COMPONENTS.items() for item in components.items()],
 )
 def test_every_short_name(seam, name, component):
-    assert lookup(name, seam) is component
-    assert lookup(name, f"elsewhere.{seam}") is component
+    (contract,) = (one for one in CONTRACTS if one.seam == seam)
+    assert lookup(name, contract, seam) is component
+    assert issubclass(component, contract)
     assert describe(component())["use"] == name
 
 
@@ -232,8 +280,8 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("start", CONFIGS)
-def test_rebuild_is_the_opposite_of_describe(start, config):
-    assert rebuild(start, describe(config), "") == config
+def test_changing_everything_is_the_opposite_of_describing_it(start, config):
+    assert changed_by(start, describe(config)) == config
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -340,7 +388,7 @@ def test_an_older_run_keeps_the_parts_that_its_preset_has_no_more(monkeypatch):
 
 @pytest.mark.parametrize(("former", "today"), FORMER_NAMES.items())
 def test_names_that_components_had_before_are_understood(former, today):
-    seam = next(seam for seam, known in COMPONENTS.items() if today in known and seam != "prior")
+    seam = next(seam for seam, known in COMPONENTS.items() if today in known)
     assert fusion({seam: former}) == fusion({seam: today})
     run = run_config("paper", None, {seam: today})
     values = {**run.values(), f"{seam}.use": former}
@@ -389,7 +437,7 @@ def another(path, value):
     """A valid value other than ``value``."""
     name = path if path in OTHER else path.rpartition(".")[2]
     if name == "use":
-        return MINE
+        return OWN[path.split(".")[-2]]
     if name == "policy":
         return "best-of" if value == "always" else "always"
     return OTHER[name] if name in OTHER else value * 2 if isinstance(value, float) else value + 2
@@ -531,12 +579,41 @@ def test_every_field_is_in_the_values():
             "setting 'kernel.sigma_px': Input should be a valid number, unable to parse string as "
             "a number, got 'wide'",
         ),
-        ({"kernel": "sigma=0"}, "kernel.sigma_px must be above 0 and at most 16 px, got 0"),
-        ({"kernel": MINE}, "kernel must be a Kernel, got Average("),
+        ({"kernel": "sigma=0"}, "kernel.sigma_px must be > 0 and <= 16.0, got 0.0"),
+        (
+            {"kernel": MINE},
+            f"kernel: {MINE} must be a Kernel: inherit from dfp_batch.core.degradation:Kernel",
+        ),
         ({"focus": "sigma=1.2"}, f"focus: no component 'sigma=1.2'; known: {FOCUS_MEASURES}"),
         ({"scale": 5}, "scale must be 1, 2, 3 or 4, got 5"),
-        ({"focus.gaussian_px": 4}, "focus.gaussian_px must be odd and positive, got 4"),
-        ({"reconstruction.iterations": 0}, "iterations must be >= 1, got 0"),
+        ({"focus.gaussian_px": 4}, "focus.gaussian_px must be >= 1 and odd, got 4"),
+        ({"reconstruction.iterations": 0}, "reconstruction.iterations must be >= 1, got 0"),
+        (
+            {"refinement": "chain", "refinement.first": "votes", "refinement.first.levels": 0},
+            "refinement.first.levels must be >= 1, got 0",
+        ),
+        (
+            {"merge": "defocus-spread-correction", "merge.base": "potts"},
+            f"merge.base: no component 'potts'; known: {MERGES}",
+        ),
+        (
+            {"refinement": "chain", "refinement.first": "blend"},
+            f"refinement.first: no component 'blend'; known: {REFINEMENTS}",
+        ),
+        (
+            {"reconstruction": "adapted-prior", "reconstruction.prior": "back-projection"},
+            "reconstruction.prior: no component 'back-projection'; known: learned-prior, "
+            "module:Class",
+        ),
+        (
+            {"merge": MINE},
+            f"merge: {MINE} must be a Merge: inherit from dfp_batch.core.contracts:Merge",
+        ),
+        ({"focus": "json:JSONDecoder"}, "focus: json:JSONDecoder must be a dataclass, got <class"),
+        (
+            {"refinement.network.widths": [8, 0]},
+            "refinement.network.widths must be >= 1, got 0",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
