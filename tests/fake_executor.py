@@ -123,3 +123,36 @@ class FakeExecutor:
         if number in self.running:
             self.prepared -= self.running.pop(number).stage is Stage.PREPARE
             self.began.pop(number, None)
+
+
+class TimedExecutor(FakeExecutor):
+    """Stages take as long as is said, by the clock ``now``; ``busy_s`` counts what each was busy.
+
+    Args:
+        seconds: Of every stage.
+        slots: For the stage reconstruct.
+        tasks: For all others.
+    """
+
+    def __init__(self, seconds, slots, tasks):
+        super().__init__({}, slots=slots, tasks=tasks)
+        self.seconds = seconds
+        self.busy_s = Counter()
+        self.ends = {}
+
+    def capacity(self, stage):
+        """CPUs are shared by all stages but reconstruct."""
+        return self.slots if stage is Stage.RECONSTRUCT else self.tasks
+
+    def start(self, work):
+        super().start(work)
+        self.ends[work.number] = self.now + self.seconds[work.stage]
+        self.busy_s[work.stage] += self.seconds[work.stage]
+
+    def wait(self, timeout_s):
+        if not self.running:
+            self.now += timeout_s
+            return []
+        self.now = min(self.ends[number] for number in self.running)
+        ending = [number for number in self.running if self.ends[number] <= self.now]
+        return [self.end(number) for number in ending]

@@ -27,7 +27,7 @@ from scipy.optimize import nnls
 
 import dfp_batch
 from dfp_batch.config.run_config import RunConfig
-from dfp_batch.engine.attempt import Job, perform
+from dfp_batch.engine.attempt import Job, perform, use_one_thread
 from dfp_batch.engine.executor import Work
 from dfp_batch.engine.prepare import truths
 from dfp_batch.engine.progress import UNWATCHED
@@ -322,7 +322,7 @@ def _process(device: str) -> ProcessPoolExecutor:
 
 
 def _start_process(device: str) -> None:
-    torch.set_num_threads(1)
+    use_one_thread()
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 

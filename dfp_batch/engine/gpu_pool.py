@@ -19,7 +19,7 @@ import ray
 import torch
 from ray.exceptions import RayError
 
-from dfp_batch.engine.attempt import Job, perform
+from dfp_batch.engine.attempt import Job, perform, use_one_thread
 from dfp_batch.engine.executor import Work
 from dfp_batch.engine.nodes import Nodes
 from dfp_batch.engine.pulse import Handle, Heart
@@ -48,7 +48,7 @@ class FusionWorker:
     """
 
     def __init__(self, share: float) -> None:
-        torch.set_num_threads(1)
+        use_one_thread()
         if torch.cuda.is_available():
             if share < 1:
                 _keep_to(share)

@@ -18,7 +18,6 @@ from itertools import count
 from typing import Any
 
 import ray
-import torch
 from ray.exceptions import (
     ActorUnavailableError,
     GetTimeoutError,
@@ -35,7 +34,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine import stages
-from dfp_batch.engine.attempt import Job, perform
+from dfp_batch.engine.attempt import Job, perform, use_one_thread
 from dfp_batch.engine.executor import Completion, Work
 from dfp_batch.engine.gpu_pool import FALSE_STARTS, GpuPool, is_ready
 from dfp_batch.engine.nodes import Nodes
@@ -54,7 +53,7 @@ _NODE_DIED = "its node has died"
 
 @ray.remote(num_returns=2, max_retries=0, retry_exceptions=False, num_cpus=1, max_calls=1000)
 def _run(work: Work, job: Job, heart: Heart, *values: object) -> tuple[Report, Any]:
-    torch.set_num_threads(1)
+    use_one_thread()
     with heart:
         return perform(work, job, values, heart)
 

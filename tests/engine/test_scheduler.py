@@ -13,7 +13,7 @@ from dfp_batch.engine.scheduler import ATTEMPTS, WINDOW, Scheduler, Todo
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import RunStoppedError
 from dfp_batch.runs.manifest import Pair
-from fake_executor import FakeExecutor
+from fake_executor import FakeExecutor, TimedExecutor
 
 SILENCE_S, GRACE_S = Patience().silence_s, Patience().grace_s
 
@@ -175,12 +175,26 @@ def test_every_pair_ends_exactly_once_within_its_limits(tables, slots, tasks, se
         assert len(mine) <= sum(ATTEMPTS.values())
     assert executor.most[Stage.RECONSTRUCT] <= slots
     assert max(executor.most[Stage.PREPARE], executor.most[Stage.PUBLISH]) <= tasks
-    assert executor.most_prepared <= WINDOW * slots
+    assert executor.most_prepared <= max(WINDOW * slots, tasks)
 
 
-def test_a_slot_never_idles_while_pairs_are_left():
-    _, executor = run(40, {}, slots=2, tasks=4)
-    assert executor.most[Stage.RECONSTRUCT] == 2
+@pytest.mark.parametrize(("slots", "tasks"), [(1, 8), (2, 16), (4, 4)])
+def test_a_slot_hardly_idles_however_long_a_pair_takes_to_prepare(slots, tasks):
+    """Preparing takes seven times as long: one GPU needs eight CPUs, and gets them all."""
+    seconds = {P: 7.0 * min(1, tasks / (8 * slots)), O: 1.0, U: 0.1}
+    executor = TimedExecutor(seconds, slots, tasks)
+    records, _ = drive([Todo(pair) for pair in pairs(200)], executor)
+    assert len(records) == 200
+    at_first_s = seconds[P]
+    idle_s = slots * (executor.now - at_first_s) - executor.busy_s[O]
+    assert idle_s < 0.1 * executor.busy_s[O]
+
+
+def test_no_more_pairs_are_prepared_than_slots_or_cpus_need():
+    for slots, tasks in ((1, 2), (1, 8), (4, 2)):
+        _, executor = run(40, {}, slots=slots, tasks=tasks)
+        assert executor.most[Stage.RECONSTRUCT] == slots
+        assert executor.most_prepared <= max(WINDOW * slots, tasks)
 
 
 def test_no_attempt_is_repeated_and_stages_keep_their_order():

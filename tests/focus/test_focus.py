@@ -14,17 +14,6 @@ from dfp_batch.focus.double_reblur import DoubleReblur
 from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
 from dfp_batch.focus.undecided import Undecided
-from method_parts import OneByOne
-
-MEASURES = [
-    pytest.param(DoubleReblur(), id="double-reblur"),
-    pytest.param(DoubleReblur(keep_largest=False, threshold=0.02), id="double-reblur-all-regions"),
-    pytest.param(SumModifiedLaplacian(), id="sum-modified-laplacian"),
-    pytest.param(SumModifiedLaplacian(sigma_px=1.0), id="sml-narrow"),
-    pytest.param(MultiScaleLaplacian(), id="multi-scale-laplacian"),
-    pytest.param(MultiScaleLaplacian(scales=4), id="multi-scale-laplacian-4"),
-]
-every_measure = pytest.mark.parametrize("measure", MEASURES)
 
 
 def assert_is_decision(decision, count, h, w):
@@ -32,48 +21,6 @@ def assert_is_decision(decision, count, h, w):
     assert decision.dtype == torch.float32
     assert (decision >= 0).all()
     torch.testing.assert_close(decision.sum(0), torch.ones(1, h, w))
-
-
-# The contract of every focus measure.
-
-
-@every_measure
-@pytest.mark.parametrize("size", [(16, 16), (17, 33)])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_gives_a_decision(measure, count, channels, size, stack):
-    sources = stack(count, channels, *size)
-    untouched = sources.clone()
-    decision = measure(InMemory(sources))
-    assert_is_decision(decision, count, *size)
-    assert torch.equal(sources, untouched)
-    assert torch.equal(measure(InMemory(sources)), decision)
-
-
-@every_measure
-@pytest.mark.parametrize("values", [(0, 0), (1, 1), (0, 1), (0.3, 0.3, 0.3), (0, 0, 1)])
-def test_gives_a_decision_on_flat_sources(measure, values):
-    sources = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 3, 16, 19)
-    assert_is_decision(measure(InMemory(sources)), len(values), 16, 19)
-
-
-@every_measure
-@pytest.mark.parametrize("count", [2, 3])
-def test_black_source_is_not_in_focus(measure, count, texture):
-    """A lens cap: the spectrum to divide by is 0 (Eq. 13)."""
-    sources = torch.cat([texture(24, 24, seed=seed) for seed in range(count)])
-    sources[-1] = 0
-    decision = measure(InMemory(sources))
-    assert_is_decision(decision, count, 24, 24)
-    assert (decision.argmax(0) == count - 1).float().mean() < 0.1
-
-
-@every_measure
-def test_grey_and_colour_of_the_same_luma_decide_alike(measure, stack):
-    colour = stack(2, 3, 24, 24)
-    torch.testing.assert_close(
-        measure(InMemory(colour)), measure(InMemory(luma(colour))), atol=1e-4, rtol=1e-4
-    )
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -143,14 +90,6 @@ def test_decided_and_confidence_are_inverse(labels, sure):
 def test_winners_are_the_first_of_the_largest():
     decision = torch.rand(5, 1, 7, 9, generator=torch.Generator().manual_seed(0)).round(decimals=1)
     assert torch.equal(winners(decision).long(), decision.argmax(0)[0])
-
-
-@pytest.mark.parametrize("measure", [SumModifiedLaplacian(), MultiScaleLaplacian()], ids=repr)
-def test_looks_at_one_frame_after_the_other(measure, stack):
-    """A stack of 200 frames must not be in memory at once."""
-    frames = OneByOne(stack(4, 3, 24, 40))
-    assert torch.equal(measure(frames), measure(InMemory(frames.images)))
-    assert frames.asked == [0, 1, 2, 3]
 
 
 def test_multi_scale_laplacian_finds_the_sharp_half(scene):

@@ -104,18 +104,6 @@ def test_the_preset_with_it_is_nearer_to_the_truth_than_without(veiled, psnr_db)
 # What it leaves alone.
 
 
-@pytest.mark.parametrize("size", [(16, 16), (17, 40), (67, 50)])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_merges_to_one_image_in_range(count, channels, size, texture):
-    sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
-    untouched = sources.clone()
-    merged = DefocusSpreadCorrection()(InMemory(sources), stripes(count, *size), compute())
-    assert merged.shape == (1, channels, *size)
-    assert ((merged >= 0) & (merged <= 1)).all()
-    assert torch.equal(sources, untouched)
-
-
 def test_without_a_seam_it_is_the_merge_that_it_builds_on(texture):
     sources = torch.cat([texture(24, 24, seed=seed) for seed in range(2)])
     decision = torch.zeros(2, 1, 24, 24)
@@ -169,15 +157,6 @@ def test_tiles_do_not_show(size, texture):
     whole = correction(network, seams, 128)
     assert whole.any()
     torch.testing.assert_close(correction(network, seams, 7), whole, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("halvings", [1, 2])
-def test_smaller_tiles_give_the_same(texture, halvings):
-    sources = InMemory(torch.cat([texture(300, 75, seed=seed) for seed in range(2)]))
-    decision = stripes(2, 300, 75)
-    whole = DefocusSpreadCorrection()(sources, decision, compute())
-    smaller = DefocusSpreadCorrection()(sources, decision, compute(halvings=halvings))
-    torch.testing.assert_close(smaller, whole, atol=1e-5, rtol=0)
 
 
 def test_nothing_is_darker_or_brighter_than_what_the_merge_shows_around(veiled):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dfp_batch.core.decision import one_hot
 from dfp_batch.core.filters import as_array, as_image
 from dfp_batch.core.pyramid import StrongestDetail, collapse, laplacian_pyramid
 from dfp_batch.core.sources import InMemory
@@ -16,47 +15,11 @@ from dfp_batch.merging.seams import distance_px, seam_steps
 from dfp_batch.merging.unmerged import Unmerged
 from method_parts import compute
 
-MERGES = [
-    pytest.param(Blend(), id="blend"),
-    pytest.param(LaplacianPyramid(), id="laplacian-pyramid"),
-    pytest.param(LaplacianPyramid(window_px=5), id="laplacian-pyramid-5"),
-    pytest.param(SeamPyramid(), id="seam-pyramid"),
-]
-every_merge = pytest.mark.parametrize("merge", MERGES)
 sizes = pytest.mark.parametrize("size", [(16, 16), (17, 40), (67, 50)])
 
 
 def even(count, h, w):
     return torch.full((count, 1, h, w), 1 / count)
-
-
-# The contract of every merge.
-
-
-@every_merge
-@sizes
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_merges_to_one_image_in_range(merge, count, channels, size, texture):
-    sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
-    untouched = sources.clone()
-    merged = merge(InMemory(sources), even(count, *size), compute())
-    assert merged.shape == (1, channels, *size)
-    assert ((merged >= 0) & (merged <= 1)).all()
-    assert torch.equal(sources, untouched)
-
-
-@every_merge
-def test_equal_sources_are_kept(merge, texture):
-    image = texture(40, 33)
-    merged = merge(InMemory(image.expand(3, -1, -1, -1)), even(3, 40, 33), compute())
-    torch.testing.assert_close(merged, image)
-
-
-@every_merge
-def test_order_of_the_sources_does_not_matter(merge, scene):
-    flipped = merge(InMemory(scene.sources.flip(0)), scene.decision.flip(0), compute())
-    torch.testing.assert_close(flipped, merge(InMemory(scene.sources), scene.decision, compute()))
 
 
 # Blend.
@@ -94,17 +57,6 @@ def test_bands_that_are_made_in_blocks_are_those_of_the_whole(rows):
     finest = as_array(laplacian_pyramid(as_image(image))[0])
     whole = image - cv2.pyrUp(cv2.pyrDown(image), dstsize=(40, rows))
     np.testing.assert_allclose(finest, whole, atol=1e-6)
-
-
-@pytest.mark.parametrize("merge", MERGES, ids=str)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_sources_are_left_alone(merge, channels, texture):
-    sources = torch.cat([texture(48, 40, channels, seed=seed) for seed in range(3)])
-    before = sources.clone()
-    decision = one_hot(torch.arange(40).div(14, rounding_mode="floor").expand(48, 40), 3)
-    for given in (sources, list(sources)):
-        merge(InMemory(given), decision.clone(), compute())
-        assert torch.equal(sources, before)
 
 
 def test_coarsest_band_is_weighted_by_the_decision(texture):

@@ -16,57 +16,15 @@ from dfp_batch.refinement.chain import Chain
 from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding, binarise, embedding_loss
 from dfp_batch.refinement.guided_filter import GuidedFilter
-from dfp_batch.refinement.potts import Potts
 from dfp_batch.refinement.unrefined import Unrefined
 from method_parts import compute
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
-REFINEMENTS = [
-    pytest.param(Unrefined(), id="unrefined"),
-    pytest.param(AreaCleanUp(), id="area-clean-up"),
-    pytest.param(Chain(AreaCleanUp(), GuidedFilter()), id="clean-up-then-guided-filter"),
-    pytest.param(ConfidenceVoting(), id="confidence-voting"),
-    pytest.param(ConfidenceVoting(levels=1), id="votes-of-one-level"),
-    pytest.param(Chain(ConfidenceVoting(), GuidedFilter()), id="votes-then-guided-filter"),
-    pytest.param(Potts(), id="potts"),
-    pytest.param(GuidedFilter(), id="guided-filter"),
-    pytest.param(GuidedFilter(radius_px=40, epsilon=1e-6), id="guided-filter-wide"),
-    pytest.param(DecisionEmbedding(iterations=2, network=SMALL), id="decision-embedding"),
-]
 
 
 def random_decision(count, h, w, seed=0):
     noise = torch.randn(count, 1, h, w, generator=torch.Generator().manual_seed(seed))
     return (10 * noise).softmax(0)
-
-
-# The contract of every refinement.
-
-
-@pytest.mark.parametrize("refinement", REFINEMENTS)
-@pytest.mark.parametrize("size", [(16, 16), (17, 23)])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("count", [2, 3])
-def test_gives_a_decision(refinement, count, channels, size, texture):
-    sources = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
-    decision = random_decision(count, *size)
-    before = sources.clone()
-    refined = refinement(InMemory(sources), decision, compute())
-    assert refined.shape == decision.shape
-    assert refined.dtype == torch.float32
-    assert not refined.requires_grad
-    assert (refined >= 0).all()
-    torch.testing.assert_close(refined.sum(0), torch.ones(1, *size))
-    assert torch.equal(sources, before)
-
-
-@pytest.mark.parametrize("refinement", REFINEMENTS)
-def test_same_seed_same_decision(refinement, texture):
-    sources = torch.cat([texture(16, 20, seed=seed) for seed in range(2)])
-    first, second = (
-        refinement(InMemory(sources), random_decision(2, 16, 20), compute(seed=5)) for _ in range(2)
-    )
-    assert torch.equal(first, second)
 
 
 # Guided filter.
