@@ -11,7 +11,7 @@ python=${PYTHON:-python3}
 install() {
     "$venv/bin/pip" install --quiet --disable-pip-version-check --constraint "$folder/constraints.txt" "$@"
 }
-install torch==2.13.0 # first, and exactly: a looser range pulls GPU libraries onto machines without a GPU
+install torch # first, as constraints.txt pins it: others pull GPU libraries onto machines without a GPU
 install "$folder"/dfp_batch-*.whl
 "$venv/bin/dfp-batch" --version
 "$venv/bin/ray" --version

@@ -102,3 +102,22 @@ def test_entrance_stays_light(module, absent):
     loaded = set(run.stdout.split())
     assert module in loaded
     assert not absent & loaded
+
+
+ABSENT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"ray", "pyarrow", "fsspec", "s3fs", "pydantic", "typer"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+import numpy as np
+from dfp_batch import FusionConfig, fuse
+one = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+print(fuse([one, one], FusionConfig.preset("fast", scale=2), "cpu").to_array().shape)
+"""
+
+
+def test_two_arrays_are_fused_where_neither_ray_nor_a_store_is_installed():
+    run = subprocess.run([sys.executable, "-c", ABSENT], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "(64, 80, 3)"

@@ -105,7 +105,7 @@ def test_fuse_takes_three_sources_and_every_format(two_images, tmp_path):
         ),
         (["--set", "focus.kernel=3"], 2, "unknown setting 'focus.kernel'"),
         (["--kernel", "box"], 2, "sigma=1.2, sigma=1.2x0.8@30, module:Class"),
-        (["--kernel", "sigma=0"], 2, "kernel.sigma_px must be above 0 and at most 16 px, got 0"),
+        (["--kernel", "sigma=0"], 2, "kernel.sigma_px must be > 0 and <= 16.0, got 0.0"),
         (["--set", "focus"], 2, "--set takes key=value, got 'focus'"),
         (["--precision", "fp16"], 2, "fp32"),
         (["--config", "/nowhere.toml"], 2, "--config /nowhere.toml: no such file"),
