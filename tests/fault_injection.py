@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from dfp_batch.core.contracts import Reconstruction
 from dfp_batch.errors import DivergedError, StorageError
 from dfp_batch.reconstruction.back_projection import BackProjection
 
@@ -49,7 +50,7 @@ def _hold(folder):
 
 
 @dataclass(frozen=True)
-class FaultyReconstruction:
+class FaultyReconstruction(Reconstruction):
     """Back projection, unless the corner asks for a fault."""
 
     folder: str = ""

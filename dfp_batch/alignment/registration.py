@@ -40,7 +40,7 @@ from dfp_batch.errors import ConfigError
 
 Flag = Literal["reference", "registered", "identity", "failed"]
 
-# Motion that cannot be measured, and motion that cannot be.
+# Which motion counts.
 _STILL_PX = 0.1  # of the finest level: less motion is not worth a resampling
 _SURE = 10.0  # standard errors that show that the camera moved
 _LIKELY = 3.0  # standard errors that show it with a clear gain, or when it moved elsewhere
