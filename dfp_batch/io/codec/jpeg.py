@@ -26,6 +26,7 @@ _HUFFMAN = {0xC0, 0xC1, 0xC2}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 _LONGEST = 65_533  # bytes after the length of a segment
+_LONGEST_EXIF = _LONGEST - len(_EXIF)
 _PX_PER_BYTE = 512  # an 8x8 block takes at least one bit
 _CMYK = 4
 
@@ -85,13 +86,30 @@ def written(frame: Frame, quality: int) -> bytes:
     Raises:
         RefusedError: The encoder failed, or the EXIF data are too long for a JPEG.
     """
-    data = opencv.file_of(frame.pixels, "jpg", (cv2.IMWRITE_JPEG_QUALITY, quality))
     height, width, _ = frame.pixels.shape
     metadata = frame.metadata
     block = exif.stamped(metadata.exif, width, height, metadata.pixel_size_um)
-    segments = _exif_segments(block) + _icc_segments(metadata.icc)
-    at = 4 + struct.unpack_from(">H", data, 4)[0]  # after JFIF, OpenCV's first segment
-    return data[:at] + b"".join(segments) + data[at:]
+    if block is not None and len(block) > _LONGEST_EXIF:
+        raise RefusedError(
+            f"{len(block)} bytes of EXIF do not fit a JPEG, which holds {_LONGEST_EXIF}; "
+            "use png, tiff or webp"
+        )
+    data = opencv.file_of(frame.pixels, "jpg", (cv2.IMWRITE_JPEG_QUALITY, quality), block)
+    first = (len(content) for marker, content in _segments(data) if marker in (_APP0, _APP1))
+    at = 2 + sum(4 + length for length in first)  # after JFIF and EXIF
+    return data[:at] + _icc_segments(metadata.icc) + data[at:]
+
+
+def shape_of(data: bytes) -> tuple[int, int, int]:
+    """Height, width and channels of a JPEG of 8 bits.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parts = _parts(data)
+    if parts.precision != 8:  # noqa: PLR2004
+        raise ValueError("not a JPEG of 8 bits")
+    return parts.height, parts.width, parts.components
 
 
 def _load(data: bytes) -> Stored:
@@ -156,30 +174,18 @@ def _joined(parts: _Parts) -> bytes | None:
     return b"".join(parts.icc[number] for number in numbers)
 
 
-def _exif_segments(block: bytes | None) -> list[bytes]:
-    if block is None:
-        return []
-    content = _EXIF + block
-    if len(content) > _LONGEST:
-        raise RefusedError(
-            f"{len(block)} bytes of EXIF do not fit a JPEG, which holds "
-            f"{_LONGEST - len(_EXIF)}; use png, tiff or webp"
-        )
-    return [_segment(_APP1, content)]
-
-
-def _icc_segments(icc: bytes | None) -> list[bytes]:
+def _icc_segments(icc: bytes | None) -> bytes:
+    """Segments of a profile; OpenCV writes none that needs several."""
     step = _LONGEST - len(_ICC) - 2
     parts = [icc[at : at + step] for at in range(0, len(icc), step)] if icc else []
     if len(parts) > 255:  # noqa: PLR2004
         raise RefusedError(
             f"an ICC profile of {len(icc or b'')} bytes does not fit a JPEG; use png"
         )
-    return [
-        _segment(_APP2, _ICC + bytes([number, len(parts)]) + part)
+    return b"".join(
+        struct.pack(">BBH", 0xFF, _APP2, len(_ICC) + 4 + len(part))
+        + _ICC
+        + bytes([number, len(parts)])
+        + part
         for number, part in enumerate(parts, 1)
-    ]
-
-
-def _segment(marker: int, content: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+    )

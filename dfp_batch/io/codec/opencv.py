@@ -32,14 +32,31 @@ def pixels_of(data: bytes, kind: str) -> Pixels | None:
     return None if pixels is None else swapped(with_channels(pixels))
 
 
-def file_of(pixels: Pixels, extension: str, options: Sequence[int] = ()) -> bytes:
-    """Encode (h, w, C), C = 1, 3 or 4.
+def file_of(
+    pixels: Pixels,
+    extension: str,
+    options: Sequence[int] = (),
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+) -> bytes:
+    """Encode (h, w, C), C = 1, 3 or 4, with metadata.
+
+    Args:
+        pixels: Red, green, blue, alpha.
+        extension: ``png``, ``jpg`` or ``webp``.
+        options: Pairs of a flag of OpenCV and its value.
+        exif: A TIFF structure; for jpg at most 65,527 bytes.
+        icc: A profile; for jpg at most 65,519 bytes.
 
     Raises:
         RefusedError: The encoder failed.
     """
+    found = [(cv2.IMAGE_METADATA_EXIF, exif), (cv2.IMAGE_METADATA_ICCP, icc)]
+    kinds = [kind for kind, block in found if block is not None]
+    blocks = [np.frombuffer(block, np.uint8) for _, block in found if block is not None]
+    image = swapped(pixels)
     try:
-        done, data = cv2.imencode(f".{extension}", swapped(pixels), options)
+        done, data = cv2.imencodeWithMetadata(f".{extension}", image, kinds, blocks, options)
     except cv2.error as error:
         raise RefusedError(" ".join(error.err.split())) from error
     if not done:

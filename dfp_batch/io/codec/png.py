@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import imagecodecs
 import numpy as np
 
 from dfp_batch.io.codec import exif, opencv
@@ -20,13 +21,14 @@ from dfp_batch.io.codec.header import (
 )
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_AFTER_HEAD = len(_SIGNATURE) + 12 + 13
 _GREY, _COLOUR, _PALETTE, _GREY_ALPHA, _COLOUR_ALPHA = 0, 2, 3, 4, 6
 _SAMPLES = {_GREY: 1, _COLOUR: 3, _PALETTE: 1, _GREY_ALPHA: 2, _COLOUR_ALPHA: 4}
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _DEFLATE = 1032  # bytes that deflate can make of one byte
 _LONGEST_ICC = 16 * 2**20
 _UM_PER_METRE = 1e6
-_UP = 2  # filter: difference to the row above
+_LEVEL = 3  # of deflate
 _FEWEST_BITS, _BITS = 8, 16  # that sBIT may name, and of the samples it is obeyed for
 
 
@@ -85,9 +87,15 @@ def written(frame: Frame) -> bytes:
     pixels = frame.pixels if alpha is None else np.dstack([frame.pixels, alpha])
     if white(frame) < full_range(pixels.dtype):
         pixels = _scales(frame.significant_bits)[0][pixels]
-    data = _grey_alpha(pixels) if pixels.shape[2] == 2 else opencv.file_of(pixels, "png")  # noqa: PLR2004
-    at = len(_SIGNATURE) + 12 + 13  # after IHDR
-    return data[:at] + b"".join(_metadata_chunks(frame, pixels.shape[2])) + data[at:]
+    metadata, (height, width, samples) = frame.metadata, pixels.shape
+    block = metadata.exif and exif.stamped(metadata.exif, width, height, metadata.pixel_size_um)
+    chunks = _chunks_of_samples(frame, samples)
+    if samples == 2:  # noqa: PLR2004 - grey with alpha, which OpenCV does not write
+        data = bytes(imagecodecs.png_encode(pixels, _LEVEL))
+        chunks += _chunks_of_metadata(metadata.icc, block)
+    else:
+        data = opencv.file_of(pixels, "png", exif=block, icc=metadata.icc)
+    return data[:_AFTER_HEAD] + b"".join(chunks) + data[_AFTER_HEAD:]
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int, int]]:
@@ -208,34 +216,25 @@ def _pixel_size_um(chunks: dict[bytes, bytes]) -> tuple[float, float] | None:
     return (_UM_PER_METRE / x, _UM_PER_METRE / y) if unit == 1 and x and y else None
 
 
-def _metadata_chunks(frame: Frame, samples: int) -> list[bytes]:
-    height, width, _ = frame.pixels.shape
-    metadata, size_um = frame.metadata, frame.metadata.pixel_size_um
+def _chunks_of_samples(frame: Frame, samples: int) -> list[bytes]:
+    """Chunks that OpenCV does not write: bits in use, size of a pixel."""
+    size_um = frame.metadata.pixel_size_um
     made = []
-    if metadata.icc is not None:
-        made.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     if frame.white is not None and frame.bit_depth == _BITS:
-        made.append(_chunk(b"sBIT", bytes([frame.significant_bits] * samples)))
+        made.append(chunk(b"sBIT", bytes([frame.significant_bits] * samples)))
     if size_um is not None:
         x, y = (min(round(_UM_PER_METRE / side), 2**31 - 1) for side in size_um)
-        made.append(_chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
-    block = exif.stamped(metadata.exif, width, height, size_um) if metadata.exif else None
-    return [*made, _chunk(b"eXIf", block)] if block else made
+        made.append(chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
+    return made
 
 
-def _grey_alpha(pixels: Pixels) -> bytes:
-    """A PNG of grey and alpha (h, w, 2), which OpenCV does not write."""
-    height, width, _ = pixels.shape
-    depth = 8 * pixels.dtype.itemsize
-    raw = pixels.astype(pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
-    rows = np.diff(raw, axis=0, prepend=np.zeros((1, raw.shape[1]), np.uint8))
-    filtered = np.pad(rows, ((0, 0), (1, 0)), constant_values=_UP)
-    head = struct.pack(">IIBBBBB", width, height, depth, _GREY_ALPHA, 0, 0, 0)
-    body = zlib.compress(filtered.tobytes(), 3)
-    parts = [(b"IHDR", head), (b"IDAT", body), (b"IEND", b"")]
-    return _SIGNATURE + b"".join(_chunk(name, content) for name, content in parts)
+def _chunks_of_metadata(icc: bytes | None, block: bytes | None) -> list[bytes]:
+    profile = None if icc is None else b"ICC profile\0\0" + zlib.compress(icc)
+    found = [(b"iCCP", profile), (b"eXIf", block)]
+    return [chunk(name, content) for name, content in found if content is not None]
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def chunk(name: bytes, content: bytes) -> bytes:
+    """One chunk with its length and checksum."""
     check = zlib.crc32(name + content)
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)

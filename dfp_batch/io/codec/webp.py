@@ -19,8 +19,7 @@ from dfp_batch.io.codec.header import (
 )
 
 _EXTENDED, _LOSSY, _LOSSLESS = b"VP8X", b"VP8 ", b"VP8L"
-_ICC_FLAG, _ALPHA_FLAG, _EXIF_FLAG, _ANIMATION_FLAG = 0x20, 0x10, 0x08, 0x02
-_LONGEST_PX = 16_383
+_ALPHA_FLAG, _ANIMATION_FLAG = 0x10, 0x02
 
 
 def opened(data: bytes, size_bytes: int) -> Opened:
@@ -64,11 +63,9 @@ def written(frame: Frame, quality: int) -> bytes:
     metadata = frame.metadata
     if channels == 1 and metadata.icc is not None and metadata.icc[16:20] == b"GRAY":
         raise RefusedError("webp has no grey, its ICC profile is for grey; use png, tiff or jpg")
-    data = opencv.file_of(_coloured(frame), "webp", (cv2.IMWRITE_WEBP_QUALITY, quality))
     block = exif.stamped(metadata.exif, width, height, metadata.pixel_size_um)
-    if metadata.icc is None and block is None:
-        return data
-    return _extended(data, metadata.icc, block)
+    options = (cv2.IMWRITE_WEBP_QUALITY, quality)
+    return opencv.file_of(_coloured(frame), "webp", options, block, metadata.icc)
 
 
 def _load(data: bytes) -> Stored:
@@ -104,22 +101,3 @@ def _size(chunks: dict[bytes, bytes]) -> tuple[int, int, bool]:
 def _coloured(frame: Frame) -> Pixels:
     colours = np.repeat(frame.pixels, 3, axis=2) if frame.pixels.shape[2] == 1 else frame.pixels
     return colours if frame.alpha is None else np.dstack([colours, frame.alpha])
-
-
-def _extended(data: bytes, icc: bytes | None, block: bytes | None) -> bytes:
-    """Put the chunks around the image that metadata need."""
-    chunks = list(_chunks(data))
-    width, height, has_alpha = _size(dict(chunks))
-    flags = (
-        _ALPHA_FLAG * has_alpha + _ICC_FLAG * (icc is not None) + _EXIF_FLAG * (block is not None)
-    )
-    size = struct.pack("<II", width - 1, height - 1)
-    parts = [(_EXTENDED, bytes([flags, 0, 0, 0]) + size[:3] + size[4:7])]
-    parts += [(b"ICCP", icc)] if icc is not None else []
-    parts += [(name, content) for name, content in chunks if name != _EXTENDED]
-    parts += [(b"EXIF", block)] if block is not None else []
-    body = b"WEBP" + b"".join(
-        name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
-        for name, content in parts
-    )
-    return b"RIFF" + struct.pack("<I", len(body)) + body
