@@ -20,9 +20,11 @@ _WIDTH_PX, _HEIGHT_PX = 0xA002, 0xA003
 _POINTERS = frozenset({_EXIF, _GPS, _INTEROP})
 _SHORT, _LONG, _RATIONAL, _LONG8 = 3, 4, 5, 16
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_CLASSIC = frozenset(_BYTES)
 _BYTES |= {16: 8, 17: 8, 18: 8}  # only in BigTIFF
 _POINTER_CODES = {_SHORT: "H", _LONG: "I", 13: "I", 16: "Q", 18: "Q"}
-_MOST_BYTES = 16 * 2**20  # of the values of one directory
+MOST_BYTES = 16 * 2**20
+"""Of the values of one directory."""
 _MOST_ENTRIES = 1000  # of one directory; cameras write about 60
 _UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # inch, centimetre
 
@@ -114,15 +116,8 @@ def upright(block: bytes) -> bytes | None:
 
 def pixel_size_um(block: bytes) -> tuple[float, float] | None:
     """Width and height of a pixel, if the block holds a resolution per inch or centimetre."""
-    return _size_um(_numbers(block))
+    found = _numbers(block)
 
-
-def pixel_size_of_tiff(data: bytes, at: int) -> tuple[float, float] | None:
-    """The same of the TIFF directory at this offset."""
-    return _size_um(_numbers(data, at))
-
-
-def _size_um(found: Mapping[int, Fraction]) -> tuple[float, float] | None:
     x, y = float(found.get(X_RESOLUTION, 0)), float(found.get(Y_RESOLUTION, 0))
     return size_of_resolution(x, y, int(found.get(RESOLUTION_UNIT, 2)))
 
@@ -181,6 +176,17 @@ def of_tiff(data: bytes, at: int) -> bytes | None:
     return _block(layout.order, found) if found else None
 
 
+def of_fields(order: str, fields: Mapping[int, Entry]) -> bytes | None:
+    """EXIF block of fields, those left out that only BigTIFF has; None if none are left.
+
+    Args:
+        order: ``<`` or ``>``, byte order of their values.
+        fields: By tag.
+    """
+    kept = {tag: field for tag, field in fields.items() if field.type in _CLASSIC}
+    return _block(order, kept) if kept else None
+
+
 def add_to_tiff(file: bytearray, block: bytes) -> None:
     """Give the first directory of a TIFF in memory the descriptive fields of a block.
 
@@ -208,12 +214,12 @@ def _start(data: bytes) -> tuple[_Layout, int]:
     return _Layout(order, big), struct.unpack_from(order + code, data, at)[0]
 
 
-def _numbers(block: bytes, at: int | None = None) -> dict[int, Fraction]:
-    """Numbers of a directory, the first by default, that this module needs; none if damaged."""
+def _numbers(block: bytes) -> dict[int, Fraction]:
+    """Numbers of the first directory that this module needs; none if damaged."""
     wanted = {ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
     try:
         layout, first = _start(block)
-        entries = layout.entries(block, first if at is None else at)
+        entries = layout.entries(block, first)
         entries = [entry for entry in entries if entry[0] in wanted]
         return {entry[0]: _number(layout, entry, block) for entry in entries}
     except (struct.error, ValueError):
@@ -247,13 +253,13 @@ def _parse(
             if depth < 2:  # noqa: PLR2004 - the interoperability directory is the deepest
                 below = _parse(data, layout, _pointer(layout, entry), None, depth + 1)
                 found[tag] = Entry(_LONG, 1, inner=below)
-        elif kind in _BYTES and kind <= 13:  # noqa: PLR2004
+        elif kind in _CLASSIC:
             value = layout.value(data, entry)
             if value is not None:
                 found[tag] = Entry(kind, count, value)
                 size += len(value)
-        if size > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES} bytes of values")
+        if size > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes of values")
     return found
 
 

@@ -56,14 +56,26 @@ def decode(data: bytes, url: str) -> Frame:
             samples that are not uint8, uint16 or finite floats in [0, 1].
     """
     try:
-        found = _opened(data, url)
-        stored = found.load()
-        head = found.header
-        if stored.pixels.shape != (head.height, head.width, head.channels + head.has_alpha):
-            raise damaged(head.format, len(data))
-        return _frame(stored, found)
+        return loaded(_opened(data, url), len(data))
     except RefusedError as error:
         raise ImageError(f"{url}: {error}") from error
+
+
+def loaded(found: Opened, size_bytes: int) -> Frame:
+    """Decode the pixels of a file, or of a page of one, that has been opened.
+
+    Args:
+        found: What its header says.
+        size_bytes: Of the file, for the message.
+
+    Raises:
+        RefusedError: Damaged, or floats that are not finite or outside [0, 1].
+        StorageError: The store failed.
+    """
+    stored, head = found.load(), found.header
+    if stored.pixels.shape != (head.height, head.width, head.channels + head.has_alpha):
+        raise damaged(head.format, size_bytes)
+    return _frame(stored, found)
 
 
 def inspect(data: bytes, url: str) -> Header:
