@@ -98,6 +98,33 @@ def written(frame: Frame) -> bytes:
     return data[:_AFTER_HEAD] + b"".join(chunks) + data[_AFTER_HEAD:]
 
 
+def with_palette(data: bytes, palette: bytes) -> bytes:
+    """Make the grey levels (8 bits) of a PNG indices into a palette, which OpenCV does not write.
+
+    Args:
+        data: The file.
+        palette: Red, green and blue of each index.
+    """
+    return _recoloured(data, _PALETTE, _chunk(b"PLTE", palette))
+
+
+def without_palette(data: bytes) -> bytes:
+    """Make the indices into a palette grey levels."""
+    return _recoloured(data, _GREY, b"")
+
+
+def _recoloured(data: bytes, colour: int, palette: bytes) -> bytes:
+    """The same samples with another meaning, after all but the pixels has been left out."""
+    parts = [
+        _chunk(name, content[:9] + bytes([colour]) + content[10:]) + palette
+        if name == b"IHDR"
+        else data[start:end]
+        for name, content, start, end in _chunks(data)
+        if name in _PIXEL_CHUNKS - {b"PLTE"}
+    ]
+    return _SIGNATURE + b"".join(parts)
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int, int]]:
     """Name, content, start and end of every chunk; ends at IEND or where the file is cut off."""
     at, name = len(_SIGNATURE), b""
@@ -221,20 +248,19 @@ def _chunks_of_samples(frame: Frame, samples: int) -> list[bytes]:
     size_um = frame.metadata.pixel_size_um
     made = []
     if frame.white is not None and frame.bit_depth == _BITS:
-        made.append(chunk(b"sBIT", bytes([frame.significant_bits] * samples)))
+        made.append(_chunk(b"sBIT", bytes([frame.significant_bits] * samples)))
     if size_um is not None:
         x, y = (min(round(_UM_PER_METRE / side), 2**31 - 1) for side in size_um)
-        made.append(chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
+        made.append(_chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
     return made
 
 
 def _chunks_of_metadata(icc: bytes | None, block: bytes | None) -> list[bytes]:
     profile = None if icc is None else b"ICC profile\0\0" + zlib.compress(icc)
     found = [(b"iCCP", profile), (b"eXIf", block)]
-    return [chunk(name, content) for name, content in found if content is not None]
+    return [_chunk(name, content) for name, content in found if content is not None]
 
 
-def chunk(name: bytes, content: bytes) -> bytes:
-    """One chunk with its length and checksum."""
+def _chunk(name: bytes, content: bytes) -> bytes:
     check = zlib.crc32(name + content)
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)

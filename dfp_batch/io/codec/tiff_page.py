@@ -135,7 +135,8 @@ def exif_of(page: Any) -> bytes | None:  # noqa: ANN401
     file = page.parent.filehandle
     fields = {}
     for tag in page.tags:
-        if tag.code in _DESCRIPTIVE and tag.valuebytecount <= exif.MOST_BYTES:
+        new = tag.code in _DESCRIPTIVE and tag.code not in fields
+        if new and tag.valuebytecount <= exif.MOST_BYTES:
             file.seek(tag.valueoffset)
             fields[tag.code] = exif.Entry(int(tag.dtype), tag.count, file.read(tag.valuebytecount))
     return exif.of_fields(page.parent.byteorder, fields)
