@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms
 
+IN_ZSTD = {"compression": "zstd"}
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -179,6 +180,11 @@ def small_files():
         "tiff tiles": tiff(colour, tile=(16, 16), **rgb),
         "tiff deflate": tiff(wide, compression="zlib", predictor=True, **rgb),
         "tiff lzw": lzw_tiff(colour, 2),
+        "tiff zstd": tiff(wide, compression="zstd", predictor=True, **rgb),
+        "tiff lerc": tiff(wide, compression="lerc", **rgb),
+        "tiff lerc in zstd": tiff(floats, compression="lerc", compressionargs=IN_ZSTD, **rgb),
+        "tiff jpeg 2000": tiff(wide, compression="jpeg2000", **rgb),
+        "tiff jpeg xl": tiff(colour, compression="jpegxl", tile=(16, 16), **rgb),
         "tiff packbits": pillow(colour, "TIFF", compression="packbits"),
         "tiff exif": pillow(colour, "TIFF", exif=block, icc_profile=ICC, dpi=(300, 300)),
         "tiff jpeg": pillow(colour, "TIFF", compression="jpeg"),

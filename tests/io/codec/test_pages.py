@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from dfp_batch.errors import ImageError, StorageError
 from dfp_batch.io.codec.pages import holds_stack, open_pages
@@ -127,6 +128,15 @@ def test_a_colour_stack(layout):
     assert_holds(written(pixels, **COLOUR_LAYOUTS[layout]), pixels)
 
 
+@pytest.mark.parametrize("compression", ["zstd", "lerc", "jpeg2000", "jpegxl"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_stack_in_every_compression_of_imagecodecs(compression, channels):
+    pixels = images(channels=channels)
+    arguments = {"lossless": True} if compression == "jpegxl" else {}
+    options = {"compression": compression, "compressionargs": arguments, "tile": (16, 16)}
+    assert_holds(written(pixels, **options), pixels)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_lzw_as_opencv_writes_it(channels):
     pixels = images(dtype="uint8", channels=channels)
@@ -165,6 +175,21 @@ def test_what_a_page_says_of_its_pixels_is_kept(compression):
         np.testing.assert_array_equal(frame.pixels[..., 0], np.rot90(stored, -1))
         assert frame.metadata.icc == b"a icc"
         assert frame.white == 4095
+
+
+@pytest.mark.parametrize("bigtiff", [True, False])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_what_a_page_says_of_the_photograph_is_kept(bigtiff, order):
+    tags = [(271, "s", 0, "Makers", True), (33432, "s", 0, "(c) 2026", True)]
+    file = BytesIO()
+    with tifffile.TiffWriter(file, bigtiff=bigtiff, byteorder=order) as writer:
+        for page in images(2):
+            writer.write(page, metadata=None, extratags=tags, software="A camera", **GREY)
+    for frame in frames(file):
+        found = Image.Exif()
+        found.load(b"Exif\0\0" + frame.metadata.exif)
+        assert dict(found) == {271: "Makers", 305: "A camera", 33432: "(c) 2026"}
+        assert frame.metadata.exif[:2] == {"<": b"II", ">": b"MM"}[order]
 
 
 def test_the_size_of_a_pixel_turns_with_the_image():
@@ -511,6 +536,8 @@ class Watched(BytesIO):
 BIG = {
     "plain": (written_apart, {}),
     "deflate": (written_apart, {"compression": "zlib"}),
+    "zstd tiles": (written_apart, {"compression": "zstd", "tile": (64, 64)}),
+    "jpeg 2000": (written_apart, {"compression": "jpeg2000"}),
     "ome": (written, LAYOUTS["ome"]),
     "imagej, one page for all": (written, LAYOUTS["imagej, one page for all"]),
 }
@@ -526,8 +553,8 @@ def test_one_page_is_read_and_no_other(layout):
         np.testing.assert_array_equal(pages.frame(4).pixels[..., 0], pixels[4])
         reading, longest = file.taken()
     assert opening < 20_000
-    assert longest <= pixels[4].nbytes + 100
-    assert reading < pixels[4].nbytes + 20_000
+    assert longest <= 1.1 * pixels[4].nbytes  # noise does not shrink
+    assert reading < 1.1 * pixels[4].nbytes + 20_000
 
 
 def test_to_see_a_stack_takes_two_pages():
@@ -659,6 +686,9 @@ def test_a_ring_of_pages_is_refused():
 WHOLE = {
     layout: written(images(3), **LAYOUTS[layout]).getvalue()
     for layout in ("without description", "ome", "imagej, one page for all", "deflated tiles")
+} | {
+    compression: written(images(3, "uint8"), compression=compression, tile=(16, 16)).getvalue()
+    for compression in ("jpeg", "zstd", "lerc", "jpeg2000", "jpegxl")
 }
 
 
