@@ -68,7 +68,7 @@ class Pages:
             StorageError: The store failed.
         """
         try:
-            return tiff_page.page_header(_page(self._tiff, self._planes[k].page))
+            return tiff_codec.page_header(_page(self._tiff, self._planes[k].page))
         except RefusedError as error:
             raise ImageError(f"{self._url} page {k}: {error}") from error
 

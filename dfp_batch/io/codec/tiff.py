@@ -10,7 +10,7 @@ import tifffile
 
 from dfp_batch.io.codec import exif, tiff_page, tiff_pixels
 from dfp_batch.io.codec.frame import Frame, Pixels
-from dfp_batch.io.codec.header import Header, Opened, RefusedError, Stored, damaged
+from dfp_batch.io.codec.header import Header, Opened, RefusedError, Stored, damaged, upright
 
 _CLASSIC_BYTES = 2**32 - 2**25  # above, a TIFF needs offsets of 8 bytes
 _UM_PER_CM = 10_000.0
@@ -49,7 +49,9 @@ def opened_page(page: Any, start: int | None) -> Opened:  # noqa: ANN401 - tifff
     """
     size_bytes = page.parent.filehandle.size
     try:
-        tiff_page.check(page, size_bytes)
+        tiff_page.check_kind(page)
+        if start is None:
+            tiff_pixels.check_segments(page, size_bytes)
         return _opened(page, tiff_page.exif_of(page), start)
     except tiff_page.DAMAGE as error:
         raise damaged("TIFF", size_bytes) from error
@@ -68,9 +70,22 @@ def inspected(file: BinaryIO, size_bytes: int) -> Header:
         with tifffile.TiffFile(file, is_mmstack=False, is_ndtiff=False) as tiff:
             pages = list(tiff.pages)
             tiff_page.check_only(pages, size_bytes)
-            return tiff_page.page_header(pages[0])
+            return page_header(pages[0])
     except tiff_page.DAMAGE as error:
         raise damaged("TIFF", size_bytes) from error
+
+
+def page_header(page: Any) -> Header:  # noqa: ANN401
+    """What a page will be, after its orientation has been applied.
+
+    Raises:
+        RefusedError: Damaged, too large, or samples that a frame does not have.
+    """
+    try:
+        tiff_page.check_kind(page)
+        return upright(tiff_page.stored_header(page), tiff_page.orientation(page))
+    except tiff_page.DAMAGE as error:
+        raise damaged("TIFF", page.parent.filehandle.size) from error
 
 
 def written(frame: Frame) -> bytes:

@@ -14,7 +14,6 @@ from dfp_batch.io.codec.header import (
     RefusedError,
     channel_names,
     check_size,
-    upright,
 )
 
 # tifffile logs damage as well as raising it; one report is enough.
@@ -46,42 +45,30 @@ _DESCRIPTIVE = {271, 272, 305, 306, 315, 33432}  # maker to copyright
 _WHITES = {2**bits - 1 for bits in range(8, 17)}
 
 
-def check(page: Any, size_bytes: int) -> None:  # noqa: ANN401 - tifffile's pages are loose
-    """Refuse a page that cannot be a frame, as far as that needs no pixels.
-
-    Args:
-        page: Of tifffile.
-        size_bytes: Of the whole file.
+def check_kind(page: Any) -> None:  # noqa: ANN401 - tifffile's pages are loose
+    """Refuse a page that is enormous or of a kind that a frame does not have.
 
     Raises:
-        RefusedError: Too large, samples that a frame does not have, or too few segments for it.
+        RefusedError: One of the two.
     """
-    _check_kind(page)
-    tiff_pixels.check_segments(page, size_bytes)
+    check_size(page.imagewidth, page.imagelength)
+    problem = _page_problem(page)
+    if problem:
+        raise RefusedError(problem)
 
 
 def check_only(pages: Sequence[Any], size_bytes: int) -> None:
     """Refuse a file of one image unless its first page is that.
 
     Raises:
-        RefusedError: As ``check``, or there are other images.
+        RefusedError: As ``check_kind``, too few segments, or there are other images.
     """
     _check_raw(pages[0])
-    _check_kind(pages[0])
+    check_kind(pages[0])
     problem = _pages_problem(pages)
     if problem:
         raise RefusedError(problem)
     tiff_pixels.check_segments(pages[0], size_bytes)
-
-
-def page_header(page: Any) -> Header:  # noqa: ANN401
-    """What a page of a stack will be, after its orientation has been applied.
-
-    Raises:
-        RefusedError: Too large, or samples that a frame does not have.
-    """
-    _check_kind(page)
-    return upright(stored_header(page), orientation(page))
 
 
 def stored_header(page: Any) -> Header:  # noqa: ANN401
@@ -140,14 +127,6 @@ def exif_of(page: Any) -> bytes | None:  # noqa: ANN401
             file.seek(tag.valueoffset)
             fields[tag.code] = exif.Entry(int(tag.dtype), tag.count, file.read(tag.valuebytecount))
     return exif.of_fields(page.parent.byteorder, fields)
-
-
-def _check_kind(page: Any) -> None:  # noqa: ANN401
-    """Refuse an enormous page and samples that a frame does not have."""
-    check_size(page.imagewidth, page.imagelength)
-    problem = _page_problem(page)
-    if problem:
-        raise RefusedError(problem)
 
 
 def _rational(page: Any, tag: int) -> float:  # noqa: ANN401
