@@ -68,7 +68,7 @@ class Pages:
             StorageError: The store failed.
         """
         try:
-            return tiff_codec.page_header(_page(self._tiff, self._planes[k].page))
+            return tiff_codec.page_header(self._page_of(k))
         except RefusedError as error:
             raise ImageError(f"{self._url} page {k}: {error}") from error
 
@@ -84,12 +84,18 @@ class Pages:
         """
         plane = self._planes[k]
         try:
-            page = _page(self._tiff, plane.page)
-            found = tiff_codec.opened_page(page, plane.offset)
+            found = tiff_codec.opened_page(self._page_of(k), plane.offset)
             frame = files.loaded(found, self._tiff.filehandle.size)
         except RefusedError as error:
             raise ImageError(f"{self._url} page {k}: {error}") from error
         return with_facts(frame, self._facts, is_sideways(found.orientation))
+
+    def _page_of(self, k: int) -> TiffPage:
+        plane = self._planes[k]
+        try:
+            return _page(self._tiff, plane.page)
+        except _DAMAGE as error:
+            raise RefusedError(f"cannot be read, {TRUNCATED}") from error
 
 
 def open_pages(file: BinaryIO, url: str) -> Pages:

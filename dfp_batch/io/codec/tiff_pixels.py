@@ -6,6 +6,7 @@ No segment is unpacked to more than its place in the image holds.
 """
 
 import math
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +32,6 @@ GROWTH = {  # decoded bytes that a compression can make of one stored byte; of J
     ZSTD: 2**15,
     **dict.fromkeys((LERC, JPEG_2000, JPEG_XL, JPEG_XL_DNG), _IMAGES_GROWTH),
 }
-_ASSOCIATED = 1
 _COLOUR_MAP, _LERC_PARAMETERS = 320, 50674
 _CODESTREAM = b"\xff\x4f\xff\x51"  # start of JPEG 2000, and of the segment that holds its size
 _LERC_MARKS = (b"Lerc2 ", b"CntZImage ")
@@ -175,9 +175,9 @@ def _check_jpeg(page: Any, data: bytes) -> None:  # noqa: ANN401
 def _by_jpeg_2000(_page: Any, data: bytes, block: Pixels) -> None:  # noqa: ANN401
     """Decode the bare codestream, whose size is checked: its decoder looks at ``out`` too late."""
     start = data.index(_CODESTREAM)
-    right, bottom, left, top = np.frombuffer(data, ">u4", 4, start + 8).tolist()
-    if (bottom - top, right - left) != block.shape[:2]:
-        raise ValueError(f"JPEG 2000 of {right - left}x{bottom - top} px")
+    right, bottom, left, top, channels = struct.unpack_from(">4I16xH", data, start + 8)
+    if (bottom - top, right - left, channels) != block.shape:
+        raise ValueError(f"JPEG 2000 of {right - left}x{bottom - top} px, {channels} channels")
     imagecodecs.jpeg2k_decode(data[start:], out=block)
 
 

@@ -392,6 +392,21 @@ def test_files_of_imagecodecs_are_read(name, dtype, channels, layout):
         np.testing.assert_array_equal(image.alpha, pixels[..., 3])
 
 
+@pytest.mark.parametrize("compression", ["zlib", "packbits", "zstd", "lerc", "jpeg2000", "jpegxl"])
+@pytest.mark.parametrize("kept", [0, 0.3, 0.9, 0.99])
+def test_a_strip_that_ends_early_is_refused(compression, kept):
+    """Not filled up with black."""
+    whole = packed(ramp(40, 60, 1, "uint16")[..., 0], compression)
+    strip = strip_of(whole)
+    assert "does not decode" in failure(with_strip(whole, strip[: int(kept * len(strip))]))
+
+
+def test_jpeg_2000_of_other_channels_than_the_page_is_refused():
+    whole = packed(ramp(20, 30, 1)[..., 0], "jpeg2000")
+    strip = imagecodecs.jpeg2k_encode(ramp(20, 30, 4), 0)
+    assert "does not decode" in failure(with_strip(whole, strip))
+
+
 def test_a_jp2_file_in_a_strip_is_read():
     pixels = ramp(20, 30, 3, "uint16")
     whole = packed(pixels, "jpeg2000")
