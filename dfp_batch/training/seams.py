@@ -19,7 +19,7 @@ from dfp_batch.networks.defocus_spread_network import PLANES
 from dfp_batch.pipeline.fusion import FusionConfig, choose_device, measure_focus, merge
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene
-from dfp_batch.synthetic.training import training_scene
+from dfp_batch.training.scenes import training_scene
 
 Planes = NDArray[np.float16]
 Random = np.random.Generator

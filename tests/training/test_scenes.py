@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch.synthetic import training
-from dfp_batch.synthetic.training import through_jpeg, training_scene
+from dfp_batch.training import scenes
+from dfp_batch.training.scenes import through_jpeg, training_scene
 
 
 @given(side_px=st.integers(16, 80), seed=st.integers(0, 2**32))
@@ -28,10 +28,10 @@ def test_some_scenes_are_soft_and_some_are_sharp():
     assert np.quantile(lost, 0.9) > 2 * np.quantile(lost, 0.1)
 
 
-@pytest.mark.parametrize("texture", training._TEXTURES)
+@pytest.mark.parametrize("texture", scenes._TEXTURES)
 @pytest.mark.parametrize("size", [(2, 2), (3, 40), (60, 33)])
 def test_every_texture_fills_any_box(texture, size):
-    scene = training._Scene.empty(96, np.random.default_rng(0))
+    scene = scenes._Scene.empty(96, np.random.default_rng(0))
     planes = [texture(scene, *size) for _ in range(4)]
     assert all(plane.shape == size and plane.dtype == np.float32 for plane in planes)
     assert all(np.isfinite(plane).all() and np.abs(plane).max() < 12 for plane in planes)

@@ -10,7 +10,7 @@ from torch import Tensor
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.reconstruction.learned_prior import initial_enlargement
-from dfp_batch.synthetic.training import through_jpeg, training_scene
+from dfp_batch.training.scenes import through_jpeg, training_scene
 
 Levels = NDArray[np.uint8]
 Pool = Levels
