@@ -6,12 +6,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, count
 from string import ascii_uppercase
-from typing import Literal
 
 import cv2
 import numpy as np
 import skimage.data
-from numpy.typing import NDArray
 
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Lanczos2
@@ -19,10 +17,9 @@ from dfp_batch.errors import ConfigError, ImageError, ObjectMissingError
 from dfp_batch.io import codec, storage
 from dfp_batch.runs.manifest import Pair, id_problems, read_manifest, write_manifest
 from dfp_batch.runs.pairing import image_names
+from dfp_batch.synthetic.camera import Image, Psf
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import SMALLEST_PX, Scene, SceneSpec, make_scene
-
-Image = NDArray[np.float32]
 
 BUNDLED = (
     "astronaut",
@@ -106,7 +103,7 @@ class SceneSet:
     def _spec_of(self, index: int) -> SceneSpec:
         if self.spec is not None:
             return replace(self.spec, scale=self.scale, kernel=self.kernel)
-        psf: Literal["disc", "gaussian"] = "gaussian" if index // 2 % 2 else "disc"
+        psf: Psf = "gaussian" if index // 2 % 2 else "disc"
         kind = index % 4
         spec = SceneSpec(layers=2 + kind, psf=psf, defocus_px=3 + kind)
         return replace(spec, scale=self.scale, kernel=self.kernel)

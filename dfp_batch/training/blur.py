@@ -17,8 +17,9 @@ from dfp_batch.degradation.kernel_estimation import SHARP
 from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
 from dfp_batch.networks.blur_network import BlurNetwork
 from dfp_batch.networks.weights import save_blur
+from dfp_batch.synthetic.camera import defocused, levels, noisy, through_jpeg, unit
 from dfp_batch.training.patches import captured
-from dfp_batch.training.scenes import through_jpeg, training_scene
+from dfp_batch.training.scenes import training_scene
 
 SOFTEST = 1.0  # sigma in pixels of the sources
 SHARP_SHARE = 0.35  # of Lanczos2 and bicubic
@@ -81,17 +82,12 @@ def photographed(part: NDArray[np.float32], random: Random) -> NDArray[np.float3
     """
     if random.random() < SOFT_SHARE:
         sigma_px = float(np.exp(random.uniform(*np.log(SOFT_OBJECT_PX))))
-        part = np.asarray(cv2.GaussianBlur(part, (0, 0), sigma_px))
+        part = defocused(part, 2 * sigma_px, "gaussian")
     grain = random.uniform(0, MOST_GRAIN) * (random.random() < GRAIN_SHARE)
-    noisy = part + np.float32(grain) * random.standard_normal(part.shape, np.float32)
+    part = noisy(part, np.float32(grain), random.standard_normal(part.shape, np.float32))
     if random.random() < JPEG_SHARE:
-        noisy = through_jpeg(to_levels(noisy), int(random.integers(80, 99))) / np.float32(255)
-    return np.asarray(noisy.clip(0, 1), np.float32)
-
-
-def to_levels(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """8 bits."""
-    return np.asarray(np.rint(plane.clip(0, 1) * 255), np.uint8)
+        part = unit(through_jpeg(levels(part), int(random.integers(80, 99))))
+    return part.clip(0, 1)
 
 
 def draw_kernel(scale: int, random: Random) -> tuple[Kernel, float]:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfp_batch.synthetic.camera import defocused, levels, through_jpeg
 from dfp_batch.synthetic.procedural import draw_stroke, draw_text, filled, outline, radii
 
 Plane = NDArray[np.float32]
@@ -331,7 +332,7 @@ def _lay(canvas: Plane, tone: Plane | np.float32, mask: Mask) -> None:
 
 def _defocus(canvas: Plane, random: Random) -> None:
     """Blur what is there: it lies behind what comes."""
-    cv2.GaussianBlur(canvas, (0, 0), 2 ** random.uniform(-0.5, 3), dst=canvas)
+    canvas[:] = defocused(canvas, 2 * 2 ** random.uniform(-0.5, 3), "gaussian")
 
 
 def _cast_shadows(canvas: Plane, random: Random) -> None:
@@ -361,11 +362,10 @@ def _photographed(canvas: Plane, side_px: int, random: Random) -> Plane:
         plane += _grain(side_px, random)
     low, high = np.percentile(plane, (1, 99))
     black, white = random.uniform(-0.05, 0.3), random.uniform(0.6, 1.1)
-    levels = black + (white - black) * (plane - low) / max(high - low, 0.2)
-    plane = np.asarray(levels.clip(0, 1) ** 2 ** random.uniform(-0.7, 0.7), np.float32)
+    toned = black + (white - black) * (plane - low) / max(high - low, 0.2)
+    plane = np.asarray(toned.clip(0, 1) ** 2 ** random.uniform(-0.7, 0.7), np.float32)
     if random.random() < 0.2:  # noqa: PLR2004
-        pixels = np.rint(plane * 255).astype(np.uint8)
-        plane = np.float32(1 / 255) * through_jpeg(pixels, int(random.integers(85, 99)))
+        plane = np.float32(1 / 255) * through_jpeg(levels(plane), int(random.integers(85, 99)))
     return plane
 
 
@@ -374,10 +374,3 @@ def _grain(side_px: int, random: Random) -> Plane:
     grain = random.standard_normal((side_px, side_px), np.float32)
     cv2.GaussianBlur(grain, (0, 0), random.uniform(0.2, 0.8), dst=grain)
     return np.asarray(np.float32(random.uniform(0, 0.015)) * grain / grain.std())
-
-
-def through_jpeg(levels: Mask, quality: int) -> Mask:
-    """What JPEG leaves of a grey image (h, w) of 8 bits."""
-    data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-    return np.asarray(decoded, np.uint8)
