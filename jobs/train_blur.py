@@ -9,25 +9,19 @@ Minutes on one core; the same seed gives the same weights.
 import argparse
 from pathlib import Path
 
-from dfp_batch.training.blur import train
+from dfp_batch.training.blur import BlurSettings, train
+from dfp_batch.training.commands import launch
 
 
-def arguments() -> argparse.Namespace:
-    """Options of the command."""
+def options() -> argparse.ArgumentParser:
+    """Of the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, default=1000)
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--samples", type=int, default=40000)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Entry point."""
-    train(arguments())
+    add = parser.add_argument
+    add("--out", type=Path, required=True)
+    for name in ("scenes", "side", "samples", "steps", "seed"):
+        add(f"--{name}", type=int, default=getattr(BlurSettings, name))
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    launch(options(), BlurSettings, train)

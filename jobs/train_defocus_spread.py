@@ -11,43 +11,30 @@ after an interruption, to the same result; another one needs another folder.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-from dfp_batch.training.checkpoints import prepare
-from dfp_batch.training.defocus_spread import train
+from dfp_batch.training.commands import launch
+from dfp_batch.training.defocus_spread import SpreadSettings, train
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
+def options() -> argparse.ArgumentParser:
+    """Of the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for everything")
-    parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--stop", type=int, help="leave after so many steps, to go on later")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=1, help="that make the scenes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenes", type=int, default=2400)
-    parser.add_argument("--side", type=int, default=192, help="of the scenes, in px")
-    parser.add_argument("--batch", type=int, default=16, help="pieces")
-    parser.add_argument("--patch", type=int, default=64, help="side of a piece, even")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--log", type=int, default=500, help="steps between records")
-    options = parser.parse_args()
-    if options.patch % 2 or options.side % 2 or options.side < options.patch:
-        parser.error(
-            "--side and --patch must be even and --patch at most --side, "
-            f"got {options.side} and {options.patch}"
-        )
-    return options
-
-
-def main() -> None:
-    """Entry point."""
-    options = arguments()
-    prepare(options)
-    train(options, partial(print, flush=True))
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder for everything")
+    add("--steps", type=int, default=SpreadSettings.steps)
+    add("--stop", type=int, help="leave after so many steps, to go on later")
+    add("--threads", type=int, default=1)
+    add("--processes", type=int, default=1, help="that make the scenes")
+    add("--seed", type=int, default=SpreadSettings.seed)
+    add("--scenes", type=int, default=SpreadSettings.scenes)
+    add("--side", type=int, default=SpreadSettings.side, help="of the scenes, in px")
+    add("--batch", type=int, default=SpreadSettings.batch, help="pieces")
+    add("--patch", type=int, default=SpreadSettings.patch, help="side of a piece, even")
+    add("--rate", type=float, default=SpreadSettings.rate)
+    add("--log", type=int, default=SpreadSettings.log, help="steps between records")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    launch(options(), SpreadSettings, train)

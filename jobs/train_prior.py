@@ -12,49 +12,34 @@ another one needs another folder.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-from dfp_batch.training.checkpoints import prepare
-from dfp_batch.training.patches import KERNELS_PER_BATCH, smallest_scene_px
-from dfp_batch.training.prior import train
+from dfp_batch.training.commands import launch
+from dfp_batch.training.prior import PriorSettings, train
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
+def options() -> argparse.ArgumentParser:
+    """Of the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for everything")
-    parser.add_argument("--steps", type=int, default=18_000)
-    parser.add_argument("--stop", type=int, help="leave after so many steps, to go on later")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scenes", type=int, default=3000)
-    parser.add_argument("--side", type=int, default=256, help="of the scenes, in px")
-    parser.add_argument("--batch", type=int, default=16, help="pieces; a multiple of 4")
-    parser.add_argument("--patch", type=int, default=24, help="side of a piece, in source px")
-    parser.add_argument("--width", type=int, default=64, help="channels")
-    parser.add_argument("--blocks", type=int, default=8)
-    parser.add_argument("--grow", type=Path, help="begin with these weights, of fewer blocks")
-    parser.add_argument("--rate", type=float, default=1e-3, help="of Adam")
-    parser.add_argument("--trunk-rate", type=float, default=0.01, help="of Muon")
-    parser.add_argument("--log", type=int, default=500, help="steps between records")
-    options = parser.parse_args()
-    if options.batch % KERNELS_PER_BATCH:
-        parser.error(f"--batch must be a multiple of {KERNELS_PER_BATCH}, got {options.batch}")
-    if options.side < (least := smallest_scene_px(options.patch)):
-        parser.error(
-            f"--side must be at least {least} for --patch {options.patch}, got {options.side}"
-        )
-    return options
-
-
-def main() -> None:
-    """Entry point."""
-    options = arguments()
-    prepare(options)
-    train(options, partial(print, flush=True))
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder for everything")
+    add("--steps", type=int, default=PriorSettings.steps)
+    add("--stop", type=int, help="leave after so many steps, to go on later")
+    add("--device", default="cpu")
+    add("--threads", type=int, default=1, help="of the CPU")
+    add("--seed", type=int, default=PriorSettings.seed)
+    add("--scenes", type=int, default=PriorSettings.scenes)
+    add("--side", type=int, default=PriorSettings.side, help="of the scenes, in px")
+    add("--batch", type=int, default=PriorSettings.batch, help="pieces; a multiple of 4")
+    add("--patch", type=int, default=PriorSettings.patch, help="side of a piece, in source px")
+    add("--width", type=int, default=PriorSettings.width, help="channels")
+    add("--blocks", type=int, default=PriorSettings.blocks)
+    add("--grow", type=Path, help="begin with these weights, of fewer blocks")
+    add("--rate", type=float, default=PriorSettings.rate, help="of Adam")
+    add("--trunk-rate", type=float, default=PriorSettings.trunk_rate, help="of Muon")
+    add("--log", type=int, default=PriorSettings.log, help="steps between records")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    launch(options(), PriorSettings, train)

@@ -1,11 +1,9 @@
 """Training of the blind estimate of the kernel, from procedural scenes alone."""
 
-import argparse
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +16,8 @@ from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
 from dfp_batch.networks.blur_network import BlurNetwork
 from dfp_batch.networks.weights import save_blur
 from dfp_batch.synthetic.camera import defocused, levels, noisy, through_jpeg, unit
+from dfp_batch.training import cards
+from dfp_batch.training.checkpoints import Session
 from dfp_batch.training.patches import captured
 from dfp_batch.training.scenes import training_scene
 
@@ -44,16 +44,39 @@ class Samples:
     gaussian: Tensor
 
 
-def train(options: argparse.Namespace) -> None:
-    """Make scenes, samples of them, weights and their card."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    options.out.mkdir(parents=True, exist_ok=True)
-    scenes = [training_scene(options.side, (options.seed, 7, k)) for k in range(options.scenes)]
-    samples = draw_samples(scenes, options.samples, np.random.default_rng((options.seed, 8)))
-    network = fitted(samples, options)
-    save_blur(options.out / "blur.safetensors", network)
-    (options.out / "blur.md").write_text(card(options, network, samples))
+@dataclass(frozen=True)
+class BlurSettings:
+    """What the weights depend on.
+
+    Attributes:
+        scenes: To learn from.
+        side: Of a scene, in px.
+        samples: Parts of scenes.
+        steps: Of the training.
+        seed: Of all randomness.
+    """
+
+    scenes: int = 1000
+    side: int = 512
+    samples: int = 40_000
+    steps: int = 4000
+    seed: int = 0
+
+
+def train(settings: BlurSettings, session: Session, _say: Callable[[str], None]) -> None:
+    """Make scenes, samples of them, weights and their card.
+
+    Args:
+        settings: What the weights depend on.
+        session: The rest; it is not gone on with after an interruption.
+        _say: Nothing is said: it takes minutes.
+    """
+    seeds = [(settings.seed, 7, index) for index in range(settings.scenes)]
+    scenes = [training_scene(settings.side, seed) for seed in seeds]
+    samples = draw_samples(scenes, settings.samples, np.random.default_rng((settings.seed, 8)))
+    network = fitted(samples, settings)
+    save_blur(session.out / "blur.safetensors", network)
+    (session.out / "blur.md").write_text(card(settings, network, samples))
 
 
 def draw_samples(scenes: list[NDArray[np.float32]], count: int, random: Random) -> Samples:
@@ -98,16 +121,16 @@ def draw_kernel(scale: int, random: Random) -> tuple[Kernel, float]:
     return Gaussian(sigma * scale), max(SHARP, sigma)
 
 
-def fitted(samples: Samples, options: argparse.Namespace) -> BlurNetwork:
+def fitted(samples: Samples, settings: BlurSettings) -> BlurNetwork:
     """Train with the likelihood of a Laplace distribution, whose width is the expected error."""
-    torch.manual_seed(options.seed)
+    torch.manual_seed(settings.seed)
     network = BlurNetwork()
     count = kept(samples)
     network.mean.copy_(samples.given[:count].mean(0))
     network.deviation.copy_(samples.given[:count].std(0) + 1e-6)
     optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, options.steps)
-    for _ in range(options.steps):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, settings.steps)
+    for _ in range(settings.steps):
         chosen = torch.randint(count, (len(network.seen), BATCH))
         value, log_error = network(samples.given[chosen]).unbind(-1)
         far = (value - samples.sigma[chosen]).abs() * torch.exp(-log_error)
@@ -125,7 +148,7 @@ def kept(samples: Samples) -> int:
 
 
 @torch.no_grad()
-def card(options: argparse.Namespace, network: BlurNetwork, samples: Samples) -> str:
+def card(settings: BlurSettings, network: BlurNetwork, samples: Samples) -> str:
     """How the weights were made, and how good they are on samples kept aside."""
     rest = slice(kept(samples), None)
     values, log_errors = network(samples.given[rest]).unbind(-1)
@@ -134,18 +157,12 @@ def card(options: argparse.Namespace, network: BlurNetwork, samples: Samples) ->
     gaussian = samples.gaussian[rest]
     sure = expected < expected.median()
     close = (2 * error <= CLOSE_PX).float()
-    settings = " ".join(f"--{name} {value}" for name, value in vars(options).items())
-    settings = settings.replace(f"--out {options.out}", "--out FOLDER")
     return f"""# Weights of the blind estimate of the kernel
 
 `blur.safetensors`: made by `jobs/train_blur.py` of this project, from procedural scenes alone
 (`training/scenes.py`): no photograph, and no data of anybody else, was used.
 
-| | |
-| --- | --- |
-| command | `python jobs/train_blur.py {settings}` |
-| torch, numpy, OpenCV | {torch.__version__}, {np.__version__}, {cv2.__version__} |
-| date | {datetime.now(UTC):%Y-%m-%d} |
+{cards.table("train_blur.py", settings, {})}
 
 On {len(error)} samples kept aside, sigma in pixels of the sources, 0.2 to 1, with noise and JPEG:
 mean error {error.mean():.3f}; of Gaussian ones {close[gaussian].mean():.0%} are within 0.15 px of

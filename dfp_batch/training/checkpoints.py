@@ -1,16 +1,60 @@
-"""Training that goes on after an interruption: what the jobs that train networks share."""
+"""Training that goes on after an interruption: what is kept, and what it must agree with."""
 
-import argparse
 import json
-import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import torch
 
-WARM_UP_STEPS = 100
-APART = ("out", "device", "threads", "processes", "stop")  # what the result does not depend on
+from dfp_batch.errors import ConfigError
+
 Row = dict[str, Any]
+
+
+class Settings(Protocol):
+    """What the result of a training depends on: a dataclass whose fields are flags of its job."""
+
+    @property
+    def seed(self) -> int:
+        """Of all randomness."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        ...
+
+    @property
+    def log(self) -> int:
+        """Steps from one record, and checkpoint, to the next."""
+        ...
+
+
+@dataclass(frozen=True)
+class Session:
+    """One sitting of a training: what its result does not depend on.
+
+    Attributes:
+        out: Folder for everything.
+        device: On which the network is trained.
+        threads: Of the CPU.
+        processes: That make the scenes.
+        stop: Leave after so many steps, to go on later; None is at the end.
+    """
+
+    out: Path
+    device: str = "cpu"
+    threads: int = 1
+    processes: int = 1
+    stop: int | None = None
+
+    def prepare(self) -> None:
+        """Make the folder and set the number of threads."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        torch.set_num_threads(self.threads)
+        cv2.setNumThreads(self.threads)
 
 
 class Resumable(Protocol):
@@ -25,51 +69,40 @@ class Resumable(Protocol):
         ...
 
 
-def prepare(options: argparse.Namespace) -> None:
-    """Make the folder and set the number of threads."""
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(options.threads)
+def given(settings: object) -> dict[str, str]:
+    """The settings that are not None, as text, by name."""
+    return {name: str(value) for name, value in vars(settings).items() if value is not None}
 
 
-def schedule(step: int, steps: int) -> float:
-    """Share of the full learning rate: a warm-up, then half a cosine."""
-    return min(1, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
+def restored(training: Resumable, settings: object, session: Session) -> list[Row]:
+    """Go on from the checkpoint, if there is one.
 
+    Args:
+        training: Is set back to it.
+        settings: Must be those that the checkpoint was made with.
+        session: Says where it is.
 
-def settings_of(options: argparse.Namespace) -> Row:
-    """What the result depends on."""
-    named = {name: value for name, value in vars(options).items() if name not in APART}
-    return {name: str(value) for name, value in named.items() if value is not None}
-
-
-def command_of(script: str, options: argparse.Namespace) -> str:
-    """The command that gives the same result."""
-    flags = [f"--{name.replace('_', '-')} {value}" for name, value in settings_of(options).items()]
-    return " ".join([f"python jobs/{script} --out FOLDER", *flags])
-
-
-def restored(training: Resumable, options: argparse.Namespace, device: str = "cpu") -> list[Row]:
-    """Go on from the checkpoint, if there is one; the log until then.
+    Returns:
+        The log until then.
 
     Raises:
-        SystemExit: if it was made with other settings.
+        ConfigError: if it was made with other settings.
     """
-    path = options.out / "checkpoint.pt"
+    path = session.out / "checkpoint.pt"
     if not path.exists():
         return []
-    saved = torch.load(path, weights_only=True, map_location=device)
-    if saved["settings"] != settings_of(options):
-        raise SystemExit(f"{path}: made with {saved['settings']}; choose another --out")
+    saved = torch.load(path, weights_only=True, map_location=session.device)
+    if saved["settings"] != given(settings):
+        raise ConfigError(f"{path}: made with {saved['settings']}; choose another --out")
     training.restore(saved)
     rows: list[Row] = saved["log"]
     return rows
 
 
-def keep(training: Resumable, rows: list[Row], options: argparse.Namespace) -> None:
+def keep(training: Resumable, rows: list[Row], settings: object, session: Session) -> None:
     """Write checkpoint, whole or not at all, and log."""
-    path = options.out / "checkpoint.pt"
+    path = session.out / "checkpoint.pt"
     unfinished = path.with_suffix(".part")
-    torch.save({**training.state(), "settings": settings_of(options), "log": rows}, unfinished)
+    torch.save({**training.state(), "settings": given(settings), "log": rows}, unfinished)
     unfinished.replace(path)
-    (options.out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (session.out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

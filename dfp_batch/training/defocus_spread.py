@@ -1,13 +1,9 @@
 """Training of what corrects the defocus spread along seams, from procedural scenes alone."""
 
-import argparse
-import json
 import math
-import platform
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
@@ -15,12 +11,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from dfp_batch.errors import ConfigError
 from dfp_batch.merging.defocus_spread import detail
 from dfp_batch.networks.defocus_spread_network import PLANES, DefocusSpreadNetwork
 from dfp_batch.networks.weights import save_defocus_spread
-from dfp_batch.training.checkpoints import Row, command_of, keep, restored, schedule
+from dfp_batch.training import cards, loop
+from dfp_batch.training.checkpoints import Row, Session
 from dfp_batch.training.seams import Planes, seam_example
 
 KEPT_ASIDE = 0.05
@@ -32,13 +30,96 @@ AVERAGED_STEPS = 500  # of the running mean of the weights, at most
 Random = np.random.Generator
 
 
-def make_pool(options: argparse.Namespace) -> Planes:
+@dataclass(frozen=True)
+class SpreadSettings:
+    """What the weights depend on.
+
+    Attributes:
+        steps: Of the training.
+        seed: Of all randomness.
+        scenes: To learn from, and to judge by.
+        side: Of a scene, in px, even.
+        batch: Pieces per step.
+        patch: Side of a piece, in px, even.
+        rate: Of learning.
+        log: Steps from one record to the next.
+
+    Raises:
+        ConfigError: if a side is odd, or a piece larger than a scene.
+    """
+
+    steps: int = 20_000
+    seed: int = 0
+    scenes: int = 2400
+    side: int = 192
+    batch: int = 16
+    patch: int = 64
+    rate: float = 1e-3
+    log: int = 500
+
+    def __post_init__(self) -> None:
+        if self.patch % 2 or self.side % 2 or self.side < self.patch:
+            raise ConfigError(
+                "--side and --patch must be even and --patch at most --side, "
+                f"got {self.side} and {self.patch}"
+            )
+
+    @property
+    def kept_aside(self) -> int:
+        """Number of scenes that are never learnt from."""
+        return math.ceil(KEPT_ASIDE * self.scenes)
+
+
+def train(settings: SpreadSettings, session: Session, say: Callable[[str], None]) -> None:
+    """Make scenes, weights, log and card; goes on from a checkpoint.
+
+    Args:
+        settings: What the weights depend on.
+        session: The rest.
+        say: Gets every record as a line of JSON.
+
+    Raises:
+        ConfigError: if the folder holds a training with other settings.
+    """
+    training = start(settings)
+
+    def lesson() -> loop.Lesson[DefocusSpreadNetwork, Tensor]:
+        pool = make_pool(settings, session)
+        scenes, aside = pool[settings.kept_aside :], pool[: settings.kept_aside]
+        return loop.Lesson(
+            lambda random: draw_batch(scenes, settings, random),
+            loss_of,
+            lambda losses: measured(losses, gains_db(training.mean, aside)),
+            lambda rows: publish(training, rows, settings, session),
+        )
+
+    loop.run(training, lesson, settings, session, say)
+
+
+def start(settings: SpreadSettings) -> loop.Training[DefocusSpreadNetwork]:
+    """Fresh weights of the seed."""
+    torch.manual_seed(settings.seed)
+    network, mean = DefocusSpreadNetwork(), DefocusSpreadNetwork()
+    mean.load_state_dict(network.state_dict())
+    optimiser = torch.optim.AdamW(network.parameters(), settings.rate, betas=(0.9, 0.99))
+    return loop.Training(network, mean, (optimiser,), GRADIENT_LIMIT, AVERAGED_STEPS)
+
+
+def measured(losses: Tensor, gains: Row) -> Row:
+    """Mean of the last losses (log,), and the gains."""
+    return {"loss": round(float(losses.double().mean()), 6), "gain_db": gains}
+
+
+# Examples
+
+
+def make_pool(settings: SpreadSettings, session: Session) -> Planes:
     """All scenes, (count, 6, side, side), made once."""
-    path = options.out / f"seams-{options.scenes}-{options.side}-{options.seed}.npy"
+    path = session.out / f"seams-{settings.scenes}-{settings.side}-{settings.seed}.npy"
     if not path.exists():
-        seeds = [(options.seed, index) for index in range(options.scenes)]
-        make = partial(one_threaded_example, options.side)
-        with ProcessPoolExecutor(options.processes, get_context("spawn")) as executor:
+        seeds = [(settings.seed, index) for index in range(settings.scenes)]
+        make = partial(one_threaded_example, settings.side)
+        with ProcessPoolExecutor(session.processes, get_context("spawn")) as executor:
             pool = np.stack(list(executor.map(make, seeds, chunksize=8)))
         unfinished = path.with_suffix(".part.npy")
         np.save(unfinished, pool)
@@ -54,12 +135,13 @@ def one_threaded_example(side_px: int, seed: tuple[int, ...]) -> Planes:
     return seam_example(side_px, seed)
 
 
-def draw_batch(pool: Planes, options: argparse.Namespace, random: Random) -> Tensor:
+def draw_batch(pool: Planes, settings: SpreadSettings, random: Random) -> Tensor:
     """Pieces near seams, (batch, 6, patch, patch)."""
+    side, patch = settings.side, settings.patch
     pieces: list[NDArray[np.float32]] = []
-    while len(pieces) < options.batch:
-        top, left = random.integers(0, options.side - options.patch + 1, 2)
-        rows, columns = slice(top, top + options.patch), slice(left, left + options.patch)
+    while len(pieces) < settings.batch:
+        top, left = random.integers(0, side - patch + 1, 2)
+        rows, columns = slice(top, top + patch), slice(left, left + patch)
         piece = pool[random.integers(len(pool))][:, rows, columns].astype(np.float32)
         if piece[PLANES - 1].mean() > LEAST_BAND:
             pieces.append(turned(piece, random))
@@ -109,102 +191,41 @@ def gains_db(network: DefocusSpreadNetwork, scenes: Planes) -> Row:
     return {"mean": round(float(np.mean(gains)), 4), "least": round(float(np.min(gains)), 4)}
 
 
-class Training:
-    """All that changes from step to step: weights, their running mean, the optimiser."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        torch.manual_seed(options.seed)
-        self.network, self.mean = DefocusSpreadNetwork(), DefocusSpreadNetwork()
-        self.mean.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), options.rate, betas=(0.9, 0.99)
-        )
-        self.rate = options.rate
-        self.step = 0
-
-    def advance(self, batch: Tensor, share: float) -> float:
-        """One step at this share of the full learning rate; its loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = share * self.rate
-        loss = loss_of(self.network, batch)
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
-        self.optimiser.step()
-        self.step += 1
-        kept = min(1 - 1 / AVERAGED_STEPS, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            pairs = zip(self.mean.parameters(), self.network.parameters(), strict=True)
-            for mean, weight in pairs:
-                mean.lerp_(weight, 1 - kept)
-        return float(loss.detach())
-
-    def state(self) -> Row:
-        """Everything, for a checkpoint."""
-        return {
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "mean": self.mean.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: Row) -> None:
-        """Go back to a checkpoint."""
-        self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.mean.load_state_dict(state["mean"])
-        self.optimiser.load_state_dict(state["optimiser"])
+# Files
 
 
-def card(training: Training, rows: list[Row], options: argparse.Namespace) -> str:
+def publish(
+    training: loop.Training[DefocusSpreadNetwork],
+    rows: list[Row],
+    settings: SpreadSettings,
+    session: Session,
+) -> None:
+    """Write weights and card."""
+    save_defocus_spread(session.out / "defocus-spread.safetensors", training.mean.state_dict())
+    (session.out / "defocus-spread.md").write_text(card(training, rows, settings, session))
+
+
+def card(
+    training: loop.Training[DefocusSpreadNetwork],
+    rows: list[Row],
+    settings: SpreadSettings,
+    session: Session,
+) -> str:
     """How the weights were made."""
     gain = rows[-1]["gain_db"]
+    facts = {
+        "steps done": f"{training.step} of {settings.steps}",
+        "device": cards.device_name(session),
+        "seconds": f"{round(sum(row['seconds'] for row in rows))}, without the scenes",
+    }
     return f"""# Weights that correct the defocus spread along seams
 
-`defocus-spread.safetensors`: {sum(weight.numel() for weight in training.mean.parameters()):,}
+`defocus-spread.safetensors`: {cards.size(training.mean)}
 parameters in float16, made by `jobs/train_defocus_spread.py` of this project, from procedural
 scenes alone (`training/seams.py`): no photograph, and no data of anybody else, was used.
 
-| | |
-| --- | --- |
-| command | `{command_of("train_defocus_spread.py", options)}` |
-| steps done | {training.step} of {options.steps} |
-| device | {platform.machine()} CPU, {options.threads} thread(s) |
-| seconds | {round(sum(row["seconds"] for row in rows))}, without the scenes |
-| torch, numpy, OpenCV | {torch.__version__}, {np.__version__}, {cv2.__version__} |
-| date | {datetime.now(UTC).date()} |
+{cards.table("train_defocus_spread.py", settings, facts)}
 
-PSNR over the merge at source size, on {kept_aside(options)} procedural scenes kept aside, with
+PSNR over the merge at source size, on {settings.kept_aside} procedural scenes kept aside, with
 noise and JPEG: mean {gain["mean"]:+.2f} dB, least {gain["least"]:+.2f} dB.
 """
-
-
-def kept_aside(options: argparse.Namespace) -> int:
-    """Number of scenes that are never learnt from."""
-    count: int = options.scenes
-    return math.ceil(KEPT_ASIDE * count)
-
-
-def train(options: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """From the checkpoint, if there is one, to the last step."""
-    training = Training(options)
-    rows = restored(training, options)
-    pool, aside = make_pool(options), kept_aside(options)
-    losses, started = np.zeros(options.log), time.perf_counter()
-    while training.step < min(options.steps, options.stop or options.steps):
-        step = training.step
-        # Its own generator for every step: nothing to restore after an interruption.
-        random = np.random.default_rng((options.seed, step))
-        batch = draw_batch(pool[aside:], options, random)
-        losses[step % options.log] = training.advance(batch, schedule(step, options.steps))
-        if training.step % options.log == 0 or training.step == options.steps:
-            seconds, started = time.perf_counter() - started, time.perf_counter()
-            gain = gains_db(training.mean, pool[:aside])
-            row = {"step": training.step, "loss": round(float(losses.mean()), 6), "gain_db": gain}
-            rows.append({**row, "seconds": round(seconds, 1)})
-            say(json.dumps(rows[-1]))
-            keep(training, rows, options)
-            save_defocus_spread(
-                options.out / "defocus-spread.safetensors", training.mean.state_dict()
-            )
-            (options.out / "defocus-spread.md").write_text(card(training, rows, options))

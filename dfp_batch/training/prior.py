@@ -1,144 +1,141 @@
 """Training of the learned prior, from procedural scenes alone."""
 
-import argparse
-import json
-import platform
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
+from dfp_batch.errors import ConfigError
 from dfp_batch.networks.prior_network import ENLARGEMENTS, PriorNetwork, PriorSpec
 from dfp_batch.networks.weights import grow, save_prior
 from dfp_batch.reconstruction.learned_prior import initial_enlargement
-from dfp_batch.training.checkpoints import Row, command_of, keep, restored, schedule
+from dfp_batch.training import cards, loop
+from dfp_batch.training.checkpoints import Row, Session
+from dfp_batch.training.muon import Muon
 from dfp_batch.training.patches import (
+    KERNELS_PER_BATCH,
     Batch,
     Pool,
     captured,
     draw_batch,
     scene_pool,
+    smallest_scene_px,
 )
 
-HELD_OUT, SCENE_PX = 8, 256
+HELD_OUT = 8  # scenes
 GRADIENT_LIMIT = 1.0
 AVERAGED_STEPS = 1000  # of the running mean of the weights, at most
-MOMENTUM, WEIGHT_DECAY = 0.95, 0.1
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose matrix is made orthogonal: all directions learn alike (Jordan, 2024).
-
-    A convolution is the matrix of its outputs by all its weights. At equal time it brought the
-    network further than Adam, which the other weights keep. Twice its default rate diverges.
-    """
-
-    def __init__(self, parameters: Sequence[nn.Parameter], lr: float) -> None:
-        super().__init__(parameters, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step along the orthogonal matrix next to the momentum."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                state = self.state[weight]
-                momentum = state.setdefault("momentum", torch.zeros_like(weight))
-                momentum.lerp_(weight.grad, 1 - MOMENTUM)
-                ahead = weight.grad.lerp(momentum, MOMENTUM)
-                weight.mul_(1 - group["lr"] * WEIGHT_DECAY)
-                weight.add_(orthogonal(ahead.flatten(1)).view_as(weight), alpha=-group["lr"])
-
-
-def orthogonal(matrix: Tensor) -> Tensor:
-    """Nearly the nearest matrix (m, n), m <= n, with orthonormal rows."""
-    a, b, c = NEWTON_SCHULZ
-    x: Tensor = matrix.bfloat16() / (matrix.norm() + 1e-7)
-    for _ in range(5):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.float()
-
-
-@dataclass
-class Training:
-    """All that changes from step to step.
+@dataclass(frozen=True)
+class PriorSettings:
+    """What the weights depend on.
 
     Attributes:
-        network: In training.
-        mean: Running mean of its weights: what is kept in the end.
-        optimisers: Muon of the trunk, Adam of the rest.
-        step: Steps done.
+        steps: Of the training.
+        seed: Of all randomness.
+        scenes: To learn from.
+        side: Of a scene, in px.
+        batch: Pieces per step.
+        patch: Side of a piece, in px of the sources.
+        width: Channels of the network.
+        blocks: Of the network.
+        grow: Weights of a network with fewer blocks to begin with, or None.
+        rate: Of learning, of Adam.
+        trunk_rate: Of learning, of Muon.
+        log: Steps from one record to the next.
+
+    Raises:
+        ConfigError: if the pieces make no batch, or a scene is smaller than a piece.
     """
 
-    network: PriorNetwork
-    mean: PriorNetwork
-    optimisers: tuple[torch.optim.Optimizer, ...]
-    step: int = 0
+    steps: int = 18_000
+    seed: int = 0
+    scenes: int = 3000
+    side: int = 256
+    batch: int = 16
+    patch: int = 24
+    width: int = 64
+    blocks: int = 8
+    grow: Path | None = None
+    rate: float = 1e-3
+    trunk_rate: float = 0.01
+    log: int = 500
 
-    @classmethod
-    def start(cls, options: argparse.Namespace) -> "Training":
-        """Fresh weights of the seed."""
-        spec, device = PriorSpec(options.width, options.blocks), torch.device(options.device)
-        network, mean = (
-            spec.build(torch.Generator(device).manual_seed(options.seed)) for _ in range(2)
+    def __post_init__(self) -> None:
+        if self.batch % KERNELS_PER_BATCH:
+            raise ConfigError(
+                f"--batch must be a multiple of {KERNELS_PER_BATCH}, got {self.batch}"
+            )
+        if self.side < (least := smallest_scene_px(self.patch)):
+            raise ConfigError(
+                f"--side must be at least {least} for --patch {self.patch}, got {self.side}"
+            )
+
+    @property
+    def network(self) -> PriorSpec:
+        """Size of the network."""
+        return PriorSpec(self.width, self.blocks)
+
+
+def train(settings: PriorSettings, session: Session, say: Callable[[str], None]) -> None:
+    """Make scenes, weights, log and card; goes on from a checkpoint.
+
+    Args:
+        settings: What the weights depend on.
+        session: The rest.
+        say: Gets every record as a line of JSON.
+
+    Raises:
+        ConfigError: if the folder holds a training with other settings.
+    """
+    training, device = start(settings, session), torch.device(session.device)
+
+    def lesson() -> loop.Lesson[PriorNetwork, Batch]:
+        pool, kept_aside = pool_of(settings, session), validation(settings)
+        return loop.Lesson(
+            lambda random: draw_batch(pool, settings.batch, settings.patch, random).to(device),
+            loss_of,
+            lambda losses: measured(losses, gains_db(training.mean, kept_aside, device)),
+            lambda rows: publish(training, rows, settings, session),
         )
-        for built in (network, mean) if options.grow else ():
-            grow(built, options.grow)
-        trunk = [weight for weight in network.trunk.parameters() if weight.ndim > 1]
-        known = {id(weight) for weight in trunk}
-        rest = [weight for weight in network.parameters() if id(weight) not in known]
-        optimisers = (
-            Muon(trunk, options.trunk_rate),
-            torch.optim.Adam(rest, options.rate, betas=(0.9, 0.99), fused=True),
-        )
-        return cls(network, mean, optimisers)
 
-    def advance(self, batch: Batch, share: float) -> Tensor:
-        """One step at this share of the full learning rates; its loss, on the device."""
-        for optimiser in self.optimisers:
-            optimiser.zero_grad()
-            for group in optimiser.param_groups:
-                group["lr"] = share * optimiser.defaults["lr"]
-        loss = (predicted(self.network, batch) - batch.truth).abs().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.step += 1
-        self._average()
-        return loss.detach()
+    loop.run(training, lesson, settings, session, say)
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        kept = min(1 - 1 / AVERAGED_STEPS, (1 + self.step) / (10 + self.step))
-        for mean, weight in zip(self.mean.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(weight, 1 - kept)
 
-    def state(self) -> dict[str, Any]:
-        """Everything, for a checkpoint."""
-        return {
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "mean": self.mean.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-        }
+def start(settings: PriorSettings, session: Session) -> loop.Training[PriorNetwork]:
+    """Fresh weights of the seed; Muon for the trunk, Adam for the rest."""
+    device = torch.device(session.device)
+    network, mean = (
+        settings.network.build(torch.Generator(device).manual_seed(settings.seed)) for _ in range(2)
+    )
+    if settings.grow is not None:
+        grow(network, settings.grow)
+        grow(mean, settings.grow)
+    trunk = [weight for weight in network.trunk.parameters() if weight.ndim > 1]
+    known = {id(weight) for weight in trunk}
+    rest = [weight for weight in network.parameters() if id(weight) not in known]
+    optimisers = (
+        Muon(trunk, settings.trunk_rate),
+        torch.optim.Adam(rest, settings.rate, betas=(0.9, 0.99), fused=True),
+    )
+    return loop.Training(network, mean, optimisers, GRADIENT_LIMIT, AVERAGED_STEPS)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a checkpoint."""
-        self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.mean.load_state_dict(state["mean"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+
+def measured(losses: Tensor, gains: Row) -> Row:
+    """Mean and largest of the last losses (log,), and the gains."""
+    mean, worst = (round(float(loss), 6) for loss in (losses.mean(), losses.max()))
+    return {"loss": mean, "worst_loss": worst, "gain_db": gains}
+
+
+def loss_of(network: PriorNetwork, batch: Batch) -> Tensor:
+    """Mean absolute error."""
+    return (predicted(network, batch) - batch.truth).abs().mean()
 
 
 def predicted(network: PriorNetwork, batch: Batch) -> Tensor:
@@ -151,10 +148,10 @@ def predicted(network: PriorNetwork, batch: Batch) -> Tensor:
 # Validation
 
 
-def validation(options: argparse.Namespace, side_px: int) -> dict[str, Batch]:
+def validation(settings: PriorSettings) -> dict[str, Batch]:
     """Scenes that are never learnt from, by name of scale and kernel."""
-    scenes = scene_pool(HELD_OUT, side_px, options.seed + 1)
-    random = np.random.default_rng(options.seed)
+    scenes = scene_pool(HELD_OUT, settings.side, settings.seed + 1)
+    random = np.random.default_rng(settings.seed)
     return {
         f"x{scale} {kernel}": held_out(scenes, scale, kernel, random)
         for scale in ENLARGEMENTS
@@ -189,37 +186,35 @@ def _gain_db(network: PriorNetwork, batch: Batch) -> float:
 # Files
 
 
-def pool_of(options: argparse.Namespace) -> Pool:
+def pool_of(settings: PriorSettings, session: Session) -> Pool:
     """The scenes, made once."""
-    path = options.out / f"scenes-{options.scenes}-{options.side}-{options.seed}.npy"
+    path = session.out / f"scenes-{settings.scenes}-{settings.side}-{settings.seed}.npy"
     if not path.exists():
         unfinished = path.with_suffix(".part.npy")
-        np.save(unfinished, scene_pool(options.scenes, options.side, options.seed))
+        np.save(unfinished, scene_pool(settings.scenes, settings.side, settings.seed))
         unfinished.replace(path)
     return np.load(path)  # type: ignore[no-any-return]
 
 
-def keep_weights(training: Training, rows: list[Row], options: argparse.Namespace) -> None:
+def publish(
+    training: loop.Training[PriorNetwork],
+    rows: list[Row],
+    settings: PriorSettings,
+    session: Session,
+) -> None:
     """Write weights and card."""
-    spec = PriorSpec(options.width, options.blocks)
-    save_prior(options.out / "prior.safetensors", spec, training.mean.state_dict())
-    (options.out / "prior.md").write_text(card(training, rows, options))
+    out = session.out
+    save_prior(out / "prior.safetensors", settings.network, training.mean.state_dict())
+    (out / "prior.md").write_text(card(training, rows, settings, session))
 
 
-CARD = """# Weights of the learned prior
+_CARD = """# Weights of the learned prior
 
 {parameters} parameters in float16, for x2, x3 and x4 together. Made by
 `jobs/train_prior.py` of this project, from procedural scenes alone (`training/scenes.py`): no
 photograph, and no data of anybody else, was used.
 
-| | |
-| --- | --- |
-| command | `{command}` |
-| steps done | {step} of {steps} |
-| device | {device} |
-| seconds | {seconds} |
-| torch, numpy, OpenCV | {versions} |
-| date | {date} |
+{table}
 
 Mean gain in PSNR over ten steps of back projection on {held_out} procedural scenes kept aside, some
 with noise and JPEG:
@@ -230,51 +225,21 @@ with noise and JPEG:
 """
 
 
-def card(training: Training, rows: list[Row], options: argparse.Namespace) -> str:
+def card(
+    training: loop.Training[PriorNetwork],
+    rows: list[Row],
+    settings: PriorSettings,
+    session: Session,
+) -> str:
     """How the weights were made."""
-    gains = rows[-1]["gain_db"] if rows else {}
-    return CARD.format(
-        parameters=f"{sum(weight.numel() for weight in training.mean.parameters()):,}",
-        command=command_of("train_prior.py", options),
-        step=training.step,
-        steps=options.steps,
-        device=_device_name(options),
-        seconds=round(sum(row["seconds"] for row in rows)),
-        versions=f"{torch.__version__}, {np.__version__}, {cv2.__version__}",
-        date=datetime.now(UTC).date(),
+    facts = {
+        "steps done": f"{training.step} of {settings.steps}",
+        "device": cards.device_name(session),
+        "seconds": round(sum(row["seconds"] for row in rows)),
+    }
+    return _CARD.format(
+        parameters=cards.size(training.mean),
+        table=cards.table("train_prior.py", settings, facts),
         held_out=HELD_OUT,
-        gains="\n".join(f"| {name} | {gain:+.2f} |" for name, gain in gains.items()),
+        gains="\n".join(f"| {name} | {gain:+.2f} |" for name, gain in rows[-1]["gain_db"].items()),
     )
-
-
-def _device_name(options: argparse.Namespace) -> str:
-    if torch.device(options.device).type == "cuda":
-        return torch.cuda.get_device_name(options.device)
-    return f"{platform.machine()} CPU, {options.threads} thread(s)"
-
-
-# The loop
-
-
-def train(options: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """From the checkpoint, if there is one, to the last step."""
-    device = torch.device(options.device)
-    training = Training.start(options)
-    rows = restored(training, options, options.device)
-    pool, kept_aside = pool_of(options), validation(options, options.side)
-    losses, started = torch.zeros(options.log, device=device), time.perf_counter()
-    while training.step < min(options.steps, options.stop or options.steps):
-        step = training.step
-        # Its own generator for every step: nothing to restore after an interruption.
-        random = np.random.default_rng((options.seed, step))
-        batch = draw_batch(pool, options.batch, options.patch, random).to(device)
-        losses[step % options.log] = training.advance(batch, schedule(step, options.steps))
-        if training.step % options.log == 0 or training.step == options.steps:
-            gains = gains_db(training.mean, kept_aside, device)
-            seconds, started = time.perf_counter() - started, time.perf_counter()
-            mean, worst = (round(float(loss), 6) for loss in (losses.mean(), losses.max()))
-            row = {"step": training.step, "loss": mean, "worst_loss": worst, "gain_db": gains}
-            rows.append({**row, "seconds": round(seconds, 1)})
-            say(json.dumps(rows[-1]))
-            keep(training, rows, options)
-            keep_weights(training, rows, options)
