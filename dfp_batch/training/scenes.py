@@ -6,7 +6,6 @@ bulge, blurred depths behind sharp ones; then a camera: the integration over a p
 sharpened own look, tone and JPEG. Nothing is read from a file.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -15,12 +14,10 @@ from numpy.typing import NDArray
 
 from dfp_batch.synthetic.camera import defocused, levels, through_jpeg
 from dfp_batch.synthetic.procedural import draw_stroke, draw_text, filled, outline, radii
+from dfp_batch.training.textures import Palette, Plane, Random, surface
 
-Plane = NDArray[np.float32]
 Mask = NDArray[np.uint8]
-Random = np.random.Generator
 
-_FIELDS = 4  # noise fields of a scene, each of its own kind
 _DEEPEST = 3  # depths of a scene at most
 
 
@@ -50,202 +47,24 @@ class _Scene:
 
     Attributes:
         canvas: (S, S), about [0, 1]; it is drawn upon.
-        fields: Noise, (S, S) each, mean 0 and standard deviation 1.
-        contrast: Strength of the textures.
+        palette: Of its surfaces.
         roundness: Share of the leaves that bulge.
         random: Source of all randomness.
     """
 
     canvas: Plane
-    fields: tuple[Plane, ...]
-    contrast: float
+    palette: Palette
     roundness: float
     random: Random
 
     @classmethod
     def empty(cls, canvas_px: int, random: Random) -> "_Scene":
         """Background only."""
-        fields = tuple(_noise(canvas_px, random) for _ in range(_FIELDS))
-        scene = cls(
-            np.empty((canvas_px, canvas_px), np.float32),
-            fields,
-            float(random.uniform(0.03, 0.25)),
-            float(random.uniform(0, 1)),
-            random,
-        )
-        scene.canvas[:] = _surface(scene, canvas_px, canvas_px)
+        palette = Palette.drawn(canvas_px, random)
+        roundness = float(random.uniform(0, 1))
+        scene = cls(np.empty((canvas_px, canvas_px), np.float32), palette, roundness, random)
+        scene.canvas[:] = surface(palette, canvas_px, canvas_px)
         return scene
-
-
-# Surfaces
-
-
-def _noise(side_px: int, random: Random) -> Plane:
-    """Noise with a power-law spectrum, often with one direction stronger or a band of its own."""
-    frequency_y, frequency_x = np.fft.fftfreq(side_px)[:, None], np.fft.rfftfreq(side_px)[None]
-    angle, stretch = random.uniform(0, np.pi), 2 ** random.uniform(-3, 0)
-    along = np.cos(angle) * frequency_x + np.sin(angle) * frequency_y
-    across = np.cos(angle) * frequency_y - np.sin(angle) * frequency_x
-    radius = np.hypot(along, across if random.random() < 0.5 else across * stretch)  # noqa: PLR2004
-    amplitude = (radius + 1 / side_px) ** -random.uniform(0.4, 1.9)
-    if random.random() < 0.3:  # noqa: PLR2004
-        octaves = np.log2(np.maximum(radius, 1e-6)) + random.uniform(1.5, 5)
-        amplitude *= np.exp(-((octaves / random.uniform(0.3, 1)) ** 2))
-    phases = np.exp(2j * np.pi * random.random(amplitude.shape))
-    spectrum = amplitude * phases
-    spectrum[0, 0] = 0
-    field = np.fft.irfft2(spectrum, (side_px, side_px))
-    return np.asarray(field / (field.std() + 1e-12), np.float32)
-
-
-def _surface(scene: _Scene, h: int, w: int) -> Plane:
-    """Grey with a shade and perhaps a texture, (h, w)."""
-    random = scene.random
-    angle, change = random.uniform(0, 2 * np.pi), random.normal(0, 0.12)
-    y, x = np.linspace(-1, 1, h)[:, None], np.linspace(-1, 1, w)
-    along = np.cos(angle) * x + np.sin(angle) * y
-    shade = random.uniform(0.05, 0.95) + change * (along + random.uniform(-1, 1) * along**2)
-    if random.random() < 0.2:  # noqa: PLR2004
-        return np.asarray(shade, np.float32)
-    texture = _TEXTURES[int(random.choice(len(_TEXTURES), p=_SHARES))](scene, h, w)
-    strength = scene.contrast * 2 ** random.uniform(-2.5, 1)
-    return np.asarray(shade + strength * texture, np.float32)
-
-
-def _rough(scene: _Scene, h: int, w: int) -> Plane:
-    """A piece of a noise field."""
-    field = scene.fields[int(scene.random.integers(len(scene.fields)))]
-    top, left = (
-        int(scene.random.integers(0, size - side + 1))
-        for size, side in zip(field.shape, (h, w), strict=True)
-    )
-    piece = field[top : top + h, left : left + w]
-    return piece[::-1] if scene.random.random() < 0.5 else piece  # noqa: PLR2004
-
-
-def _bent(scene: _Scene, h: int, w: int) -> Plane:
-    """Noise through a curve: patches with edges, or veins."""
-    piece = _rough(scene, h, w)
-    if scene.random.random() < 0.5:  # noqa: PLR2004
-        edge = 2 ** scene.random.uniform(0, 4)
-        return np.asarray(np.tanh(edge * (piece - scene.random.normal(0, 0.7))), np.float32)
-    return np.asarray(1.5 - 2 * np.abs(piece), np.float32)
-
-
-def _grating(scene: _Scene, h: int, w: int) -> Plane:
-    """Waves or stripes, straight or a little bent, with periods from 2 px up."""
-    random = scene.random
-    angle, period_px = random.uniform(0, np.pi), 2 * 2 ** random.uniform(0, 4.5)
-    y, x = np.arange(h, dtype=np.float32)[:, None], np.arange(w, dtype=np.float32)
-    turns = (np.cos(angle) * x + np.sin(angle) * y) / period_px + random.random()
-    if random.random() < 0.5:  # noqa: PLR2004
-        turns = turns + random.uniform(0, 0.3) * _smooth(_rough(scene, h, w))
-    wave = np.sin(2 * np.pi * turns)
-    if random.random() < 0.4:  # noqa: PLR2004
-        wave = np.clip(wave * random.uniform(2, 8) + random.uniform(-2, 2), -1, 1)
-    return np.asarray(wave, np.float32)
-
-
-def _lattice(scene: _Scene, h: int, w: int) -> Plane:
-    """Bricks, tiles or fabric: two gratings together."""
-    first, second = _grating(scene, h, w), _grating(scene, h, w)
-    return np.maximum(first, second) if scene.random.random() < 0.5 else first * second  # noqa: PLR2004
-
-
-def _hair(scene: _Scene, h: int, w: int) -> Plane:
-    """Many lines side by side: hair, grass, fur."""
-    random = scene.random
-    plane = np.zeros((h, w), np.float32)
-    angle, length_px = random.uniform(0, 2 * np.pi), random.uniform(10, 50)
-    spread, thickness = random.uniform(0.05, 0.5), int(random.integers(1, 3))
-    count = min(700, int(h * w * random.uniform(0.005, 0.02)) + 4)
-    starts = random.uniform(-0.1, 1.1, (count, 2)) * (w, h)
-    angles = angle + spread * random.standard_normal(count)
-    bends = angles + spread * random.standard_normal(count)
-    half = length_px / 2
-    middles = starts + half * np.stack([np.cos(angles), np.sin(angles)], 1)
-    ends = middles + half * np.stack([np.cos(bends), np.sin(bends)], 1)
-    lines = np.rint(np.stack([starts, middles, ends], 1) * 16).astype(np.int32)
-    for line, tone in zip(lines, random.normal(0, 1.2, count), strict=True):
-        cv2.polylines(plane, [line], False, float(tone), thickness, cv2.LINE_8, 4)
-    return plane
-
-
-def _speckled(scene: _Scene, h: int, w: int) -> Plane:
-    """Dots and grains of one size."""
-    random = scene.random
-    plane = np.zeros((h, w), np.float32)
-    count = min(900, int(h * w * random.uniform(0.004, 0.02)) + 2)
-    largest_px = random.uniform(1, 5)
-    places = np.rint(random.uniform(0, 16, (count, 2)) * (w, h)).astype(np.int32)
-    sizes = np.rint(16 * random.uniform(0.4, 1, count) * largest_px).astype(np.int32)
-    for place, size, tone in zip(places, sizes, random.normal(0, 1.2, count), strict=True):
-        cv2.circle(plane, place, int(size), float(tone), -1, cv2.LINE_8, 4)
-    return plane
-
-
-def _cells(scene: _Scene, h: int, w: int) -> Plane:
-    """Stones, scales or grains side by side: every cell a tone, darker towards its border."""
-    random = scene.random
-    spacing_px = 2 ** random.uniform(2, 5.5)
-    count = max(2, round(h * w / spacing_px**2))
-    seeds = np.ones((h, w), np.uint8)
-    rows, columns = random.integers(0, h, count), random.integers(0, w, count)
-    seeds[rows, columns] = 0
-    distance_px, label = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    tones = random.normal(0, 1, count + 1).astype(np.float32)
-    inside = 1 - 1.5 * distance_px / spacing_px
-    depth = random.uniform(-0.5, 1.5)
-    return np.asarray(random.uniform(0, 1) * tones[label] + depth * inside, np.float32)
-
-
-def _relief(scene: _Scene, h: int, w: int) -> Plane:
-    """A rough surface lit from the side."""
-    random = scene.random
-    pick = random.random()
-    height = (_cells if pick < 0.4 else _bent if pick < 0.6 else _rough)(scene, h, w)  # noqa: PLR2004
-    if random.random() < 0.7:  # noqa: PLR2004
-        height = np.asarray(cv2.GaussianBlur(height, (0, 0), 2 ** random.uniform(-1, 2)))
-    angle = random.uniform(0, 2 * np.pi)
-    slope = np.zeros((h, w), np.float32)
-    slope[:, 1:] += np.cos(angle) * np.diff(height, axis=1)
-    slope[1:] += np.sin(angle) * np.diff(height, axis=0)
-    steep = slope / (slope.std() + 1e-6)
-    return np.asarray(1.5 * np.tanh(random.uniform(0.3, 1.5) * steep), np.float32)
-
-
-def _warped(scene: _Scene, h: int, w: int) -> Plane:
-    """A texture pulled about by noise: wood, marble, skin, petals."""
-    random = scene.random
-    pull_px = 2 ** random.uniform(1, 5)
-    rows, columns = np.mgrid[:h, :w].astype(np.float32)
-    for places in (rows, columns):
-        np.add(places, np.float32(pull_px) * _smooth(_rough(scene, h, w)), out=places)
-    pick = random.random()
-    plain = (_rough if pick < 0.5 else _grating if pick < 0.7 else _hair)(scene, h, w)  # noqa: PLR2004
-    return np.asarray(
-        cv2.remap(plain, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    )
-
-
-_TEXTURES: tuple[Callable[[_Scene, int, int], Plane], ...] = (
-    _rough,
-    _bent,
-    _grating,
-    _lattice,
-    _hair,
-    _speckled,
-    _cells,
-    _relief,
-    _warped,
-)
-_SHARES = (0.3, 0.1, 0.06, 0.03, 0.08, 0.06, 0.09, 0.15, 0.13)
-
-
-def _smooth(plane: Plane) -> Plane:
-    return np.asarray(cv2.GaussianBlur(plane, (0, 0), 8), np.float32)
 
 
 # Objects
@@ -285,7 +104,7 @@ def _add_leaf(scene: _Scene, radius_px: float) -> None:
     if bottom - top < 2 or right - left < 2:  # noqa: PLR2004
         return
     mask = filled(bottom - top, right - left, corners - (left, top))
-    leaf = _surface(scene, bottom - top, right - left)
+    leaf = surface(scene.palette, bottom - top, right - left)
     if random.random() < scene.roundness:
         leaf += _rounded(mask, radius_px, random)
     if random.random() < 0.25:  # noqa: PLR2004

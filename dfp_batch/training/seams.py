@@ -1,7 +1,8 @@
-"""Examples to learn unveiling from: procedural scenes, merged as the product does.
+"""Examples to learn the correction of the defocus spread from: scenes, merged as the product does.
 
-Noise and the blocks of JPEG are part of the truth as the decision would choose them: the network
-learns to lift the veil, and to leave alone what a camera adds.
+Noise and the blocks of JPEG are part of the truth, as the decision would choose them: the network
+learns to take away what a blurred foreground spreads over the background, and to leave alone what
+a camera adds.
 """
 
 from dataclasses import replace
