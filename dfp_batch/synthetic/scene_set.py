@@ -97,10 +97,11 @@ class SceneSet:
             StorageError: if an image cannot be read.
         """
         numbers = (index,) if index % 2 == 0 else (index, index + 5, index + 8)
-        images = [self._image(number) for number in numbers]
-        return make_scene(images, self._spec_of(index), (self.seed, index))
+        images = [self.image(number) for number in numbers]
+        return make_scene(images, self.spec_of(index), (self.seed, index))
 
-    def _spec_of(self, index: int) -> SceneSpec:
+    def spec_of(self, index: int) -> SceneSpec:
+        """What the scene of that index is like."""
         if self.spec is not None:
             return replace(self.spec, scale=self.scale, kernel=self.kernel)
         psf: Psf = "gaussian" if index // 2 % 2 else "disc"
@@ -108,8 +109,14 @@ class SceneSet:
         spec = SceneSpec(layers=2 + kind, psf=psf, defocus_px=3 + kind)
         return replace(spec, scale=self.scale, kernel=self.kernel)
 
-    def _image(self, number: int) -> Image:
-        """Image (C, side_px, side_px) of that number."""
+    def image(self, number: int) -> Image:
+        """Image (C, side_px, side_px) of that number, in [0, 1].
+
+        Raises:
+            ConfigError: if the folder holds no image.
+            ImageError: if it cannot be decoded.
+            StorageError: if it cannot be read.
+        """
         if self.origin == "procedural":
             return procedural_image(self.side_px, (self.seed, number, 1))
         name = self._files[number % len(self._files)]
