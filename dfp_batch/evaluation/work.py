@@ -16,10 +16,11 @@ from dfp_batch.engine.stages import as_failure
 from dfp_batch.errors import DivergedError, ImageError, StorageAccessError
 from dfp_batch.evaluation.items import Case, Item
 from dfp_batch.evaluation.methods import External, Method, at_scale
-from dfp_batch.evaluation.scores import METRICS, Scorer
+from dfp_batch.evaluation.scores import Scorer
 from dfp_batch.focus.undecided import Undecided
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
+from dfp_batch.metrics.names import OF_AN_EVALUATION
 from dfp_batch.pipeline.fusion import FusionConfig, Merged, choose_device, fuse, reconstruct
 from dfp_batch.runs.manifest import folder_name
 
@@ -40,7 +41,7 @@ SCHEMA = pa.schema(
         ("n_sources", pa.int32()),
         ("width_px", pa.int32()),
         ("height_px", pa.int32()),
-        *((name, pa.float64()) for name in METRICS),
+        *((name, pa.float64()) for name in OF_AN_EVALUATION),
     ]
 )
 
