@@ -3,7 +3,8 @@
 ::
 
     OUTPUT/evaluation.json           what was evaluated, with what, on what
-    OUTPUT/items.parquet  .csv       a row per item, scale and method; written after every item
+    OUTPUT/parts/<item>.x<s>.parquet rows of an item, as soon as it is finished
+    OUTPUT/items.parquet  .csv       a row per item, scale and method; all parts, once it ends
     OUTPUT/summary.parquet .csv .md  written last
     OUTPUT/images/x<s>/<method>/<item>.png   with ``images``: what was scored
     OUTPUT/sources/x<s>/<item>_A.png ...     with ``images``: what the methods got
@@ -88,7 +89,10 @@ def evaluate(
     store = Store.open(
         storage.absolute_url(output), _identity(items, methods, scales, options), order
     )
-    _score(tasks, store, options)
+    try:
+        _score(tasks, store, options)
+    finally:
+        store.put_together()
     versus = options.versus or next(iter(methods))
     rows = store.ordered()
     statistics = summary.summarise(rows, list(methods), versus)

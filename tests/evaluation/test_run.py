@@ -3,7 +3,9 @@
 import json
 import math
 import re
+import shutil
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -247,22 +249,96 @@ def test_the_same_evaluation_computes_only_what_failed(tmp_path):
     assert changed == [("p1", 1, "counted")]
 
 
-def test_what_is_finished_is_saved_at_once(tmp_path):
-    url = write_archive(tmp_path, 3)
-    saved = []
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
-    def look(counts):
-        rows = table(f"{tmp_path}/out") if (tmp_path / "out/items.parquet").exists() else []
-        saved.append((counts.ok, len(rows)))
+
+def test_an_interrupted_evaluation_has_its_rows_in_one_table(tmp_path):
+    url = write_archive(tmp_path, 3)
+
+    def interrupt(counts):
         if counts.ok == 2:
             raise KeyboardInterrupt
 
+    options = replace(HERE, on_progress=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(
-            item_set(url), {"a": average()}, f"{tmp_path}/out", [1], replace(HERE, on_progress=look)
-        )
-    assert saved == [(0, 0), (1, 1), (2, 2)]
-    assert len(evaluate(item_set(url), {"a": average()}, f"{tmp_path}/out", [1], HERE).rows) == 3
+        evaluate(item_set(url), {"a": average()}, f"{tmp_path}/out", [1], options)
+    assert [row["item"] for row in table(f"{tmp_path}/out")] == ["p0", "p1"]
+    assert files(tmp_path / "out") == ["evaluation.json", "items.csv", "items.parquet"]
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """Evaluations as a power cut after each item leaves them: copies of the folder."""
+
+    def make(url, methods, scales=(1,)):
+        copies = []
+
+        def copy(counts):
+            if counts.ok + counts.failed:
+                copies.append(tmp_path / f"killed-{len(copies)}")
+                shutil.copytree(tmp_path / "out", copies[-1])
+
+        options = replace(HERE, on_progress=copy)
+        return evaluate(item_set(url), methods, f"{tmp_path}/out", scales, options), copies
+
+    return make
+
+
+def test_a_killed_evaluation_goes_on_with_the_rows_that_it_has(tmp_path, killed):
+    (tmp_path / "calls").mkdir()
+    methods = {"counted": faulty(tmp_path / "calls"), "average": average()}
+    url = write_archive(tmp_path, 3)
+    whole, copies = killed(url, methods, (1, 2))
+    assert files(copies[1]) == [
+        "evaluation.json", "parts/p0.x1.parquet", "parts/p1.x1.parquet"
+    ]  # fmt: skip
+    before = calls(tmp_path / "calls")
+    resumed = evaluate(item_set(url), methods, str(copies[1]), (1, 2), HERE)
+    assert calls(tmp_path / "calls") == before + 4
+    assert resumed.rows[:4] == whole.rows[:4]  # the times, too
+    assert table(resumed.url) == resumed.rows
+    assert files(copies[1]) == files(tmp_path / "out")
+
+
+def test_what_was_written_at_once_does_not_grow_with_what_was_written_before(tmp_path, killed):
+    _, copies = killed(write_archive(tmp_path, 4), {"a": average()})
+    new = [
+        {name: (copy / name).read_bytes() for name in files(copy) if name.startswith("parts")}
+        for copy in copies
+    ]
+    for earlier, later in pairwise(new):
+        assert earlier.items() < later.items()
+        assert len(later) == len(earlier) + 1
+
+
+def test_a_part_has_the_rows_that_were_there_before_too(tmp_path):
+    url = write_archive(tmp_path, 1, marks={0: RAISE})
+    methods = {"faulty": faulty(), "average": average()}
+    found = evaluate(item_set(url), methods, f"{tmp_path}/out", [1], HERE)
+    assert errors(found).keys() == {("p0", 1, "faulty")}
+    _, (near, _), _ = multi_focus(seed=0)
+    write_image(f"{tmp_path}/p0_A.png", near)
+    parts = []
+
+    def look(counts):
+        parts.extend(pq.read_table(part).to_pylist() for part in tmp_path.glob("out/parts/*"))
+
+    options = replace(HERE, on_progress=look)
+    repaired = evaluate(item_set(url), methods, f"{tmp_path}/out", [1], options)
+    assert parts == [repaired.rows]
+
+
+def test_an_evaluation_without_parts_as_it_was_once_written_goes_on(tmp_path):
+    url = write_archive(tmp_path, 3)
+    first = evaluate(item_set(url), {"a": average()}, f"{tmp_path}/out", [1], HERE)
+    rows = pq.read_table(f"{tmp_path}/out/items.parquet")
+    (tmp_path / "out/parts").rmdir()
+    pq.write_table(rows.slice(0, 2), f"{tmp_path}/out/items.parquet")
+    (tmp_path / "out/summary.parquet").unlink()
+    again = evaluate(item_set(url), {"a": average()}, f"{tmp_path}/out", [1], HERE)
+    assert again.rows[:2] == first.rows[:2]
+    assert len(again.rows) == len(table(again.url)) == 3
 
 
 def test_a_method_that_knows_the_kernel_is_better(tmp_path):
