@@ -57,7 +57,7 @@ def fusion_only() -> dict[str, Method]:
     narrow = {"merge": "laplacian-pyramid", "merge.window_px": 3}
     return {
         **named_methods(["laplacian-pyramid", "fast", "classical", "average"], {}),
-        "fast, seams veiled": composition("fast", {"merge": "seam-pyramid"}),
+        "fast, spread uncorrected": composition("fast", {"merge": "seam-pyramid"}),
         "fast, blend": composition("fast", {"merge": "blend"}),
         "laplacian-pyramid, window 3": composition("fast", narrow),
         "laplacian-pyramid, window 5": composition("fast", windowed),
@@ -117,10 +117,10 @@ def priors() -> dict[str, Method]:
     return named_methods(["classical", "fast", "balanced", "best", "mask+bicubic"], {})
 
 
-def unveiled() -> dict[str, Method]:
-    """The preset of one pass with and without unveiled seams."""
-    veiled = composition("fast", {"merge": "seam-pyramid"})
-    return {"fast, seams veiled": veiled, **named_methods(["fast", "classical"], {})}
+def defocus_spread() -> dict[str, Method]:
+    """The preset of one pass with and without the correction of the defocus spread."""
+    uncorrected = composition("fast", {"merge": "seam-pyramid"})
+    return {"fast, spread uncorrected": uncorrected, **named_methods(["fast", "classical"], {})}
 
 
 def kernels_believed() -> dict[str, Method]:
@@ -189,11 +189,11 @@ RECORDS: dict[str, Record] = {
         bundled(),
         (2, 4),
     ),
-    "unveiled": Record(
-        "Seams, unveiled",
-        "What unveiling the seams brings, on the same scenes at scales 2 and 4. At scale 1: "
-        "records `fusion` and `stacks`.",
-        unveiled,
+    "defocus-spread": Record(
+        "Defocus spread along seams",
+        "What its correction brings, on the same scenes at scales 2 and 4. At scale 1: records "
+        "`fusion` and `stacks`.",
+        defocus_spread,
         bundled(),
         (2, 4),
     ),
