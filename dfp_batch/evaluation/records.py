@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfp_batch.evaluation.items import Archive, ItemSet
+from dfp_batch.evaluation.archive import Archive
+from dfp_batch.evaluation.items import ItemSet
 from dfp_batch.evaluation.methods import Method, named_methods
 from dfp_batch.evaluation.run import Options, evaluate
 from dfp_batch.evaluation.work import SCHEMA, Row
