@@ -1,12 +1,15 @@
 """Training that goes on after an interruption: what is kept, and what it must agree with."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dfp_batch.errors import ConfigError
 
@@ -106,3 +109,20 @@ def keep(training: Resumable, rows: list[Row], settings: object, session: Sessio
     torch.save({**training.state(), "settings": given(settings), "log": rows}, unfinished)
     unfinished.replace(path)
     (session.out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def made_once(path: Path, make: Callable[[], NDArray[Any]]) -> Path:
+    """A file of an array, which is made if it is not there; whole or not at all.
+
+    Args:
+        path: Ends in ``.npy``.
+        make: Makes the array, which takes long.
+
+    Returns:
+        The path.
+    """
+    if not path.exists():
+        unfinished = path.with_suffix(".part.npy")
+        np.save(unfinished, make())
+        unfinished.replace(path)
+    return path

@@ -2,23 +2,21 @@
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError
+from dfp_batch.evaluation.processes import fresh
 from dfp_batch.merging.defocus_spread import detail
 from dfp_batch.networks.defocus_spread_network import PLANES, DefocusSpreadNetwork
 from dfp_batch.networks.weights import save_defocus_spread
 from dfp_batch.training import cards, loop
-from dfp_batch.training.checkpoints import Row, Session
+from dfp_batch.training.checkpoints import Row, Session, made_once
 from dfp_batch.training.seams import Planes, seam_example
 
 KEPT_ASIDE = 0.05
@@ -84,7 +82,7 @@ def train(settings: SpreadSettings, session: Session, say: Callable[[str], None]
     training = start(settings)
 
     def lesson() -> loop.Lesson[DefocusSpreadNetwork, Tensor]:
-        pool = make_pool(settings, session)
+        pool = pool_of(settings, session)
         scenes, aside = pool[settings.kept_aside :], pool[: settings.kept_aside]
         return loop.Lesson(
             lambda random: draw_batch(scenes, settings, random),
@@ -113,26 +111,19 @@ def measured(losses: Tensor, gains: Row) -> Row:
 # Examples
 
 
-def make_pool(settings: SpreadSettings, session: Session) -> Planes:
+def pool_of(settings: SpreadSettings, session: Session) -> Planes:
     """All scenes, (count, 6, side, side), made once."""
-    path = session.out / f"seams-{settings.scenes}-{settings.side}-{settings.seed}.npy"
-    if not path.exists():
-        seeds = [(settings.seed, index) for index in range(settings.scenes)]
-        make = partial(one_threaded_example, settings.side)
-        with ProcessPoolExecutor(session.processes, get_context("spawn")) as executor:
-            pool = np.stack(list(executor.map(make, seeds, chunksize=8)))
-        unfinished = path.with_suffix(".part.npy")
-        np.save(unfinished, pool)
-        unfinished.replace(path)
-    loaded: Planes = np.load(path, mmap_mode="r")
-    return loaded
+    name = f"seams-{settings.scenes}-{settings.side}-{settings.seed}.npy"
+    path = made_once(session.out / name, partial(make_pool, settings, session.processes))
+    pool: Planes = np.load(path, mmap_mode="r")
+    return pool
 
 
-def one_threaded_example(side_px: int, seed: tuple[int, ...]) -> Planes:
-    """``seam_example`` on one core."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    return seam_example(side_px, seed)
+def make_pool(settings: SpreadSettings, processes: int) -> Planes:
+    """As ``pool_of``, by so many processes."""
+    seeds = [(settings.seed, index) for index in range(settings.scenes)]
+    with fresh(processes) as pool:
+        return np.stack(list(pool.map(partial(seam_example, settings.side), seeds, chunksize=8)))
 
 
 def draw_batch(pool: Planes, settings: SpreadSettings, random: Random) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from dfp_batch.networks.prior_network import ENLARGEMENTS, PriorNetwork, PriorSp
 from dfp_batch.networks.weights import grow, save_prior
 from dfp_batch.reconstruction.learned_prior import initial_enlargement
 from dfp_batch.training import cards, loop
-from dfp_batch.training.checkpoints import Row, Session
+from dfp_batch.training.checkpoints import Row, Session, made_once
 from dfp_batch.training.muon import Muon
 from dfp_batch.training.patches import (
     KERNELS_PER_BATCH,
@@ -188,12 +189,10 @@ def _gain_db(network: PriorNetwork, batch: Batch) -> float:
 
 def pool_of(settings: PriorSettings, session: Session) -> Pool:
     """The scenes, made once."""
-    path = session.out / f"scenes-{settings.scenes}-{settings.side}-{settings.seed}.npy"
-    if not path.exists():
-        unfinished = path.with_suffix(".part.npy")
-        np.save(unfinished, scene_pool(settings.scenes, settings.side, settings.seed))
-        unfinished.replace(path)
-    return np.load(path)  # type: ignore[no-any-return]
+    name = f"scenes-{settings.scenes}-{settings.side}-{settings.seed}.npy"
+    make = partial(scene_pool, settings.scenes, settings.side, settings.seed)
+    pool: Pool = np.load(made_once(session.out / name, make))
+    return pool
 
 
 def publish(
