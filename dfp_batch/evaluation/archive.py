@@ -7,7 +7,7 @@ of D is Lanczos2, as in the paper, or any other, of which the methods are not to
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,14 +102,13 @@ class PairItem:
         size = _size(sources[0])
         reference = read_frame(self.pair.reference) if self.pair.reference else None
         own = 1 if reference is None else _own_scale(str(self.pair.reference), reference, size)
+        truth = None if reference is None else codec.to_unit(reference)
         labels = self._labels(size, own)
+        found = Case(_stack(sources), sources[0].pixels.dtype, None, truth, labels)
         if own == 1:
-            degrade = Degradation(self.scale, self.kernel)
-            return _reduced(sources, reference, labels, degrade, self.pair.sources[0])
+            return _reduced(found, Degradation(self.scale, self.kernel), self.pair.sources[0])
         if own == self.scale:
-            full = self._full_sources((own * size[0], own * size[1]))
-            truth = codec.to_unit(reference) if reference else None
-            return Case(_stack(sources), sources[0].pixels.dtype, full, truth, labels)
+            return replace(found, full_sources=self._full_sources((own * size[0], own * size[1])))
         if own in self.scales:
             return None
         raise ImageError(
@@ -152,33 +151,39 @@ def block_majority(labels: Labels, factor: int) -> Labels:
     return np.asarray(np.argmax(counts, 0), np.int64)
 
 
-def _reduced(
-    frames: list[Frame],
-    reference: Frame | None,
-    labels: Labels | None,
-    degrade: Degradation,
-    url: str,
-) -> Case:
-    """The paper's protocol: full-size sources, made ``scale`` times smaller for the method."""
+def _reduced(case: Case, degrade: Degradation, url: str) -> Case:
+    """The paper's protocol: full-size sources, made ``scale`` times smaller for the method.
+
+    Args:
+        case: As it was found, with a reference as large as the sources, if any.
+        degrade: D.
+        url: Of the first source, for the error.
+
+    Raises:
+        ImageError: if nothing useful would be left.
+    """
     scale = degrade.scale
-    h, w = (side // scale for side in _size(frames[0]))
-    if min(h, w) < SMALLEST_PX:
-        least = SMALLEST_PX * scale
-        raise ImageError(
-            f"{url} is {frames[0].size}, expected at least {least}x{least} px for scale {scale}"
-        )
+    h, w = (side // scale for side in case.sources.shape[-2:])
+    _check_room((h, w), case.sources.shape[-2:], scale, url)
     window = (..., slice(h * scale), slice(w * scale))
-    full = np.ascontiguousarray(_stack(frames)[window])
-    dtype = frames[0].pixels.dtype
+    full = np.ascontiguousarray(case.sources[window])
     low = degrade(torch.from_numpy(full)).numpy()
     return Case(
-        np.stack([codec.to_unit(codec.from_unit(image, dtype)) for image in low]),
-        dtype,
+        np.stack([codec.to_unit(codec.from_unit(image, case.dtype)) for image in low]),
+        case.dtype,
         full,
-        None if reference is None else np.ascontiguousarray(codec.to_unit(reference)[window]),
-        None if labels is None else block_majority(labels[window], scale),
+        None if case.reference is None else np.ascontiguousarray(case.reference[window]),
+        None if case.labels is None else block_majority(case.labels[window], scale),
         degrade.kernel if scale > 1 else None,
     )
+
+
+def _check_room(low: Size, full: tuple[int, ...], scale: int, url: str) -> None:
+    if min(low) < SMALLEST_PX:
+        (h, w), least = full, SMALLEST_PX * scale
+        raise ImageError(
+            f"{url} is {w}x{h} px, expected at least {least}x{least} px for scale {scale}"
+        )
 
 
 def _own_scale(url: str, reference: Frame, size: Size) -> int:
