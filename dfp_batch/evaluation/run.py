@@ -84,18 +84,21 @@ def evaluate(
     options = options or Options()
     scales = list(dict.fromkeys(scales))
     _check(methods, scales, options)
-    tasks = _tasks(items, methods, scales, storage.absolute_url(output) if options.images else None)
+    url = storage.absolute_url(output)
+    tasks = _tasks(items, methods, scales, url if options.images else None)
     order = [(task.item.name, task.item.scale, name) for task in tasks for name in methods]
-    store = Store.open(
-        storage.absolute_url(output), _identity(items, methods, scales, options), order
-    )
+    store = Store.open(url, _identity(items, methods, scales, options), order)
     try:
         _score(tasks, store, options)
     finally:
         store.put_together()
-    versus = options.versus or next(iter(methods))
+    return _summed_up(store, list(methods), options.versus or next(iter(methods)))
+
+
+def _summed_up(store: Store, methods: Sequence[str], versus: str) -> Evaluation:
+    """Write what all rows say together."""
     rows = store.ordered()
-    statistics = summary.summarise(rows, list(methods), versus)
+    statistics = summary.summarise(rows, methods, versus)
     report = partial(tables.markdown, rows=rows, summary=statistics)
     store.finish(statistics, summary.SCHEMA, report)
     return Evaluation(store.url, rows, statistics)

@@ -78,19 +78,14 @@ class Scorer:
         truth = self.case.reference
         if truth is None or self._reference is None:
             return {}
-        scores: Scores = {
+        edges = self._edges
+        near = {} if edges is None else {"edge_psnr_db": (plane[edges], self._reference[edges])}
+        return {
             "psnr_db": metrics.psnr_db(plane, self._reference),
             "ssim": metrics.ssim(plane, self._reference),
+            **_in_colour(fused, truth),
+            **{name: metrics.psnr_db(*pair) for name, pair in near.items()},
         }
-        if len(fused) == len(truth) == _COLOUR_CHANNELS:
-            channels = [metrics.ssim(*pair) for pair in zip(fused, truth, strict=True)]
-            scores["psnr_colour_db"] = metrics.psnr_db(fused, truth)
-            scores["ssim_colour"] = float(np.mean(channels))
-        if self._edges is not None:
-            scores["edge_psnr_db"] = metrics.psnr_db(
-                plane[self._edges], self._reference[self._edges]
-            )
-        return scores
 
     def _against_sources(self, plane: Image) -> Scores:
         if self._full_sources is None:
@@ -145,6 +140,17 @@ class Scorer:
             full = torch.from_numpy(self._reference[None, None])
             low = Degradation(self.scale, Lanczos2())(full)[0, 0].numpy()
         return metrics.regions(self.case.labels, low)
+
+
+def _in_colour(fused: Image, truth: Image) -> Scores:
+    """Of two images (C, H, W); nothing unless both have colour."""
+    if not len(fused) == len(truth) == _COLOUR_CHANNELS:
+        return {}
+    channels = [metrics.ssim(*pair) for pair in zip(fused, truth, strict=True)]
+    return {
+        "psnr_colour_db": metrics.psnr_db(fused, truth),
+        "ssim_colour": float(np.mean(channels)),
+    }
 
 
 def _luma(image: Image) -> Image:

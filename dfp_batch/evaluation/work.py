@@ -112,19 +112,21 @@ def _scored(task: Task, scorer: Scorer, name: str, method: Method) -> Row:
     except Exception as error:
         log.warning("%s with %s failed", task.what, name, exc_info=error)
         return task.failed(name, error)
+    return task.row(name, status="ok", **_facts(scorer, result.seconds), **scores)
+
+
+def _facts(scorer: Scorer, seconds: float | None) -> dict[str, Any]:
+    """The columns of a row that is ok, apart from the scores."""
     height, width = scorer.size
     kernel = scorer.case.kernel
-    return task.row(
-        name,
-        status="ok",
-        degrade=None if kernel is None else str(kernel),
-        n_sources=len(scorer.case.sources),
-        width_px=width,
-        height_px=height,
-        seconds=result.seconds,
-        seconds_per_mp=result.seconds and result.seconds / (width * height / 1e6),
-        **scores,
-    )
+    return {
+        "degrade": None if kernel is None else str(kernel),
+        "n_sources": len(scorer.case.sources),
+        "width_px": width,
+        "height_px": height,
+        "seconds": seconds,
+        "seconds_per_mp": seconds and seconds / (width * height / 1e6),
+    }
 
 
 @dataclass(frozen=True, eq=False)
