@@ -42,6 +42,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python jobs/record_results.py --check
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -2,181 +2,26 @@
 
 Usage: python jobs/train_blur.py --out FOLDER [--scenes 1000] [--samples 40000] [--steps 4000]
 
-FOLDER gets ``blur.safetensors`` and its card ``blur.md``: copy both to dfp_batch/method/weights/.
+FOLDER gets ``blur.safetensors`` and its card ``blur.md``: copy both to dfp_batch/networks/weights/.
 Minutes on one core; the same seed gives the same weights.
 """
 
 import argparse
-import math
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from dfp_batch.core.degradation import SCALES, Degradation, Kernel
-from dfp_batch.degradation.blur_features import features
-from dfp_batch.degradation.kernel_estimation import SHARP
-from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
-from dfp_batch.networks.blur_network import BlurNetwork
-from dfp_batch.networks.weights import save_blur
-from dfp_batch.synthetic.patches import captured
-from dfp_batch.synthetic.training import through_jpeg, training_scene
-
-SOFTEST = 1.0  # sigma in pixels of the sources
-SHARP_SHARE = 0.35  # of Lanczos2 and bicubic
-SMALLEST_PX = 96  # of a sample, at low resolution
-SOFT_SHARE, SOFT_OBJECT_PX = 0.4, (0.3, 8.0)  # of objects, before they are made smaller
-GRAIN_SHARE, MOST_GRAIN = 0.75, 0.025
-JPEG_SHARE = 0.3
-KEPT_ASIDE = 0.1
-BATCH = 256
-RATE = 5e-3
-CLOSE_PX = 0.15  # at x2, in pixels of the result
-
-Random = np.random.Generator
+from dfp_batch.training.blur import BlurSettings, train
+from dfp_batch.training.commands import launch
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Features (n, 41), sigma (n,) in pixels of the sources, and whether a Gaussian made them."""
-
-    given: Tensor
-    sigma: Tensor
-    gaussian: Tensor
-
-
-def main() -> None:
-    """Entry point."""
-    options = arguments()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    scenes = [training_scene(options.side, (options.seed, 7, k)) for k in range(options.scenes)]
-    samples = draw_samples(scenes, options.samples, np.random.default_rng((options.seed, 8)))
-    network = fitted(samples, options)
-    save_blur(out / "blur.safetensors", network)
-    (out / "blur.md").write_text(card(options, network, samples))
-
-
-def arguments() -> argparse.Namespace:
-    """Options of the command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--scenes", type=int, default=1000)
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--samples", type=int, default=40000)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
-
-
-def draw_samples(scenes: list[NDArray[np.float32]], count: int, random: Random) -> Samples:
-    """Parts of scenes, made smaller with kernels drawn by chance, as a camera keeps them."""
-    drawn = [sample(scenes[random.integers(len(scenes))], random) for _ in range(count)]
-    given, sigma, gaussian = zip(*drawn, strict=True)
-    return Samples(torch.from_numpy(np.stack(given)), torch.tensor(sigma), torch.tensor(gaussian))
-
-
-def sample(scene: NDArray[np.float32], random: Random) -> tuple[NDArray[np.float32], float, bool]:
-    """Features of one part of a scene, and what made it."""
-    scale = int(random.choice(SCALES[1:]))
-    kernel, sigma = draw_kernel(scale, random)
-    side = scale * int(random.integers(SMALLEST_PX, max(SMALLEST_PX, len(scene) // scale) + 1))
-    top, left = random.integers(0, len(scene) - side + 1, 2)
-    pictured = photographed(scene[top : top + side, left : left + side], random)
-    part = torch.from_numpy(pictured)[None, None]
-    low = captured(Degradation(scale, kernel)(part).clamp(0, 1), random)[0, 0].numpy()
-    return features(low), sigma, isinstance(kernel, Gaussian)
-
-
-def photographed(part: NDArray[np.float32], random: Random) -> NDArray[np.float32]:
-    """As a camera may have seen it before it was made smaller: soft, and with grain.
-
-    The grain is what tells a soft object behind a sharp kernel from a sharp one behind a soft one.
-    """
-    if random.random() < SOFT_SHARE:
-        sigma_px = float(np.exp(random.uniform(*np.log(SOFT_OBJECT_PX))))
-        part = np.asarray(cv2.GaussianBlur(part, (0, 0), sigma_px))
-    grain = random.uniform(0, MOST_GRAIN) * (random.random() < GRAIN_SHARE)
-    noisy = part + np.float32(grain) * random.standard_normal(part.shape, np.float32)
-    if random.random() < JPEG_SHARE:
-        noisy = through_jpeg(to_levels(noisy), int(random.integers(80, 99))) / np.float32(255)
-    return np.asarray(noisy.clip(0, 1), np.float32)
-
-
-def to_levels(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """8 bits."""
-    return np.asarray(np.rint(plane.clip(0, 1) * 255), np.uint8)
-
-
-def draw_kernel(scale: int, random: Random) -> tuple[Kernel, float]:
-    """A kernel, and the sigma it counts as, in pixels of the sources."""
-    if random.random() < SHARP_SHARE:
-        return (Lanczos2() if random.random() < 0.5 else Bicubic()), SHARP  # noqa: PLR2004
-    sigma = float(random.uniform(0.2, SOFTEST))
-    return Gaussian(sigma * scale), max(SHARP, sigma)
-
-
-def fitted(samples: Samples, options: argparse.Namespace) -> BlurNetwork:
-    """Train with the likelihood of a Laplace distribution, whose width is the expected error."""
-    torch.manual_seed(options.seed)
-    network = BlurNetwork()
-    count = kept(samples)
-    network.mean.copy_(samples.given[:count].mean(0))
-    network.deviation.copy_(samples.given[:count].std(0) + 1e-6)
-    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, options.steps)
-    for _ in range(options.steps):
-        chosen = torch.randint(count, (len(network.seen), BATCH))
-        value, log_error = network(samples.given[chosen]).unbind(-1)
-        far = (value - samples.sigma[chosen]).abs() * torch.exp(-log_error)
-        loss = (log_error + far).mean(1).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return network
-
-
-def kept(samples: Samples) -> int:
-    """How many samples are trained with; the others are kept aside."""
-    return math.ceil(len(samples.sigma) * (1 - KEPT_ASIDE))
-
-
-@torch.no_grad()
-def card(options: argparse.Namespace, network: BlurNetwork, samples: Samples) -> str:
-    """How the weights were made, and how good they are on samples kept aside."""
-    rest = slice(kept(samples), None)
-    values, log_errors = network(samples.given[rest]).unbind(-1)
-    sigma, expected = values.median(0).values, log_errors.exp().mean(0)
-    error = (sigma - samples.sigma[rest]).abs()
-    gaussian = samples.gaussian[rest]
-    sure = expected < expected.median()
-    close = (2 * error <= CLOSE_PX).float()
-    settings = " ".join(f"--{name} {value}" for name, value in vars(options).items())
-    settings = settings.replace(f"--out {options.out}", "--out FOLDER")
-    return f"""# Weights of the blind estimate of the kernel
-
-`blur.safetensors`: made by `jobs/train_blur.py` of this project, from procedural scenes alone
-(`synthetic/training.py`): no photograph, and no data of anybody else, was used.
-
-| | |
-| --- | --- |
-| command | `python jobs/train_blur.py {settings}` |
-| torch, numpy, OpenCV | {torch.__version__}, {np.__version__}, {cv2.__version__} |
-| date | {datetime.now(UTC):%Y-%m-%d} |
-
-On {len(error)} samples kept aside, sigma in pixels of the sources, 0.2 to 1, with noise and JPEG:
-mean error {error.mean():.3f}; of Gaussian ones {close[gaussian].mean():.0%} are within 0.15 px of
-the result at x2, of the surer half {close[gaussian & sure].mean():.0%}.
-"""
+def options() -> argparse.ArgumentParser:
+    """Of the command."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--out", type=Path, required=True)
+    for name in ("scenes", "side", "samples", "steps", "seed"):
+        add(f"--{name}", type=int, default=getattr(BlurSettings, name))
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    launch(options(), BlurSettings, train)

@@ -7,21 +7,26 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from conftest import texture, write_image
+from dfp_batch.core.contracts import FocusMeasure
+from dfp_batch.evaluation import Options
 from dfp_batch.focus.undecided import Undecided
+from dfp_batch.io import codec
 from dfp_batch.merging.blend import Blend
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.refinement.unrefined import Unrefined
 from dfp_batch.runs.manifest import Pair, write_manifest
 
+HERE = Options(workers=1)
 RAISE, DIE = 251, 252  # levels of the first pixel of the first source
 
 
 @dataclass(frozen=True)
-class FaultyFocus:
+class FaultyFocus(FocusMeasure):
     """Takes the first source; fails on marked items; leaves a file in ``folder`` for every call."""
 
     folder: str = ""
@@ -79,3 +84,23 @@ def write_archive(folder, count=2, marks=None, size=(48, 56), channels=3):
     url = f"{folder}/manifest.parquet"
     write_manifest(url, pairs)
     return url
+
+
+def table(url, name="items"):
+    return pq.read_table(f"{url}/{name}.parquet").to_pylist()
+
+
+def by_key(rows):
+    return {(row["item"], row["scale"], row["method"]): row for row in rows}
+
+
+def errors(evaluation):
+    return {
+        (row["item"], row["scale"], row["method"]): row["error_message"]
+        for row in evaluation.rows
+        if row["status"] == "error"
+    }
+
+
+def pixels(path):
+    return codec.decode(Path(path).read_bytes(), str(path)).pixels

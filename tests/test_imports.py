@@ -23,7 +23,7 @@ LAYERS = [
     {"pipeline"},
     {"io", "metrics"},
     {"config", "runs", "synthetic"},
-    {"engine", "evaluation"},
+    {"engine", "evaluation", "training"},
     {"cli", "__main__", "jobs"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

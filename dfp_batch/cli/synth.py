@@ -1,80 +1,106 @@
 """``dfp-batch synth``."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:  # --help must not import it
+    from dfp_batch.synthetic import SceneSet
+
+Directory = Annotated[str, typer.Argument(metavar="DIR", help="New folder: path or URL.")]
+Origin = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="IMAGES",
+        help="Sharp images: bundled (photographs), procedural, or a folder, path or URL.",
+    ),
+]
+Frames = Annotated[int | None, typer.Option(help="Sources per scene, 2 to 26; default 2.")]
+Layers = Annotated[int | None, typer.Option(help="Depths, 2 to 8; default 3.")]
+Psf = Annotated[str | None, typer.Option(help="disc (default) or gaussian.")]
+Defocus = Annotated[
+    float | None, typer.Option(help="Radius in px of a layer one frame away; default 4.")
+]
+Edge = Annotated[float | None, typer.Option(help="Softest edge of a layer in px; default 1.")]
+Strokes = Annotated[int | None, typer.Option(help="Thin lines per layer; default 2.")]
+Shift = Annotated[float | None, typer.Option(help="Largest motion of a frame in px.")]
+Breathing = Annotated[float | None, typer.Option(help="Magnification per frame; 0.004 is 0.4 %.")]
+Exposure = Annotated[
+    float | None, typer.Option(help="Largest gain or loss of a frame; 0.05 is 5 %.")
+]
+Noise = Annotated[
+    float | None, typer.Option(help="Standard deviation at mid-grey; 0.01 is 2.6 of 255.")
+]
+Jpeg = Annotated[int | None, typer.Option(help="JPEG quality, 1 to 100; 0 is no JPEG.")]
+Scale = Annotated[int, typer.Option(help="Truth this many times larger than sources.")]
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|sigma=S",
+        help="Blur before the sources are made smaller, as in submit; default lanczos2.",
+    ),
+]
+Side = Annotated[int, typer.Option(help="Side of the truth in px.")]
+Count = Annotated[int, typer.Option(help="Scenes.")]
+Seed = Annotated[int, typer.Option(help="Of all randomness, >= 0.")]
+
+_OF_A_SCENE = {  # fields of SceneSpec by flag
+    "frames": "frames",
+    "layers": "layers",
+    "psf": "psf",
+    "defocus": "defocus_px",
+    "edge": "edge_px",
+    "strokes": "strokes",
+    "shift": "shift_px",
+    "breathing": "breathing",
+    "exposure": "exposure",
+    "noise": "noise",
+    "jpeg": "jpeg_quality",
+}
+
 
 def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="New folder: path or URL.")],
-    origin: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="IMAGES",
-            help="Sharp images: bundled (photographs), procedural, or a folder, path or URL.",
-        ),
-    ] = "bundled",
-    frames: Annotated[
-        int | None, typer.Option(help="Sources per scene, 2 to 26; default 2.")
-    ] = None,
-    layers: Annotated[int | None, typer.Option(help="Depths, 2 to 8; default 3.")] = None,
-    psf: Annotated[str | None, typer.Option(help="disc (default) or gaussian.")] = None,
-    defocus: Annotated[
-        float | None, typer.Option(help="Radius in px of a layer one frame away; default 4.")
-    ] = None,
-    edge: Annotated[
-        float | None, typer.Option(help="Softest edge of a layer in px; default 1.")
-    ] = None,
-    strokes: Annotated[int | None, typer.Option(help="Thin lines per layer; default 2.")] = None,
-    shift: Annotated[float | None, typer.Option(help="Largest motion of a frame in px.")] = None,
-    breathing: Annotated[
-        float | None, typer.Option(help="Magnification per frame; 0.004 is 0.4 %.")
-    ] = None,
-    exposure: Annotated[
-        float | None, typer.Option(help="Largest gain or loss of a frame; 0.05 is 5 %.")
-    ] = None,
-    noise: Annotated[
-        float | None, typer.Option(help="Standard deviation at mid-grey; 0.01 is 2.6 of 255.")
-    ] = None,
-    jpeg: Annotated[int | None, typer.Option(help="JPEG quality, 1 to 100; 0 is no JPEG.")] = None,
-    scale: Annotated[int, typer.Option(help="Truth this many times larger than sources.")] = 1,
-    kernel: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|sigma=S",
-            help="Blur before the sources are made smaller, as in submit; default lanczos2.",
-        ),
-    ] = None,
-    side: Annotated[int, typer.Option(help="Side of the truth in px.")] = 512,
-    count: Annotated[int, typer.Option(help="Scenes.")] = 12,
-    seed: Annotated[int, typer.Option(help="Of all randomness, >= 0.")] = 0,
+    context: typer.Context,
+    directory: Directory,
+    origin: Origin = "bundled",
+    frames: Frames = None,
+    layers: Layers = None,
+    psf: Psf = None,
+    defocus: Defocus = None,
+    edge: Edge = None,
+    strokes: Strokes = None,
+    shift: Shift = None,
+    breathing: Breathing = None,
+    exposure: Exposure = None,
+    noise: Noise = None,
+    jpeg: Jpeg = None,
+    scale: Scale = 1,
+    kernel: Kernel = None,
+    side: Side = 512,
+    count: Count = 12,
+    seed: Seed = 0,
 ) -> None:
     """Make scenes with exact truth: sources, reference, masks and a manifest.
 
     Without any of the options --frames to --jpeg, the scenes differ in depths, PSF and defocus.
     """
     from dfp_batch.config.run_config import kernel_of
-    from dfp_batch.io import storage
-    from dfp_batch.synthetic import SceneSet, SceneSpec, write_scenes
+    from dfp_batch.synthetic import SceneSet, SceneSpec
 
-    flags: dict[str, Any] = {
-        "frames": frames,
-        "layers": layers,
-        "psf": psf,
-        "defocus_px": defocus,
-        "edge_px": edge,
-        "strokes": strokes,
-        "shift_px": shift,
-        "breathing": breathing,
-        "exposure": exposure,
-        "noise": noise,
-        "jpeg_quality": jpeg,
-    }
-    given = {name: value for name, value in flags.items() if value is not None}
+    # The options of a scene are taken from the context, which has them by name.
+    flags = {field: context.params[flag] for flag, field in _OF_A_SCENE.items()}
+    given = {field: value for field, value in flags.items() if value is not None}
     spec = SceneSpec(**given) if given else None
+    _write(directory, SceneSet(origin, spec, scale, side, count, seed, kernel_of(kernel)))
+
+
+def _write(directory: str, scenes: "SceneSet") -> None:
+    """Write the scenes and say so; exit with 3 if one could not be made."""
+    from dfp_batch.io import storage
+    from dfp_batch.synthetic import write_scenes
+
     url = storage.absolute_url(directory)
-    scenes = SceneSet(origin, spec, scale, side, count, seed, kernel_of(kernel))
     pairs, problems = write_scenes(url, scenes)
     typer.echo(f"{len(pairs)} scenes -> {storage.join(url, 'manifest.parquet')}")
     for problem in problems:

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
-import torch
-
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine import receipt
 from dfp_batch.engine.budget import reconstruct_limit_s
@@ -35,12 +32,6 @@ class Job:
     run: RunConfig
     url: str
     accelerator: Accelerator | None = None
-
-
-def use_one_thread() -> None:
-    """What a task may use of the CPU that it has: others run beside it (decision 0004)."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def perform(

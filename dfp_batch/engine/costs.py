@@ -6,14 +6,12 @@ its own with one thread. What was measured is kept in the user's cache until som
 
 import hashlib
 import json
-import multiprocessing
 import os
 import pickle
 import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,9 +25,10 @@ from scipy.optimize import nnls
 
 import dfp_batch
 from dfp_batch.config.run_config import RunConfig
-from dfp_batch.engine.attempt import Job, perform, use_one_thread
+from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Work
 from dfp_batch.engine.prepare import truths
+from dfp_batch.engine.processes import fresh, use_one_thread
 from dfp_batch.engine.progress import UNWATCHED
 from dfp_batch.engine.stages import Stage, peak_rss_bytes
 from dfp_batch.errors import ConfigError, ObjectMissingError
@@ -227,7 +226,7 @@ def measure(run: RunConfig, kind: Kind, device: str) -> CostModel:
         job = Job(run, f"{folder}/run")
         taken: dict[Stage, list[_Taken]] = {}
         for stage in Stage:
-            with _process(device) as process:
+            with fresh(1, _start_process, device) as process:
                 taken[stage] = process.submit(_run_stage, stage, made, job, folder).result()
     read_bytes = sum(one.read_bytes for one in taken[Stage.PREPARE])
     written = sum(one.written_bytes for one in taken[Stage.PUBLISH])
@@ -314,11 +313,6 @@ def _seconds(taken: _Taken) -> float:
 
 def _peak_bytes(taken: _Taken) -> float:
     return taken.peak_bytes
-
-
-def _process(device: str) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")  # what was measured before leaves nothing behind
-    return ProcessPoolExecutor(1, context, _start_process, (device,))
 
 
 def _start_process(device: str) -> None:

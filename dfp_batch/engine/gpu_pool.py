@@ -19,9 +19,10 @@ import ray
 import torch
 from ray.exceptions import RayError
 
-from dfp_batch.engine.attempt import Job, perform, use_one_thread
+from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Work
 from dfp_batch.engine.nodes import Nodes
+from dfp_batch.engine.processes import use_one_thread
 from dfp_batch.engine.pulse import Handle, Heart
 from dfp_batch.engine.stages import Report
 from dfp_batch.errors import ExecutorLostError

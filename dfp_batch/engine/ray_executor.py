@@ -34,10 +34,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine import stages
-from dfp_batch.engine.attempt import Job, perform, use_one_thread
+from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Completion, Work
 from dfp_batch.engine.gpu_pool import FALSE_STARTS, GpuPool, is_ready
 from dfp_batch.engine.nodes import Nodes
+from dfp_batch.engine.processes import use_one_thread
 from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.pulse import Handle, Heart, PulseBoard
 from dfp_batch.engine.stages import Failure, Report, Stage

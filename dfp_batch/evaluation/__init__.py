@@ -1,6 +1,6 @@
 """Which method is better: every method scored on every item of a set, in the paper's protocol."""
 
-from dfp_batch.evaluation.items import Archive, Scenes, item_set
+from dfp_batch.evaluation.archive import Archive
 from dfp_batch.evaluation.methods import (
     External,
     Method,
@@ -9,6 +9,8 @@ from dfp_batch.evaluation.methods import (
     split_names,
 )
 from dfp_batch.evaluation.run import Options, evaluate, split_scales
+from dfp_batch.evaluation.scenes import Scenes
+from dfp_batch.evaluation.sets import item_set
 from dfp_batch.evaluation.store import Evaluation
 
 __all__ = [

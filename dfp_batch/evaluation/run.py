@@ -3,7 +3,8 @@
 ::
 
     OUTPUT/evaluation.json           what was evaluated, with what, on what
-    OUTPUT/items.parquet  .csv       a row per item, scale and method; written after every item
+    OUTPUT/parts/<item>.x<s>.parquet rows of an item, as soon as it is finished
+    OUTPUT/items.parquet  .csv       a row per item, scale and method; all parts, once it ends
     OUTPUT/summary.parquet .csv .md  written last
     OUTPUT/images/x<s>/<method>/<item>.png   with ``images``: what was scored
     OUTPUT/sources/x<s>/<item>_A.png ...     with ``images``: what the methods got
@@ -12,21 +13,18 @@ The same call again goes on: rows that are ok are kept, what is missing or faile
 """
 
 import logging
-import multiprocessing
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import cv2
 import torch
 
 from dfp_batch.core.degradation import SCALES
+from dfp_batch.engine import processes
 from dfp_batch.errors import ConfigError, RunStoppedError
 from dfp_batch.evaluation import summary, tables, work
 from dfp_batch.evaluation.items import ItemSet
@@ -87,15 +85,21 @@ def evaluate(
     options = options or Options()
     scales = list(dict.fromkeys(scales))
     _check(methods, scales, options)
-    tasks = _tasks(items, methods, scales, storage.absolute_url(output) if options.images else None)
+    url = storage.absolute_url(output)
+    tasks = _tasks(items, methods, scales, url if options.images else None)
     order = [(task.item.name, task.item.scale, name) for task in tasks for name in methods]
-    store = Store.open(
-        storage.absolute_url(output), _identity(items, methods, scales, options), order
-    )
-    _score(tasks, store, options)
-    versus = options.versus or next(iter(methods))
+    store = Store.open(url, _identity(items, methods, scales, options), order)
+    try:
+        _score(tasks, store, options)
+    finally:
+        store.put_together()
+    return _summed_up(store, list(methods), options.versus or next(iter(methods)))
+
+
+def _summed_up(store: Store, methods: Sequence[str], versus: str) -> Evaluation:
+    """Write what all rows say together."""
     rows = store.ordered()
-    statistics = summary.summarise(rows, list(methods), versus)
+    statistics = summary.summarise(rows, methods, versus)
     report = partial(tables.markdown, rows=rows, summary=statistics)
     store.finish(statistics, summary.SCHEMA, report)
     return Evaluation(store.url, rows, statistics)
@@ -187,7 +191,7 @@ _Results = Generator[tuple[int, list[Row]]]
 
 def _in_this_process(tasks: Sequence[Task]) -> _Results:
     threads = torch.get_num_threads(), cv2.getNumThreads()
-    _use_one_thread()
+    processes.use_one_thread()
     try:
         for task in tasks:
             yield 0, work.run(task)
@@ -197,41 +201,18 @@ def _in_this_process(tasks: Sequence[Task]) -> _Results:
 
 
 def _in_pool(tasks: Sequence[Task], workers: int, url: str) -> _Results:
-    """No more tasks in flight than workers, so that it is known which ones a dead worker held."""
-    waiting = iter(tasks)
-    running: dict[Future[list[Row]], Task] = {}
-    with _pool(workers) as pool:
-        try:
-            while True:
-                for task in islice(waiting, workers - len(running)):
-                    running[pool.submit(work.run, task)] = task
-                if not running:
-                    return
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in sorted(finished, key=lambda future: future.exception() is not None):
-                    rows = future.result()
-                    del running[future]
-                    yield len(running), rows
-        except BrokenProcessPool as error:
-            held = ", ".join(task.what for task in running.values())
-            raise RunStoppedError(
-                f"a worker process died, out of memory perhaps, while working on {held}; what was "
-                f"finished is in {url}, and the same command goes on from here"
-            ) from error
+    def died(held: Sequence[Task]) -> RunStoppedError:
+        return RunStoppedError(
+            "a worker process died, out of memory perhaps, while working on "
+            f"{', '.join(task.what for task in held)}; what was finished is in {url}, and the same "
+            "command goes on from here"
+        )
 
-
-def _pool(workers: int) -> ProcessPoolExecutor:
     level = logging.getLogger("dfp_batch").getEffectiveLevel()
-    context = multiprocessing.get_context("spawn")  # a fork would inherit locks of torch's threads
-    return ProcessPoolExecutor(workers, context, _start_worker, (level,))
+    with processes.fresh(workers, _start_worker, level) as pool:
+        yield from processes.results(pool, workers, work.run, tasks, died)
 
 
 def _start_worker(log_level: int) -> None:
     logging.getLogger("dfp_batch").setLevel(log_level)
-    _use_one_thread()
-
-
-def _use_one_thread() -> None:
-    """Items run beside each other; the times are those of one thread."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    processes.use_one_thread()

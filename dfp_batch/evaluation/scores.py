@@ -1,17 +1,6 @@
-"""The scores of one result; a metric that does not apply is None, never 0.
+"""The scores of one result, named as in ``metrics.names``.
 
-========================================  ==========================================================
-``psnr_db ssim``                          Luma against the reference; infinity dB if identical.
-``psnr_colour_db ssim_colour``            All channels at once; mean of the SSIM of the channels.
-``edge_psnr_db``                          Luma, at most 8 px of the sources from a change of label:
-                                          where the blur of a defocused edge reaches.
-``mg ei ie mga eco``                      The paper's metrics of the result.
-``rmg rei rie rmga reco``                 Their distance to those of two full-size sources, which
-                                          are partly blurred: a perfect result does not score 0.
-``scd viff q_w q_abf``                    Against all full-size sources; VIFF needs 41 px a side.
-``accuracy``, ``accuracy_<region>``       Of the decision, see ``metrics.decision``.
-``seconds seconds_per_mp``                Of ``fuse`` alone; megapixels of the output.
-========================================  ==========================================================
+A metric that does not apply is None, never 0.
 """
 
 from contextlib import suppress
@@ -28,21 +17,17 @@ from dfp_batch.core.image import luma
 from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ImageError
 from dfp_batch.evaluation.items import Case, Image
+from dfp_batch.metrics import names
 
 Scores = dict[str, float | None]
 
-RELATIVE = ("rmg", "rei", "rie", "rmga", "reco")
-PAPER = ("mg", "ei", "ie", "mga", "eco")
-ACCURACY = ("accuracy", "accuracy_boundary", "accuracy_thin", "accuracy_flat")
 _HIGHER, _NEITHER, _LOWER = 1, 0, -1
 # Which way is better. Nobody can say of the relative metrics: a perfect result does not score 0.
-DIRECTIONS: dict[str, int] = {
-    **dict.fromkeys(("psnr_db", "ssim", "psnr_colour_db", "ssim_colour", "edge_psnr_db"), _HIGHER),
-    **dict.fromkeys((*PAPER, *RELATIVE), _NEITHER),
-    **dict.fromkeys(("scd", "viff", "q_w", "q_abf", *ACCURACY), _HIGHER),
-    **dict.fromkeys(("seconds", "seconds_per_mp"), _LOWER),
+DIRECTIONS = {
+    **dict.fromkeys(names.OF_AN_EVALUATION, _HIGHER),
+    **dict.fromkeys((*names.PAPER, *names.RELATIVE), _NEITHER),
+    **dict.fromkeys(names.TIMES, _LOWER),
 }
-METRICS = tuple(DIRECTIONS)
 
 EDGE_BAND_PX = 8  # of the sources: as far as the blur of a defocused edge reaches
 _COLOUR_CHANNELS = 3
@@ -93,19 +78,14 @@ class Scorer:
         truth = self.case.reference
         if truth is None or self._reference is None:
             return {}
-        scores: Scores = {
+        edges = self._edges
+        near = {} if edges is None else {"edge_psnr_db": (plane[edges], self._reference[edges])}
+        return {
             "psnr_db": metrics.psnr_db(plane, self._reference),
             "ssim": metrics.ssim(plane, self._reference),
+            **_in_colour(fused, truth),
+            **{name: metrics.psnr_db(*pair) for name, pair in near.items()},
         }
-        if len(fused) == len(truth) == _COLOUR_CHANNELS:
-            channels = [metrics.ssim(*pair) for pair in zip(fused, truth, strict=True)]
-            scores["psnr_colour_db"] = metrics.psnr_db(fused, truth)
-            scores["ssim_colour"] = float(np.mean(channels))
-        if self._edges is not None:
-            scores["edge_psnr_db"] = metrics.psnr_db(
-                plane[self._edges], self._reference[self._edges]
-            )
-        return scores
 
     def _against_sources(self, plane: Image) -> Scores:
         if self._full_sources is None:
@@ -160,6 +140,17 @@ class Scorer:
             full = torch.from_numpy(self._reference[None, None])
             low = Degradation(self.scale, Lanczos2())(full)[0, 0].numpy()
         return metrics.regions(self.case.labels, low)
+
+
+def _in_colour(fused: Image, truth: Image) -> Scores:
+    """Of two images (C, H, W); nothing unless both have colour."""
+    if not len(fused) == len(truth) == _COLOUR_CHANNELS:
+        return {}
+    channels = [metrics.ssim(*pair) for pair in zip(fused, truth, strict=True)]
+    return {
+        "psnr_colour_db": metrics.psnr_db(fused, truth),
+        "ssim_colour": float(np.mean(channels)),
+    }
 
 
 def _luma(image: Image) -> Image:

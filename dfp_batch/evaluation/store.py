@@ -1,4 +1,9 @@
-"""The output folder of an evaluation: what it holds is never lost and never mixed."""
+"""The output folder of an evaluation: what it holds is never lost and never mixed.
+
+The rows of an item are written as soon as it is finished, to a part of their own: what is written
+grows with what is done. In the end, even if that is an error, all are put together in one table. An
+evaluation that was killed has its rows in that table and in parts.
+"""
 
 import io
 import json
@@ -21,9 +26,10 @@ from dfp_batch.errors import ConfigError
 from dfp_batch.evaluation.work import SCHEMA, Row
 from dfp_batch.io import storage
 from dfp_batch.runs.attempts import parquet_bytes
-from dfp_batch.runs.manifest import parquet_source
+from dfp_batch.runs.manifest import folder_name, parquet_source
 
 HEADER = "evaluation.json"
+PARTS = "parts"  # folder of the rows that are not in the table yet
 Key = tuple[str, int, str]
 
 
@@ -66,6 +72,10 @@ class Store:
     def __post_init__(self) -> None:
         self._start = time.monotonic()
         self._seconds_before = float(self.header.get("seconds") or 0)
+        self._parts: set[str] = set()
+        self._of_item: dict[tuple[str, int], list[Key]] = {}
+        for item, scale, method in self.order:
+            self._of_item.setdefault((item, scale), []).append((item, scale, method))
 
     @classmethod
     def open(cls, url: str, identity: Mapping[str, Any], order: Sequence[Key]) -> "Store":
@@ -86,14 +96,34 @@ class Store:
         seconds = 0 if previous is None else previous.get("seconds")
         store = cls(url, {**identity, **_circumstances(), "seconds": seconds}, order)
         if previous is not None:
-            store.rows = {key(row): row for row in _read_rows(url) if row["status"] == "ok"}
+            store._read_rows()
         store._write_header()
         return store
 
+    def _read_rows(self) -> None:
+        """Those that are ok, of the table and of the parts, which are later."""
+        self._parts = set(storage.list_files(storage.join(self.url, PARTS), ".parquet"))
+        table = storage.join(self.url, "items.parquet")
+        for place in ([table] if storage.exists(table) else []) + sorted(self._parts):
+            rows = {key(row): row for row in _rows_of(place)}
+            self.rows |= {one: row for one, row in rows.items() if row["status"] == "ok"}
+
     def add(self, rows: Sequence[Row]) -> None:
-        """Keep and write the rows of a finished task."""
+        """Keep the rows of an item at one scale, and write all that there are of it."""
         self.rows |= {key(row): row for row in rows}
-        self._write_table("items", self.ordered(), SCHEMA)
+        for item, scale in dict.fromkeys((row["item"], row["scale"]) for row in rows):
+            part = storage.join(self.url, PARTS, f"{folder_name(item)}.x{scale}.parquet")
+            there = [self.rows[one] for one in self._of_item[item, scale] if one in self.rows]
+            storage.write_bytes(part, parquet_bytes(_table(there, SCHEMA)))
+            self._parts.add(part)
+
+    def put_together(self) -> None:
+        """Write all rows to one table; only then the parts go away."""
+        if self._parts:
+            self._write_table("items", self.ordered(), SCHEMA)
+        for part in sorted(self._parts):
+            storage.delete(part)
+            self._parts.remove(part)
 
     def ordered(self) -> list[Row]:
         """All rows: scale by scale, item by item, method by method."""
@@ -114,7 +144,7 @@ class Store:
         storage.write_bytes(storage.join(self.url, HEADER), data)
 
     def _write_table(self, name: str, rows: Sequence[Row], schema: pa.Schema) -> None:
-        table = pa.Table.from_pylist(list(rows), schema=schema)
+        table = _table(rows, schema)
         text = io.BytesIO()
         csv.write_csv(table, text)
         storage.write_bytes(storage.join(self.url, f"{name}.parquet"), parquet_bytes(table))
@@ -134,10 +164,11 @@ def _read_header(url: str) -> dict[str, Any] | None:
     return header
 
 
-def _read_rows(url: str) -> list[Row]:
-    place = storage.join(url, "items.parquet")
-    if not storage.exists(place):
-        return []
+def _table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def _rows_of(place: str) -> list[Row]:
     table = pq.read_table(parquet_source(storage.read_bytes(place)))
     if table.schema.names != SCHEMA.names:
         raise ConfigError(f"{place} is of another version; choose another output folder")

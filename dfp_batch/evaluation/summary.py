@@ -57,24 +57,27 @@ def summarise(rows: Sequence[Row], methods: Sequence[str], versus: str) -> list[
         both methods. What cannot be said is None: ``ci95`` of one item, what is worse or wins where
         no direction is better, and a method's difference to itself.
     """
+    found: dict[tuple[int, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["scale"], row["method"]), []).append(row)
     summary: list[Row] = []
     for scale in dict.fromkeys(row["scale"] for row in rows):
-        at_scale = [row for row in rows if row["scale"] == scale]
+        others = found.get((scale, versus), [])
         for method in methods:
-            own = [row for row in at_scale if row["method"] == method]
-            other = [row for row in at_scale if row["method"] == versus != method]
-            fixed = {
-                "set": rows[0]["set"],
-                "scale": scale,
-                "method": method,
-                "n": sum(row["status"] == "ok" for row in own),
-                "errors": sum(row["status"] != "ok" for row in own),
-                "versus": versus,
-            }
-            for metric in DIRECTIONS:
-                row = {**fixed, "metric": metric, **statistics(metric, own, other)}
-                summary.append({name: row[name] for name in SCHEMA.names})
+            fixed = {"set": rows[0]["set"], "scale": scale, "method": method, "versus": versus}
+            own = found.get((scale, method), [])
+            summary += _of_method(fixed, own, others if method != versus else [])
     return summary
+
+
+def _of_method(fixed: Row, own: Sequence[Row], other: Sequence[Row]) -> list[Row]:
+    """A row per metric of one method at one scale."""
+    good = sum(row["status"] == "ok" for row in own)
+    counted = {**fixed, "n": good, "errors": len(own) - good}
+    rows = [
+        {**counted, "metric": metric, **statistics(metric, own, other)} for metric in DIRECTIONS
+    ]
+    return [{name: row[name] for name in SCHEMA.names} for row in rows]
 
 
 def statistics(metric: str, own: Iterable[Row], other: Iterable[Row]) -> Row:

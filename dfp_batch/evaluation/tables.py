@@ -8,10 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dfp_batch.evaluation.scores import PAPER, RELATIVE
 from dfp_batch.evaluation.store import Evaluation
 from dfp_batch.evaluation.summary import CAP_DB
 from dfp_batch.evaluation.work import Row
+from dfp_batch.metrics.names import PAPER, RELATIVE
 
 SHOWN_ERRORS = 5
 WIDTH = 160  # of a terminal on which no number is cut

@@ -16,9 +16,10 @@ from dfp_batch.engine.stages import as_failure
 from dfp_batch.errors import DivergedError, ImageError, StorageAccessError
 from dfp_batch.evaluation.items import Case, Item
 from dfp_batch.evaluation.methods import External, Method, at_scale
-from dfp_batch.evaluation.scores import METRICS, Scorer
+from dfp_batch.evaluation.scores import Scorer
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
+from dfp_batch.metrics.names import OF_AN_EVALUATION
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.fusion import fuse
 from dfp_batch.pipeline.steps import Merged, choose_device, reconstruct
@@ -41,7 +42,7 @@ SCHEMA = pa.schema(
         ("n_sources", pa.int32()),
         ("width_px", pa.int32()),
         ("height_px", pa.int32()),
-        *((name, pa.float64()) for name in METRICS),
+        *((name, pa.float64()) for name in OF_AN_EVALUATION),
     ]
 )
 
@@ -112,19 +113,21 @@ def _scored(task: Task, scorer: Scorer, name: str, method: Method) -> Row:
     except Exception as error:
         log.warning("%s with %s failed", task.what, name, exc_info=error)
         return task.failed(name, error)
+    return task.row(name, status="ok", **_facts(scorer, result.seconds), **scores)
+
+
+def _facts(scorer: Scorer, seconds: float | None) -> dict[str, Any]:
+    """The columns of a row that is ok, apart from the scores."""
     height, width = scorer.size
     kernel = scorer.case.kernel
-    return task.row(
-        name,
-        status="ok",
-        degrade=None if kernel is None else str(kernel),
-        n_sources=len(scorer.case.sources),
-        width_px=width,
-        height_px=height,
-        seconds=result.seconds,
-        seconds_per_mp=result.seconds and result.seconds / (width * height / 1e6),
-        **scores,
-    )
+    return {
+        "degrade": None if kernel is None else str(kernel),
+        "n_sources": len(scorer.case.sources),
+        "width_px": width,
+        "height_px": height,
+        "seconds": seconds,
+        "seconds_per_mp": seconds and seconds / (width * height / 1e6),
+    }
 
 
 @dataclass(frozen=True, eq=False)

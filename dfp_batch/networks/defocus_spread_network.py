@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dfp_batch.networks.residual_block import ResidualBlock, convolution
+
 PLANES = 5
 
 _WIDTH = 32
@@ -11,25 +13,6 @@ _DILATIONS = (1, 2, 4, 2, 1)
 
 _CONTRAST = 4.0  # brings differences of sources to the range of the other inputs
 _OFFSET_GAIN = 0.1
-
-
-class _Block(nn.Module):
-    """x + conv(relu(dilated conv(x)))."""
-
-    def __init__(self, dilation: int) -> None:
-        super().__init__()
-        self.first = _convolution(_WIDTH, _WIDTH, dilation)
-        self.second = _convolution(_WIDTH, _WIDTH)
-
-    def forward(self, features: Tensor) -> Tensor:
-        added: Tensor = self.second(self.first(features).relu_())
-        return features + added
-
-
-def _convolution(inputs: int, outputs: int, dilation: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        inputs, outputs, 3, padding=dilation, dilation=dilation, padding_mode="replicate"
-    )
 
 
 class DefocusSpreadNetwork(nn.Module):
@@ -42,9 +25,9 @@ class DefocusSpreadNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = _convolution(4 * PLANES, _WIDTH)
-        self.trunk = nn.Sequential(*(_Block(dilation) for dilation in _DILATIONS))
-        self.tail = _convolution(_WIDTH, 3)
+        self.head = convolution(4 * PLANES, _WIDTH)
+        self.trunk = nn.Sequential(*(ResidualBlock(_WIDTH, dilation) for dilation in _DILATIONS))
+        self.tail = convolution(_WIDTH, 3)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)  # it begins with adding nothing
 

@@ -9,30 +9,13 @@ from torch.nn import functional
 from dfp_batch.core.degradation import CODE_LENGTH
 from dfp_batch.errors import ConfigError
 from dfp_batch.networks.initialisation import initialise
+from dfp_batch.networks.residual_block import ResidualBlock, convolution
 
 ENLARGEMENTS = (2, 3, 4)
 
 _DETAIL_GAIN = 4.0  # makes back-projected detail about as large as the image
 _TAIL_GAIN = 0.25
 _BRANCH_GAIN = 0.1  # a block starts close to the identity
-
-
-class _Block(nn.Module):
-    """x + conv(relu(conv(x)))."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = _convolution(width, width)
-        self.second = _convolution(width, width)
-
-    def forward(self, features: Tensor) -> Tensor:
-        added: Tensor = self.second(self.first(features).relu_())
-        return features + added
-
-
-def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    # Replicated borders: no layer sees zeros where an image, or a tile at its border, ends.
-    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
 
 
 class PriorNetwork(nn.Module):
@@ -50,9 +33,9 @@ class PriorNetwork(nn.Module):
         self.width = width
         self.halo_px = 2 * blocks + 2
         inputs = {scale: 1 + scale**2 + CODE_LENGTH for scale in ENLARGEMENTS}
-        self.heads = nn.ModuleDict({f"x{s}": _convolution(inputs[s], width) for s in ENLARGEMENTS})
-        self.trunk = nn.Sequential(*(_Block(width) for _ in range(blocks)))
-        self.tails = nn.ModuleDict({f"x{s}": _convolution(width, s**2) for s in ENLARGEMENTS})
+        self.heads = nn.ModuleDict({f"x{s}": convolution(inputs[s], width) for s in ENLARGEMENTS})
+        self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.tails = nn.ModuleDict({f"x{s}": convolution(width, s**2) for s in ENLARGEMENTS})
 
     def forward(self, low: Tensor, projected: Tensor, code: Tensor) -> Tensor:
         """The sharp image.

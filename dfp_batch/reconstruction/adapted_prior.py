@@ -13,6 +13,7 @@ from dfp_batch.core.part import Count, CountOrNone, NotNegative, Positive, Share
 from dfp_batch.core.quality import blockiness, noise_level
 from dfp_batch.errors import DivergedError
 from dfp_batch.networks.prior_network import PriorNetwork
+from dfp_batch.networks.running_mean import approach
 from dfp_batch.reconstruction.learned_prior import LearnedPrior, initial_enlargement
 from dfp_batch.reconstruction.losses import laplacian
 
@@ -116,7 +117,7 @@ class AdaptedPrior(Reconstruction):
             loss = self.objective(network, item) + self.anchor_weight * _distance(network, start)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            _approach(mean, network, 1 - self.averaging)
+            approach(mean, network, 1 - self.averaging)
             losses.append(loss.detach())
             compute.on_iteration("fit", iteration + 1, self.iterations)
             if (iteration + 1) % _PROBED == 0 or iteration + 1 == self.iterations:
@@ -234,12 +235,6 @@ def _distance(network: nn.Module, start: nn.Module) -> Tensor:
     """Sum of squared differences of the weights."""
     pairs = zip(network.parameters(), start.parameters(), strict=True)
     return torch.stack([(now - then.detach()).square().sum() for now, then in pairs]).sum()
-
-
-@torch.no_grad()
-def _approach(mean: nn.Module, network: nn.Module, share: float) -> None:
-    for kept, new in zip(mean.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, share)
 
 
 def _finite(losses: Tensor) -> Tensor:

@@ -19,13 +19,12 @@ import pyarrow.parquet as pq
 
 from dfp_batch.errors import LedgerError, ObjectMissingError
 from dfp_batch.io import storage
+from dfp_batch.metrics.names import OF_A_RUN as METRICS
 from dfp_batch.runs.manifest import parquet_source
 
 Status = Literal["ok", "error", "quarantined", "requeued"]
 MOST_LISTINGS = 8
 
-_RELATIVE = ("rmg", "rei", "rie", "rmga", "reco")
-METRICS = ("consistency", "mg", "ei", "ie", "mga", "eco", "psnr_db", "ssim", *_RELATIVE)
 METRIC_COLUMNS = (*METRICS, *(f"floor_{name}" for name in METRICS))
 
 # Metadata of a part that was made of others: their names, as JSON.

@@ -17,7 +17,7 @@ The same images, specification and seed give the same scene.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from string import ascii_uppercase
-from typing import Literal
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -27,10 +27,9 @@ from numpy.typing import NDArray
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError
-from dfp_batch.io import codec
+from dfp_batch.synthetic import camera
+from dfp_batch.synthetic.camera import Image
 from dfp_batch.synthetic.procedural import draw_stroke
-
-Image = NDArray[np.float32]
 
 SMALLEST_PX = 16  # a side of the sources
 MOST_FRAMES = len(ascii_uppercase)
@@ -82,7 +81,7 @@ class SceneSpec:
 
     frames: int = 2
     layers: int = 3
-    psf: Literal["disc", "gaussian"] = "disc"
+    psf: camera.Psf = "disc"
     defocus_px: float = 4.0
     edge_px: float = 1.0
     strokes: int = 2
@@ -98,7 +97,7 @@ class SceneSpec:
         for name, (low, high) in _RANGES.items():
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} must be {low} to {high}, got {getattr(self, name)}")
-        if self.psf not in ("disc", "gaussian"):
+        if self.psf not in get_args(camera.Psf):
             raise ConfigError(f"psf must be disc or gaussian, got {self.psf!r}")
         Degradation(self.scale, self.kernel)
 
@@ -126,7 +125,7 @@ class Scene:
     truth: Image
     labels: NDArray[np.int64]
     full_sources: Image
-    warps: NDArray[np.float64]
+    warps: camera.Warp
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,11 +152,11 @@ def make_scene(images: Sequence[Image], spec: SceneSpec, seed: int | tuple[int, 
     blurless = _compose(layers, lambda plane, _: plane)
     frames = [_compose(layers, _defocus(spec, focus)) for focus in range(spec.frames)]
     motions = _motions(frames[0].shape[:2], spec, random)
-    moved = [_moved(frame, motion) for frame, motion in zip(frames, motions, strict=True)]
+    moved = [camera.moved(frame, motion) for frame, motion in zip(frames, motions, strict=True)]
     full_sources = np.stack([_channels_first(frame) for frame in moved]).clip(0, 1)
     sampled = _sampled(full_sources, Degradation(spec.scale, spec.kernel))
-    truth, labels = _levels(_channels_first(blurless)), _labels(layers, spec)
-    warps = _at_source_size(motions, spec.scale)
+    truth = camera.unit(camera.levels(_channels_first(blurless)))
+    labels, warps = _labels(layers, spec), camera.at_source_size(motions, spec.scale)
     return Scene(_recorded(sampled, spec, random), truth, labels, full_sources, warps)
 
 
@@ -171,7 +170,7 @@ def _cropped(images: Sequence[Image], scale: int) -> list[Image]:
         smallest_px = SMALLEST_PX * scale
         raise ConfigError(f"images must be at least {smallest_px} px a side, got {w}x{h} px")
     wide = [np.broadcast_to(image, (channels, *image.shape[1:])) for image in images]
-    return [np.ascontiguousarray(np.moveaxis(image[:, :h, :w], 0, -1)) for image in wide]
+    return [_channels_last(image[:, :h, :w]) for image in wide]
 
 
 def _layers(planes: list[Image], spec: SceneSpec, random: np.random.Generator) -> list[_Layer]:
@@ -209,25 +208,9 @@ def _defocus(spec: SceneSpec, focus: int) -> Callable[[Image, float], Image]:
 
     def blur(plane: Image, depth: float) -> Image:
         beyond = max(0.0, abs(depth - focus) - _DEPTH_OF_FIELD) / (1 - _DEPTH_OF_FIELD)
-        radius_px = beyond * spec.defocus_px * spec.scale
-        if radius_px == 0:
-            return plane
-        edge = cv2.BORDER_REFLECT_101
-        if spec.psf == "gaussian":
-            blurred = cv2.GaussianBlur(plane, (0, 0), radius_px / 2, borderType=edge)
-        else:
-            blurred = cv2.filter2D(plane, -1, disc(radius_px), borderType=edge)
-        return np.asarray(blurred, np.float32).reshape(plane.shape)
+        return camera.defocused(plane, beyond * spec.defocus_px * spec.scale, spec.psf)
 
     return blur
-
-
-def disc(radius_px: float) -> Image:
-    """Disc of a defocused point (k, k), k odd; the rim is one pixel soft; sums to 1."""
-    reach = int(np.ceil(radius_px))
-    axis = np.arange(-reach, reach + 1)
-    weights = np.clip(radius_px + 0.5 - np.hypot(axis, axis[:, None]), 0, 1)
-    return np.asarray(weights / weights.sum(), np.float32)
 
 
 def _labels(layers: list[_Layer], spec: SceneSpec) -> NDArray[np.int64]:
@@ -289,42 +272,21 @@ def _polygon(h: int, w: int, random: np.random.Generator) -> NDArray[np.uint8]:
 _SHAPES = (_blob, _ellipse, _polygon)
 
 
-# The camera.
+# What the camera draws.
 
 
-def _motions(
-    size: tuple[int, ...], spec: SceneSpec, random: np.random.Generator
-) -> NDArray[np.float64]:
+def _motions(size: tuple[int, ...], spec: SceneSpec, random: np.random.Generator) -> camera.Warp:
     """Warps (N, 3, 3) from the reference to every frame, in pixels of the truth (H, W).
 
     Every frame is magnified about its centre and shifted; the reference stays.
     """
     motions = np.tile(np.eye(3), (spec.frames, 1, 1))
-    centre = (np.array(size[::-1]) - 1) / 2
-    for index, motion in enumerate(motions):
+    for index in range(spec.frames):
         shift = random.uniform(-1, 1, 2) * spec.shift_px * spec.scale
         if index != spec.reference:
             magnification = 1 + spec.breathing * (index - spec.reference)
-            motion[:2, :2] *= magnification
-            motion[:2, 2] = centre - magnification * centre + shift
+            motions[index] = camera.magnified(size, magnification, shift)
     return motions
-
-
-def _moved(frame: Image, motion: NDArray[np.float64]) -> Image:
-    if np.array_equal(motion, np.eye(3)):
-        return frame
-    h, w = frame.shape[:2]
-    warped = cv2.warpAffine(
-        frame, motion[:2], (w, h), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101
-    )
-    return np.asarray(warped, np.float32).reshape(frame.shape)
-
-
-def _at_source_size(motions: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
-    """The same warps in pixels of the sources: their centres are at ``(i + 0.5) * scale - 0.5``."""
-    enlarge = np.diag([scale, scale, 1.0])
-    enlarge[:2, 2] = (scale - 1) / 2
-    return np.asarray(np.linalg.inv(enlarge) @ motions @ enlarge)
 
 
 def _sampled(frames: Image, degrade: Degradation) -> Image:
@@ -347,18 +309,15 @@ def _recorded(sources: Image, spec: SceneSpec, random: np.random.Generator) -> I
 def _recorded_frame(source: Image, gain: float, grain: Image, spec: SceneSpec) -> Image:
     exposed = np.float32(gain) * source
     variance = spec.noise**2 * (1 - _SHOT_NOISE + 2 * _SHOT_NOISE * exposed)
-    levels = _levels(exposed + np.sqrt(variance) * grain)
-    if spec.jpeg_quality == 0:
-        return levels
-    frame = codec.from_unit(levels, np.uint8)
-    data = codec.encode(frame, "jpg", spec.jpeg_quality)
-    return codec.to_unit(codec.decode(data, "a synthetic source"))
-
-
-def _levels(image: Image) -> Image:
-    """Rounded to the 256 levels of 8 bit."""
-    return np.asarray(np.rint(np.clip(image, 0, 1) * 255) / 255, np.float32)
+    pixels = camera.levels(_channels_last(camera.noisy(exposed, np.sqrt(variance), grain)))
+    if spec.jpeg_quality:
+        pixels = camera.through_jpeg(pixels, spec.jpeg_quality)
+    return _channels_first(camera.unit(pixels))
 
 
 def _channels_first(image: Image) -> Image:
     return np.ascontiguousarray(np.moveaxis(image, -1, 0))
+
+
+def _channels_last(image: Image) -> Image:
+    return np.ascontiguousarray(np.moveaxis(image, 0, -1))

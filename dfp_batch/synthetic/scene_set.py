@@ -6,12 +6,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, count
 from string import ascii_uppercase
-from typing import Literal
 
 import cv2
 import numpy as np
 import skimage.data
-from numpy.typing import NDArray
 
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Lanczos2
@@ -19,10 +17,9 @@ from dfp_batch.errors import ConfigError, ImageError, ObjectMissingError
 from dfp_batch.io import codec, storage
 from dfp_batch.runs.manifest import Pair, id_problems, read_manifest, write_manifest
 from dfp_batch.runs.pairing import image_names
+from dfp_batch.synthetic.camera import Image, Psf
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import SMALLEST_PX, Scene, SceneSpec, make_scene
-
-Image = NDArray[np.float32]
 
 BUNDLED = (
     "astronaut",
@@ -100,19 +97,26 @@ class SceneSet:
             StorageError: if an image cannot be read.
         """
         numbers = (index,) if index % 2 == 0 else (index, index + 5, index + 8)
-        images = [self._image(number) for number in numbers]
-        return make_scene(images, self._spec_of(index), (self.seed, index))
+        images = [self.image(number) for number in numbers]
+        return make_scene(images, self.spec_of(index), (self.seed, index))
 
-    def _spec_of(self, index: int) -> SceneSpec:
+    def spec_of(self, index: int) -> SceneSpec:
+        """What the scene of that index is like."""
         if self.spec is not None:
             return replace(self.spec, scale=self.scale, kernel=self.kernel)
-        psf: Literal["disc", "gaussian"] = "gaussian" if index // 2 % 2 else "disc"
+        psf: Psf = "gaussian" if index // 2 % 2 else "disc"
         kind = index % 4
         spec = SceneSpec(layers=2 + kind, psf=psf, defocus_px=3 + kind)
         return replace(spec, scale=self.scale, kernel=self.kernel)
 
-    def _image(self, number: int) -> Image:
-        """Image (C, side_px, side_px) of that number."""
+    def image(self, number: int) -> Image:
+        """Image (C, side_px, side_px) of that number, in [0, 1].
+
+        Raises:
+            ConfigError: if the folder holds no image.
+            ImageError: if it cannot be decoded.
+            StorageError: if it cannot be read.
+        """
         if self.origin == "procedural":
             return procedural_image(self.side_px, (self.seed, number, 1))
         name = self._files[number % len(self._files)]

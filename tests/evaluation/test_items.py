@@ -12,7 +12,7 @@ from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError, ImageError, ManifestError
 from dfp_batch.evaluation import Archive, item_set
-from dfp_batch.evaluation.items import PairItem, block_majority
+from dfp_batch.evaluation.archive import PairItem, block_majority
 from dfp_batch.runs.manifest import Pair, write_manifest
 from evaluation_parts import multi_focus, write_archive
 

@@ -1,4 +1,4 @@
-"""Whole evaluations of tiny archives: rows, files, errors, resume, externals, workers, S3."""
+"""Whole evaluations of tiny archives: rows, files, errors, workers, S3."""
 
 import json
 import math
@@ -13,41 +13,31 @@ import pytest
 import torch
 
 from conftest import texture, write_image
-from dfp_batch.core.image import enlarge
-from dfp_batch.degradation.kernels import Gaussian, Lanczos2
-from dfp_batch.errors import ConfigError, RunStoppedError, StorageAccessError
+from dfp_batch.core.contracts import Merge
+from dfp_batch.degradation.kernels import Gaussian
+from dfp_batch.errors import ConfigError, RunStoppedError
 from dfp_batch.evaluation import External, Options, evaluate, item_set, named_methods
 from dfp_batch.evaluation.work import SCHEMA
-from dfp_batch.io import codec, storage
+from dfp_batch.io import storage
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.runs.manifest import read_manifest, write_manifest
 from dfp_batch.runs.pairing import build_manifest
-from evaluation_parts import DIE, RAISE, average, faulty, multi_focus, write_archive
+from evaluation_parts import (
+    DIE,
+    HERE,
+    RAISE,
+    average,
+    by_key,
+    errors,
+    faulty,
+    multi_focus,
+    pixels,
+    table,
+    write_archive,
+)
 
-HERE = Options(workers=1)
 KNOWS_AND_GUESSES = ("classical kernel=sigma=1.8", "classical kernel=lanczos2")
 CLASSICAL = FusionConfig.preset("classical", precision="fp32")
-
-
-def table(url, name="items"):
-    return pq.read_table(f"{url}/{name}.parquet").to_pylist()
-
-
-def by_key(rows):
-    return {(row["item"], row["scale"], row["method"]): row for row in rows}
-
-
-def errors(evaluation):
-    return {
-        (row["item"], row["scale"], row["method"]): row["error_message"]
-        for row in evaluation.rows
-        if row["status"] == "error"
-    }
-
-
-def pixels(path):
-    return codec.decode(Path(path).read_bytes(), str(path)).pixels
 
 
 # rows and files
@@ -140,6 +130,20 @@ def test_images_of_sources_can_be_fused_elsewhere(tmp_path):
     assert again.rows[0]["psnr_db"] == pytest.approx(found.rows[1]["psnr_db"], abs=0.05)
 
 
+def test_a_method_that_knows_the_kernel_is_better(tmp_path):
+    archive = item_set(write_archive(tmp_path, size=(96, 96)), kernel=Gaussian(1.8))
+    knows, guesses = (named_methods([name], {})[name] for name in KNOWS_AND_GUESSES)
+    methods = {"knows": knows, "guesses": guesses}
+    found = evaluate(archive, methods, f"{tmp_path}/out", [1, 2], HERE)
+    psnr_db = {(row["item"], row["scale"], row["method"]): row["psnr_db"] for row in found.rows}
+    for item in ("p0", "p1"):
+        assert psnr_db[item, 1, "knows"] == psnr_db[item, 1, "guesses"]
+        assert psnr_db[item, 2, "knows"] > psnr_db[item, 2, "guesses"] + 0.5
+    assert {(row["scale"], row["degrade"]) for row in found.rows} == {(1, None), (2, "sigma=1.8")}
+    report = storage.read_bytes(f"{tmp_path}/out/summary.md").decode()
+    assert "Sources made smaller with the kernel sigma=1.8." in report
+
+
 # errors
 
 
@@ -185,8 +189,8 @@ def test_a_result_that_is_not_finite_is_an_error(tmp_path):
 
 
 @dataclass(frozen=True)
-class NotFinite:
-    def __call__(self, sources, decision):
+class NotFinite(Merge):
+    def __call__(self, sources, decision, compute):
         return sources[0][None] * torch.nan
 
 
@@ -215,186 +219,6 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(
 def test_no_worker_is_refused():
     with pytest.raises(ConfigError, match="workers must be >= 1, got 0"):
         Options(workers=0)
-
-
-# going on
-
-
-def calls(folder):
-    return len(list(Path(folder).iterdir()))
-
-
-def test_the_same_evaluation_computes_only_what_failed(tmp_path):
-    url = write_archive(tmp_path, 3, marks={1: RAISE})
-    (tmp_path / "calls").mkdir()
-    methods = {"counted": faulty(tmp_path / "calls"), "average": average()}
-    first = evaluate(item_set(url), methods, f"{tmp_path}/out", (1, 2), HERE)
-    assert calls(tmp_path / "calls") == 6
-    assert len(errors(first)) == 1  # at scale 2 the mark is gone
-
-    again = evaluate(
-        item_set(url), methods, f"{tmp_path}/out", (1, 2), replace(HERE, versus="average")
-    )
-    assert calls(tmp_path / "calls") == 7
-    assert again.rows == first.rows  # the times, too
-
-    _, (near, _), _ = multi_focus(seed=1)
-    write_image(f"{tmp_path}/p1_A.png", near)
-    repaired = evaluate(item_set(url), methods, f"{tmp_path}/out", (1, 2), HERE)
-    assert errors(repaired) == {}
-    kept = by_key(first.rows)
-    changed = [key for key, row in by_key(repaired.rows).items() if row != kept[key]]
-    assert changed == [("p1", 1, "counted")]
-
-
-def test_what_is_finished_is_saved_at_once(tmp_path):
-    url = write_archive(tmp_path, 3)
-    saved = []
-
-    def look(counts):
-        rows = table(f"{tmp_path}/out") if (tmp_path / "out/items.parquet").exists() else []
-        saved.append((counts.ok, len(rows)))
-        if counts.ok == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(
-            item_set(url), {"a": average()}, f"{tmp_path}/out", [1], replace(HERE, on_progress=look)
-        )
-    assert saved == [(0, 0), (1, 1), (2, 2)]
-    assert len(evaluate(item_set(url), {"a": average()}, f"{tmp_path}/out", [1], HERE).rows) == 3
-
-
-def test_a_method_that_knows_the_kernel_is_better(tmp_path):
-    archive = item_set(write_archive(tmp_path, size=(96, 96)), kernel=Gaussian(1.8))
-    knows, guesses = (named_methods([name], {})[name] for name in KNOWS_AND_GUESSES)
-    methods = {"knows": knows, "guesses": guesses}
-    found = evaluate(archive, methods, f"{tmp_path}/out", [1, 2], HERE)
-    psnr_db = {(row["item"], row["scale"], row["method"]): row["psnr_db"] for row in found.rows}
-    for item in ("p0", "p1"):
-        assert psnr_db[item, 1, "knows"] == psnr_db[item, 1, "guesses"]
-        assert psnr_db[item, 2, "knows"] > psnr_db[item, 2, "guesses"] + 0.5
-    assert {(row["scale"], row["degrade"]) for row in found.rows} == {(1, None), (2, "sigma=1.8")}
-    report = storage.read_bytes(f"{tmp_path}/out/summary.md").decode()
-    assert "Sources made smaller with the kernel sigma=1.8." in report
-
-
-def test_another_evaluation_in_the_folder_is_refused(tmp_path):
-    archive = item_set(write_archive(tmp_path))
-    evaluate(archive, {"a": average()}, f"{tmp_path}/out", [1], HERE)
-    before = table(f"{tmp_path}/out")
-    for methods, scales, options, text in [
-        ({"a": average()}, [1, 2], HERE, "scales: [1] -> [1, 2]"),
-        ({"a": average()}, [1], replace(HERE, images=True), "images: false -> true"),
-        ({"a": replace(average(), seed=1)}, [1], HERE, '"seed": 0'),
-        ({"a": average(), "b": CLASSICAL}, [1], HERE, 'methods: {} -> {"b"'),
-    ]:
-        with pytest.raises(ConfigError, match=re.escape(text)):
-            evaluate(archive, methods, f"{tmp_path}/out", scales, options)
-    blurred = replace(archive, kernel=Gaussian(1.2))
-    with pytest.raises(ConfigError, match=re.escape('degrade: "lanczos2" -> "sigma=1.2"')):
-        evaluate(blurred, {"a": average()}, f"{tmp_path}/out", [1], HERE)
-    smaller = item_set(f"{tmp_path}/manifest.parquet", limit=1)
-    with pytest.raises(ConfigError, match="manifest_sha256"):
-        evaluate(smaller, {"a": average()}, f"{tmp_path}/out", [1], HERE)
-    assert table(f"{tmp_path}/out") == before
-
-
-@pytest.mark.parametrize("content", ["{}", "[]", "nonsense"])
-def test_a_file_that_is_no_evaluation_is_refused(tmp_path, content):
-    archive = item_set(write_archive(tmp_path, 1))
-    storage.write_bytes(f"{tmp_path}/out/evaluation.json", content.encode())
-    with pytest.raises(ConfigError, match=r"evaluation.json is not of an evaluation; choose"):
-        evaluate(archive, {"a": average()}, f"{tmp_path}/out", [1], HERE)
-
-
-def test_a_store_that_cannot_be_used_stops_everything(tmp_path):
-    archive = item_set(write_archive(tmp_path, 2))
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/images").touch()
-    with pytest.raises(StorageAccessError, match="a file stands where a folder is expected"):
-        evaluate(archive, {"a": average()}, f"{tmp_path}/out", [1], replace(HERE, images=True))
-
-
-# results of others
-
-
-@pytest.fixture
-def archive_with_results(tmp_path):
-    """One colour pair; ``result(folder, pixels)`` writes a result, ``score(scale)`` its row."""
-    archive = item_set(write_archive(tmp_path, 1))
-    runs = iter(range(10))
-
-    def score(scale, method=None):
-        method = method or External(f"{tmp_path}/CNN")
-        return evaluate(
-            archive, {"CNN": method}, f"{tmp_path}/out{next(runs)}", [scale], HERE
-        ).rows[0]
-
-    def result(folder, image):
-        write_image(f"{tmp_path}/CNN/{folder}p0.png", image)
-
-    return tmp_path, result, score
-
-
-def test_good_result_is_scored_without_time_and_decision(archive_with_results):
-    _, result, score = archive_with_results
-    result("", multi_focus()[0])
-    row = score(1)
-    assert row["status"] == "ok"
-    assert row["psnr_db"] == math.inf
-    assert row["seconds"] is row["seconds_per_mp"] is row["accuracy"] is None
-    assert row["reco"] is not None
-
-
-def test_small_result_is_enlarged(archive_with_results):
-    folder, result, score = archive_with_results
-    small = texture(24, 28)
-    result("x2/", small)
-    enlarged = enlarge(torch.from_numpy(codec.to_unit(codec.Frame(small)))[None], 2)[0].clamp(0, 1)
-    result("x2/large/", codec.from_unit(enlarged.numpy(), np.uint8).pixels)
-    (folder / "CNN/large").mkdir()
-    Path(folder / "CNN/x2/large").rename(folder / "CNN/large/x2")
-    bicubic = score(2)
-    assert bicubic["psnr_db"] == score(2, External(f"{folder}/CNN/large"))["psnr_db"]
-    lanczos = BackProjection(steps=0, kernel="lanczos")
-    assert score(2, External(f"{folder}/CNN", lanczos))["psnr_db"] != bicubic["psnr_db"]
-
-
-def test_small_results_of_others_are_enlarged_with_the_kernel(archive_with_results):
-    folder, result, score = archive_with_results
-    result("x2/", texture(24, 28))
-    psnr_db = {
-        score(2, External(f"{folder}/CNN", BackProjection(2), kernel))["psnr_db"]
-        for kernel in (Lanczos2(), Gaussian(1.2))
-    }
-    assert len(psnr_db) == 2
-
-
-def test_result_of_another_size_is_named(archive_with_results):
-    folder, result, score = archive_with_results
-    result("x2/", texture(48, 55))
-    row = score(2)
-    assert (row["status"], row["error_type"]) == ("error", "ImageError")
-    assert row["error_message"] == (
-        f"{folder}/CNN/x2/p0.png is 55x48 px, expected 56x48 px (the output) "
-        "or 28x24 px (the sources)"
-    )
-
-
-def test_grey_result_is_scored_on_luma(archive_with_results):
-    _, result, score = archive_with_results
-    result("", texture(48, 56, 1))
-    row = score(1)
-    assert row["psnr_db"] > 0
-    assert row["psnr_colour_db"] is row["ssim_colour"] is None
-
-
-def test_missing_results_are_rows(archive_with_results):
-    folder, _, score = archive_with_results
-    write_image(f"{folder}/CNN/other.png", texture(48, 56))
-    assert f"{folder}/CNN/p0.*: nothing is there" in score(1)["error_message"]
-    assert f"no folder {folder}/CNN/x2 for scale 2" in score(2)["error_message"]
 
 
 # workers and object storage

@@ -12,14 +12,13 @@ from dfp_batch import metrics
 from dfp_batch.core.image import luma
 from dfp_batch.errors import ImageError
 from dfp_batch.evaluation.items import Case
-from dfp_batch.evaluation.scores import METRICS, Scorer
+from dfp_batch.evaluation.scores import Scorer
+from dfp_batch.metrics import names
 from evaluation_parts import multi_focus
 
-PAPER = {"mg", "ei", "ie", "mga", "eco"}
-RELATIVE = {"rmg", "rei", "rie", "rmga", "reco"}
-FUSION = {"scd", "viff", "q_w", "q_abf"}
-REFERENCE = {"psnr_db", "ssim", "psnr_colour_db", "ssim_colour", "edge_psnr_db"}
-ACCURACY = {"accuracy", "accuracy_boundary", "accuracy_thin", "accuracy_flat"}
+PAPER, RELATIVE, FUSION = set(names.PAPER), set(names.RELATIVE), set(names.FUSION)
+REFERENCE = {*names.REFERENCE, *names.COLOUR, "edge_psnr_db"}
+ACCURACY = set(names.ACCURACY)
 
 
 def unit(pixels):
@@ -67,7 +66,7 @@ def test_scores_are_those_of_the_metrics():
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert found["accuracy"] == found["accuracy_boundary"] == 1
     assert found["accuracy_thin"] is None
-    assert set(found) == set(METRICS) - {"seconds", "seconds_per_mp"}
+    assert set(found) == set(names.OF_AN_EVALUATION) - set(names.TIMES)
 
 
 @pytest.mark.parametrize("scale", [1, 2])

@@ -1,58 +1,60 @@
-"""The results of record and the page made of them."""
+"""The table of the records, and the files that were made of them."""
 
-import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from dfp_batch.evaluation import Scenes
-from dfp_batch.synthetic import SceneSet
+from dfp_batch.evaluation.records import read_items
 
-JOB = Path(__file__).parents[2] / "jobs" / "record_results.py"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "tests" / "benchmarks" / "results"
+FOLDERS = sorted(path for path in RESULTS.iterdir() if path.is_dir())
 
 
 @pytest.fixture(scope="module")
-def job():
-    spec = importlib.util.spec_from_file_location("record_results", JOB)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def records():
+    """The table, which a script imports from beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "jobs")
+        import records  # noqa: PLC0415
+
+        yield records.RECORDS
 
 
-def test_the_page_is_made_of_the_files_of_record(job):
-    assert job.PAGE.read_text() == job.page()
+def test_every_folder_belongs_to_a_record(records):
+    assert {folder.name for folder in FOLDERS} <= set(records)
 
 
-def test_every_file_of_record_belongs_to_a_record_and_names_no_place(job):
-    folders = [path for path in job.RESULTS.iterdir() if path.is_dir()]
-    assert {folder.name for folder in folders} <= set(job.RECORDS)
-    for folder in folders:
+def test_no_file_of_record_names_a_place():
+    for folder in FOLDERS:
         header = json.loads((folder / "evaluation.json").read_text())
         assert "/" not in header["set"]
         assert not any("/" in method.get("external", "") for method in header["methods"].values())
 
 
-def test_records_have_twelve_items_or_say_otherwise(job):
-    for name, record in job.RECORDS.items():
-        path = job.RESULTS / name / "items.csv"
-        if path.is_file():
-            items = {row["item"] for row in job.read_items(path)}
-            assert len(items) >= 12 or record.what.startswith(f"{len(items)} ")
+def test_records_have_twelve_items_or_say_otherwise(records):
+    for folder in FOLDERS:
+        items = {row["item"] for row in read_items(folder / "items.csv")}
+        assert len(items) >= 12 or records[folder.name].what.startswith(f"{len(items)} ")
 
 
-def test_every_record_has_methods(job):
-    for record in job.RECORDS.values():
+def test_every_record_has_methods(records):
+    for record in records.values():
         assert len(record.methods()) > 1
 
 
-def test_a_record_is_evaluated_kept_and_shown(job, tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "WORK", tmp_path / "work")
-    monkeypatch.setattr(job, "RESULTS", tmp_path / "results")
-    job.make("fusion", Scenes(SceneSet("bundled", side_px=48, count=1)), {})
-    rows = job.read_items(tmp_path / "results" / "fusion" / "items.csv")
-    assert [row["method"] for row in rows] == list(job.RECORDS["fusion"].methods())
-    assert all(row["status"] == "ok" and row["psnr_db"] > 20 for row in rows)
-    page = job.page()
-    assert "## Fusion alone, scale 1" in page
-    assert f"| astronaut | {rows[0]['psnr_db']:.4g} |" in page
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "there is no record nothing"),
+        (["real-pairs"], "record real-pairs needs --pairs, and published also --external"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(arguments, message):
+    command = [sys.executable, str(ROOT / "jobs" / "record_results.py"), *arguments]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert message in refused.stderr

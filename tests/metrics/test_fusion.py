@@ -4,7 +4,6 @@ import itertools
 import math
 import re
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,10 +14,10 @@ from skimage.metrics import structural_similarity
 
 from dfp_batch.errors import ImageError
 from dfp_batch.metrics import fusion_metrics, q_abf, q_w, scd, viff
+from metric_images import blurred, checkerboard, noise, scene, windows
 
 NAMES = ["scd", "viff", "q_w", "q_abf"]
 METRICS = [scd, viff, q_w, q_abf]
-NOISE = 0.005 * 255**2
 BEST_Q_ABF = 0.9994 / (1 + math.exp(-7.5)) * 0.9879 / (1 + math.exp(-4.4))
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=25)
@@ -27,36 +26,6 @@ stacks = arrays.arrays(
     st.tuples(st.integers(3, 5), st.integers(41, 46), st.integers(41, 46)),
     elements=st.floats(0, 255, width=32),
 )
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).uniform(0, 255, shape)
-
-
-def ramp(height=18, width=24, slope=1.0):
-    return np.tile(slope * np.arange(width), (height, 1))
-
-
-def checkerboard(size=48, amplitude=100.0):
-    rows, columns = np.indices((size, size))
-    return 128 + amplitude * (-1.0) ** (rows + columns)
-
-
-def blurred(luma, sigma):
-    return cv2.GaussianBlur(luma, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-
-
-def scene(count=2, height=63, width=94):
-    """A sharp scene, and sources that show one strip each of it sharp."""
-    sharp = blurred(noise(height, width), 0.7)
-    strip = np.arange(width) * count // width
-    return sharp, np.stack([np.where(strip == k, sharp, blurred(sharp, 2)) for k in range(count)])
-
-
-def windows(image, size):
-    """Every window inside the image, row by row."""
-    views = np.lib.stride_tricks.sliding_window_view(image, (size, size))
-    return views.reshape(-1, size, size)
 
 
 # sum of the correlations of differences
@@ -108,118 +77,6 @@ def test_scd_of_a_constant_source_is_the_other_term():
 
 def test_scd_has_no_smallest_size():
     assert scd(np.ones((1, 1)), np.ones((2, 1, 1))) == 0
-
-
-# visual information fidelity for fusion
-
-
-@pytest.mark.parametrize("shape", [(2, 41, 41), (2, 45, 50), (3, 44, 43)])
-def test_viff_matches_its_definition_window_by_window(shape):
-    sources = noise(*shape)
-    fused = 0.5 * sources.mean(axis=0) + 0.5 * noise(*shape[1:], seed=1)
-    assert viff(fused, sources) == pytest.approx(viff_by_loop(fused, sources), rel=1e-9)
-
-
-def test_viff_matches_its_definition_on_partly_flat_images():
-    sharp, sources = scene(height=50, width=100)
-    sources[0, :25] = 255
-    sources[:, :, :25] = 0
-    sources[1, :, 75:] = 77.3
-    fused = np.where(np.arange(100) < 60, sharp, 77.3)
-    assert viff(fused, sources) == pytest.approx(viff_by_loop(fused, sources), rel=1e-6)
-    assert viff(fused, sources[::-1]) == pytest.approx(viff_by_loop(fused, sources), rel=1e-6)
-
-
-def viff_by_loop(fused, sources):
-    images = [fused, *sources]
-    score = 0
-    for size, weight in [(17, 1), (9, 0), (5, 0.15), (3, 1)]:
-        distance = np.arange(size) - size // 2
-        bell = np.exp(-(distance[:, None] ** 2 + distance**2) / (2 * (size / 5) ** 2))
-        bell /= bell.sum()
-        if size < 17:
-            images = [half_by_loop(image, bell) for image in images]
-        terms = [
-            min((information_of_one_window(s, f, bell) for s in of_sources), key=gain_then_variance)
-            for f, *of_sources in zip(*(windows(image, size) for image in images), strict=True)
-        ]
-        kept, given = (sum(term[part] + 1e-7 for term in terms) for part in (1, 2))
-        score += weight / 2.15 * kept / given
-    return score
-
-
-def gain_then_variance(information):
-    gain, _, given = information
-    return gain, -given
-
-
-def half_by_loop(image, bell):
-    size = len(bell)
-    rows, columns = (range(0, length - size + 1, 2) for length in image.shape)
-    return np.array(
-        [[np.sum(bell * image[r : r + size, c : c + size]) for c in columns] for r in rows]
-    )
-
-
-def information_of_one_window(source, fused, bell):
-    """Gain, VID and VIND."""
-    source, fused = source - np.sum(bell * source), fused - np.sum(bell * fused)
-    variance, total = np.sum(bell * source**2), np.sum(bell * fused**2)
-    covariance = np.sum(bell * source * fused)
-    gain, rest = covariance / (variance + 1e-10), total - covariance**2 / (variance + 1e-10)
-    if variance < 1e-10:
-        gain, rest, variance = 0, total, 0
-    if total < 1e-10:
-        gain, rest = 0, 0
-    if gain < 0:
-        gain, rest = 0, total
-    kept = math.log10(1 + gain**2 * variance / (max(rest, 1e-10) + NOISE))
-    return gain, kept, math.log10(1 + variance / NOISE)
-
-
-@pytest.mark.parametrize("gain", [0.25, 0.5, 2.0])
-def test_viff_of_a_checkerboard_with_another_contrast(gain):
-    board = checkerboard(amplitude=60)
-    fused = 128 + gain * (board - 128)
-    expected = (checkerboard_fidelity(60, gain) + 0.15 + 1) / 2.15
-    assert viff(fused, np.stack([board, board])) == pytest.approx(expected, abs=1e-6)
-
-
-def checkerboard_fidelity(amplitude, gain):
-    """Of the finest level. All windows are alike there, and the coarser levels are flat."""
-    bell = np.exp(-(np.arange(-8, 9) ** 2) / (2 * 3.4**2))
-    mean = (np.sum(bell * (-1.0) ** np.arange(17)) / bell.sum()) ** 2
-    variance = amplitude**2 * (1 - mean**2)
-    return math.log(1 + gain**2 * variance / NOISE) / math.log(1 + variance / NOISE)
-
-
-def test_viff_counts_the_source_that_is_amplified_least():
-    strong, weak = checkerboard(amplitude=60), checkerboard(amplitude=30)
-    sources = np.stack([weak, strong, weak])
-    assert viff(strong, sources) == pytest.approx(1)
-    expected = (checkerboard_fidelity(60, gain=0.5) + 0.15 + 1) / 2.15
-    assert viff(weak, sources) == pytest.approx(expected, abs=1e-6)
-
-
-def test_viff_of_a_constant_or_inverted_image_is_zero():
-    sources = noise(2, 50, 50)
-    assert viff(np.full((50, 50), 127.0), sources) == pytest.approx(0, abs=1e-5)
-    assert viff(255 - sources[0], np.stack([sources[0]] * 2)) == pytest.approx(0, abs=1e-5)
-
-
-def test_viff_asks_for_the_textured_source_where_nothing_is_amplified():
-    textured, flat = noise(50, 50), np.full((50, 50), 70.0)
-    for sources in itertools.permutations([textured, flat]):
-        assert viff(flat, np.stack(sources)) == pytest.approx(0, abs=1e-5)
-        assert viff(textured, np.stack(sources)) == pytest.approx(1)  # the flat one is preserved
-
-
-def test_viff_rises_with_contrast_beyond_one():
-    image = blurred(noise(50, 50), 1)
-    sources = np.stack([image] * 2)
-    values = [viff(128 + gain * (image - 128), sources) for gain in (0.5, 1, 1.5)]
-    assert values == sorted(values)
-    assert values[1] == pytest.approx(1)
 
 
 # weighted fusion quality index
@@ -292,86 +149,6 @@ def test_q_w_of_flat_images_compares_their_means(greys, grey, expected):
 def test_q_w_of_an_inverted_image_is_minus_one():
     image = checkerboard(16)
     assert q_w(256 - image, np.stack([image, image])) == pytest.approx(-1)
-
-
-# edge preservation
-
-
-@pytest.mark.parametrize("shape", [(2, 9, 8), (3, 16, 17)])
-def test_q_abf_matches_its_definition_pixel_by_pixel(shape):
-    sources = noise(*shape)
-    fused = 0.5 * sources.mean(axis=0) + 0.5 * noise(*shape[1:], seed=1)
-    assert q_abf(fused, sources) == pytest.approx(q_abf_by_loop(fused, sources), rel=1e-9)
-
-
-def q_abf_by_loop(fused, sources):
-    preserved = weight = 0
-    for pixel in np.ndindex(fused.shape):
-        x_f, y_f = slopes_of_one_pixel(fused, *pixel)
-        for source in sources:
-            x_s, y_s = slopes_of_one_pixel(source, *pixel)
-            strengths = sorted([math.hypot(x_s, y_s), math.hypot(x_f, y_f)])
-            relative_strength = strengths[0] / strengths[1] if strengths[1] else 0
-            turn = abs(orientation(x_s, y_s) - orientation(x_f, y_f))
-            relative_orientation = abs(turn - math.pi / 2) / (math.pi / 2)
-            strength = math.hypot(x_s, y_s)
-            preserved += strength * preservation(relative_strength, relative_orientation)
-            weight += strength
-    return preserved / weight
-
-
-def slopes_of_one_pixel(image, row, column):
-    block = np.pad(image, 1, mode="reflect")[row : row + 3, column : column + 3]
-    sobel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-    return np.sum(sobel * block), np.sum(sobel.T * block)
-
-
-def orientation(x, y):
-    return math.atan(y / x) if x else math.pi / 2
-
-
-def preservation(strength, orientation):
-    of_strength = 0.9994 / (1 + math.exp(-15 * (strength - 0.5)))
-    return of_strength * 0.9879 / (1 + math.exp(-22 * (orientation - 0.8)))
-
-
-def test_the_largest_q_abf():
-    assert pytest.approx(0.9748, abs=5e-5) == BEST_Q_ABF
-    assert preservation(1, 1) == pytest.approx(BEST_Q_ABF)
-
-
-@pytest.mark.parametrize("gain", [0.5, 0.8, 1.25, 2])
-def test_q_abf_of_another_slope_is_that_of_the_ratio(gain):
-    sources = np.stack([ramp(slope=3)] * 2)
-    expected = preservation(min(gain, 1 / gain), 1)
-    assert q_abf(ramp(slope=3 * gain), sources) == pytest.approx(expected)
-
-
-def test_q_abf_of_a_perpendicular_slope():
-    sources = np.stack([ramp(18, 18)] * 2)
-    # the slope is 0 across the mirrored border: the first and last row of F have no edge at all
-    expected = 16 / 18 * preservation(1, 0) + 2 / 18 * preservation(0, 1)
-    assert q_abf(ramp(18, 18).T, sources) == pytest.approx(expected)
-
-
-def test_q_abf_weighs_sources_by_their_edges():
-    sources = np.stack([ramp(slope=3), ramp(slope=1)])
-    expected = (3 * BEST_Q_ABF + preservation(1 / 3, 1)) / 4
-    assert q_abf(ramp(slope=3), sources) == pytest.approx(expected)
-
-
-def test_q_abf_takes_an_inverted_edge_for_preserved():
-    image = noise(20, 20)
-    assert q_abf(255 - image, np.stack([image, image])) == pytest.approx(BEST_Q_ABF)
-
-
-def test_q_abf_of_lost_edges_is_almost_zero():
-    assert 0 < q_abf(np.full((20, 20), 90.0), noise(2, 20, 20)) < 6e-4
-
-
-def test_q_abf_loses_nothing_where_there_is_no_edge():
-    sources = np.full((2, 20, 20), 90.0)
-    assert q_abf(noise(20, 20), sources) == pytest.approx(BEST_Q_ABF)
 
 
 # all four

@@ -49,19 +49,19 @@ def test_the_bundled_photographs_come_in_their_order_and_need_no_network(monkeyp
     assert names == list(BUNDLED)
     assert len(names) == 12
     for number in range(12):
-        image = SceneSet("bundled", side_px=16)._image(number)
+        image = SceneSet("bundled", side_px=16).image(number)
         assert image.shape[1:] == (16, 16)
         assert image.std() > 0.01
 
 
 def test_procedural_images_differ_by_number_and_seed():
     scenes = SceneSet("procedural", side_px=16)
-    images = [scenes._image(0), scenes._image(1), replace(scenes, seed=1)._image(0)]
+    images = [scenes.image(0), scenes.image(1), replace(scenes, seed=1).image(0)]
     assert len({image.tobytes() for image in images}) == 3
 
 
 def test_the_mixture_varies_layers_psf_and_defocus():
-    specs = [SceneSet("bundled", scale=2)._spec_of(index) for index in range(8)]
+    specs = [SceneSet("bundled", scale=2).spec_of(index) for index in range(8)]
     assert [spec.layers for spec in specs] == [2, 3, 4, 5] * 2
     assert [spec.defocus_px for spec in specs] == [3, 4, 5, 6] * 2
     assert [spec.psf for spec in specs] == ["disc", "disc", "gaussian", "gaussian"] * 2
@@ -78,7 +78,7 @@ def test_the_scale_of_the_set_wins_and_the_side_is_cut_to_a_multiple():
 @pytest.mark.parametrize("spec", [None, SceneSpec(kernel=Gaussian(0.6))])
 def test_the_kernel_of_the_set_wins(spec):
     scenes = SceneSet("procedural", spec, 2, side_px=48, kernel=Gaussian(1.2))
-    assert scenes._spec_of(2) == replace(scenes._spec_of(2), kernel=Gaussian(1.2), scale=2)
+    assert scenes.spec_of(2) == replace(scenes.spec_of(2), kernel=Gaussian(1.2), scale=2)
     assert not same(scenes.scene(0), replace(scenes, kernel=Lanczos2()).scene(0))
     at_1 = replace(scenes, scale=1)
     assert same(at_1.scene(0), replace(at_1, kernel=Lanczos2()).scene(0))
@@ -222,6 +222,6 @@ def test_a_folder_that_holds_a_manifest_is_left_alone(target):
 
 def test_seeds_of_a_series_are_not_those_of_single_scenes():
     scenes = SceneSet("procedural", SceneSpec(), side_px=32)
-    image = scenes._image(2)
+    image = scenes.image(2)
     assert same(scenes.scene(2), make_scene([image], SceneSpec(), (0, 2)))
     assert not same(scenes.scene(2), make_scene([image], SceneSpec(), 2))

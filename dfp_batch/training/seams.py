@@ -1,11 +1,12 @@
-"""Examples to learn unveiling from: procedural scenes, merged as the product does.
+"""Examples to learn the correction of the defocus spread from: scenes, merged as the product does.
 
-Noise and the blocks of JPEG are part of the truth as the decision would choose them: the network
-learns to lift the veil, and to leave alone what a camera adds.
+Noise and the blocks of JPEG are part of the truth, as the decision would choose them: the network
+learns to take away what a blurred foreground spreads over the background, and to leave alone what
+a camera adds.
 """
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -19,13 +20,13 @@ from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.networks.defocus_spread_network import PLANES
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.steps import choose_device, merge
+from dfp_batch.synthetic.camera import Psf
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene
-from dfp_batch.synthetic.training import training_scene
+from dfp_batch.training.scenes import training_scene
 
 Planes = NDArray[np.float16]
 Random = np.random.Generator
-Psf = Literal["disc", "gaussian"]
 
 _PAIRS = 0.6  # share of scenes with two sources
 _FRAMES, _LAYERS, _IMAGES, _STROKES = (3, 8), (2, 6), (1, 5), (0, 4)

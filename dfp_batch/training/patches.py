@@ -4,15 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.reconstruction.learned_prior import initial_enlargement
-from dfp_batch.synthetic.training import through_jpeg, training_scene
+from dfp_batch.synthetic.camera import Levels, levels, noisy, through_jpeg, unit
+from dfp_batch.training.scenes import training_scene
 
-Levels = NDArray[np.uint8]
 Pool = Levels
 Random = np.random.Generator
 
@@ -53,7 +52,7 @@ def scene_pool(count: int, side_px: int, seed: int) -> Pool:
     """Scenes (count, side_px, side_px) in 8 bits."""
     pool = np.empty((count, side_px, side_px), np.uint8)
     for index in range(count):
-        pool[index] = np.rint(255 * training_scene(side_px, (seed, index)))
+        pool[index] = levels(training_scene(side_px, (seed, index)))
     return pool
 
 
@@ -134,15 +133,14 @@ def draw_kernels(scale: int, random: Random) -> tuple[Kernel, Kernel]:
 
 def captured(low: Tensor, random: Random) -> Tensor:
     """Add what a camera adds to images (N, 1, h, w): noise to half, 8 bits, JPEG to a quarter."""
-    noise = random.standard_normal(low.shape, np.float32)
-    noisy = random.random(len(low)) < _NOISY_SHARE
-    sigmas = (noisy * random.uniform(0, _LARGEST_NOISE, len(low))).astype(np.float32)
-    levels = (low + torch.from_numpy(noise * sigmas[:, None, None, None])).clamp(0, 1) * 255
-    planes = levels.round().numpy().astype(np.uint8)
+    grain = random.standard_normal(low.shape, np.float32)
+    is_noisy = random.random(len(low)) < _NOISY_SHARE
+    sigmas = (is_noisy * random.uniform(0, _LARGEST_NOISE, len(low))).astype(np.float32)
+    planes = levels(noisy(low.numpy(), sigmas[:, None, None, None], grain))
     for plane in planes[:, 0]:
         if random.random() < _JPEG_SHARE:
             plane[:] = _jpeg(plane, random)
-    return torch.from_numpy(planes.astype(np.float32) / np.float32(255))
+    return torch.from_numpy(unit(planes))
 
 
 def _jpeg(plane: Levels, random: Random) -> Levels:

@@ -5,7 +5,7 @@ import torch
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.reconstruction.learned_prior import initial_enlargement
-from dfp_batch.synthetic.patches import Batch, captured, draw_batch, draw_kernels, scene_pool
+from dfp_batch.training.patches import Batch, captured, draw_batch, draw_kernels, scene_pool
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,9 @@
 import cv2
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch.synthetic import training
-from dfp_batch.synthetic.training import through_jpeg, training_scene
+from dfp_batch.training.scenes import training_scene
 
 
 @given(side_px=st.integers(16, 80), seed=st.integers(0, 2**32))
@@ -26,19 +24,3 @@ def test_some_scenes_are_soft_and_some_are_sharp():
         scene = training_scene(128, seed)
         lost.append((scene - cv2.GaussianBlur(scene, (0, 0), 1)).std() / scene.std())
     assert np.quantile(lost, 0.9) > 2 * np.quantile(lost, 0.1)
-
-
-@pytest.mark.parametrize("texture", training._TEXTURES)
-@pytest.mark.parametrize("size", [(2, 2), (3, 40), (60, 33)])
-def test_every_texture_fills_any_box(texture, size):
-    scene = training._Scene.empty(96, np.random.default_rng(0))
-    planes = [texture(scene, *size) for _ in range(4)]
-    assert all(plane.shape == size and plane.dtype == np.float32 for plane in planes)
-    assert all(np.isfinite(plane).all() and np.abs(plane).max() < 12 for plane in planes)
-    assert max(plane.std() for plane in planes) > 0
-
-
-def test_jpeg_changes_little_at_a_high_quality_and_more_at_a_low_one():
-    levels = np.rint(255 * training_scene(64, 3)).astype(np.uint8)
-    errors = [np.abs(through_jpeg(levels, q).astype(int) - levels).mean() for q in (98, 60)]
-    assert 0 < errors[0] < errors[1] < 10

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dfp_batch.synthetic.seams import seam_example
+from dfp_batch.training.seams import seam_example
 
 SEEDS = range(8)
 

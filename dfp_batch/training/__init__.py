@@ -1,0 +1,1 @@
+"""How the weights of the package are made, from procedural scenes alone."""
