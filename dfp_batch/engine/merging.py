@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 
 from dfp_batch.alignment.stack_alignment import StackAlignment
-from dfp_batch.core.contracts import Images, OnIteration, ignore_progress
+from dfp_batch.core.contracts import Images
 from dfp_batch.core.decision import winners
 from dfp_batch.merging.blend import blend
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.pipeline.steps import Merged
+from dfp_batch.pipeline.steps import Merged, Workplace
 
 LOW_CONFIDENCE = 0.1
 
@@ -66,17 +66,11 @@ class Maps:
         return float((self.confidence < 255 * LOW_CONFIDENCE).mean())
 
 
-def merge_frames(
-    aligned: Aligned,
-    config: FusionConfig,
-    device: torch.device,
-    on_iteration: OnIteration = ignore_progress,
-    relief: int = 0,
-) -> tuple[Merged, Maps]:
-    """The steps from the warp to the merge; arguments as for ``steps.merge``."""
-    white, alignment = aligned.white, aligned.alignment
+def merge_frames(aligned: Aligned, config: FusionConfig, place: Workplace) -> tuple[Merged, Maps]:
+    """The steps from the warp to the merge, and what they tell."""
+    white, alignment, device = aligned.white, aligned.alignment, place.device
     sources = steps.sources_on(device, aligned.frames, white, alignment)
-    merged = steps.merge(sources, config, device, on_iteration, relief)
+    merged = steps.merge(sources, config, place)
     labels = winners(merged.decision).cpu().numpy()
     alpha = None
     if aligned.alphas is not None:

@@ -22,6 +22,7 @@ from dfp_batch.io.codec import Frame
 from dfp_batch.pipeline.checked_sources import SMALLEST_PX
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.placement import Accelerator, Placement, placement
+from dfp_batch.pipeline.steps import Workplace
 from dfp_batch.runs.manifest import Pair
 
 _CPU = torch.device("cpu")
@@ -252,7 +253,7 @@ def _prepared(
     floor = _floor(aligned, config, plan) if circumstances.compare_floor else None
     merged, maps = None, None
     if not plan.hands_over_frames:
-        found, maps = merge_frames(aligned, config, _CPU, relief=circumstances.relief)
+        found, maps = merge_frames(aligned, config, Workplace(_CPU, relief=circumstances.relief))
         merged = found.sources.numpy()
     return Prepared(
         aligned=_loaded(aligned) if plan.hands_over_frames else None,
@@ -285,7 +286,7 @@ def _floor(aligned: Aligned, config: FusionConfig, plan: Placement) -> NDArray[n
     if config == floor or (is_same and not plan.hands_over_frames):
         return None
     colours = replace(aligned, alphas=None)
-    return merge_frames(colours, floor, _CPU)[0].sources.numpy()
+    return merge_frames(colours, floor, Workplace(_CPU))[0].sources.numpy()
 
 
 def floor_config(config: FusionConfig) -> FusionConfig:

@@ -23,7 +23,7 @@ from dfp_batch.io.codec import Frame
 from dfp_batch.io.codec.index_map import encode_indices
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.pipeline.steps import Merged
+from dfp_batch.pipeline.steps import Merged, Workplace
 from dfp_batch.runs.manifest import Pair, folder_name
 
 _CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ def _measure_all(
 
 def _measure_floor(truth: "_Truth", prepared: Prepared, config: FusionConfig) -> dict[str, float]:
     merged = Merged.of_one(torch.from_numpy(np.array(prepared.floor)))
-    made = steps.reconstruct(merged, floor_config(config), _CPU)
+    made = steps.reconstruct(merged, floor_config(config), Workplace(_CPU))
     measured = truth.measure(_as_stored(made.fused.numpy(), prepared.blank))
     return measured | {"consistency": made.consistency}
 

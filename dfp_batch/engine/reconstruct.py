@@ -15,7 +15,7 @@ from dfp_batch.engine.prepare import Prepared, confidence_facts
 from dfp_batch.networks.precision import compute_dtype
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.pipeline.steps import Enlargement, Merged
+from dfp_batch.pipeline.steps import Enlargement, Merged, Workplace
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,29 +52,23 @@ def reconstruct(
         prepared: By the stage before.
         config: What to compute.
         on_iteration: As in ``fuse``.
-        relief: As in ``steps.merge``.
+        relief: As in ``Workplace``.
 
     Raises:
         DivergedError: if the optimisation left the finite numbers.
         DeviceMemoryError: as ``run_stage`` translates it.
     """
-    device = steps.choose_device(None)
-    merged, maps = _merged(prepared, config, device, on_iteration, relief)
-    made = steps.reconstruct(merged, config, device, on_iteration, relief)
-    facts = _facts(made, config, device) | confidence_facts(maps)
+    place = Workplace(steps.choose_device(None), on_iteration, relief)
+    merged, maps = _merged(prepared, config, place)
+    made = steps.reconstruct(merged, config, place)
+    facts = _facts(made, config, place.device) | confidence_facts(maps)
     kernel = made.kernel.kernel
     return Reconstructed(made.fused.cpu().numpy(), maps, made.consistency, kernel), facts
 
 
-def _merged(
-    prepared: Prepared,
-    config: FusionConfig,
-    device: torch.device,
-    on_iteration: OnIteration,
-    relief: int,
-) -> tuple[Merged, Maps]:
+def _merged(prepared: Prepared, config: FusionConfig, place: Workplace) -> tuple[Merged, Maps]:
     if prepared.aligned is not None:
-        return merge_frames(prepared.aligned, config, device, on_iteration, relief)
+        return merge_frames(prepared.aligned, config, place)
     if prepared.merged is None or prepared.maps is None:
         raise ValueError("prepared must hold frames, or a merged image with its maps; got neither")
     # A copy, since what comes out of the object store cannot be written to.

@@ -22,7 +22,7 @@ from dfp_batch.io.codec import Frame
 from dfp_batch.metrics.names import OF_AN_EVALUATION
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.fusion import fuse
-from dfp_batch.pipeline.steps import Merged, choose_device, reconstruct
+from dfp_batch.pipeline.steps import Merged, Workplace, choose_device, reconstruct
 from dfp_batch.runs.manifest import folder_name
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _external(item: Item, scorer: Scorer, method: External) -> Frame:
         )
     single = torch.from_numpy(codec.to_unit(frame)[None])
     config = FusionConfig(reconstruction=method.enlargement, kernel=method.kernel, scale=item.scale)
-    enlarged = reconstruct(Merged.of_one(single), config, choose_device(None)).fused
+    enlarged = reconstruct(Merged.of_one(single), config, Workplace(choose_device(None))).fused
     return codec.from_unit(enlarged.cpu().numpy(), frame.pixels.dtype)
 
 

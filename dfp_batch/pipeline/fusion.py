@@ -18,6 +18,7 @@ from dfp_batch.pipeline.checked_sources import as_stack
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.placement import accelerator_of, placement
 from dfp_batch.pipeline.presets import DEFAULT_PRESET
+from dfp_batch.pipeline.steps import Workplace
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def fuse(
     plan = placement(config, len(images), (h, w, channels), accelerator_of(where))
     beside = where if plan.hands_over_frames else torch.device("cpu")
     stack = steps.sources_on(beside, images, 1.0, alignment)
-    merged = steps.merge(stack, config, beside, on_iteration)
-    made = steps.reconstruct(merged, config, where, on_iteration)
+    merged = steps.merge(stack, config, Workplace(beside, on_iteration))
+    made = steps.reconstruct(merged, config, Workplace(where, on_iteration))
     return FusionResult(
         fused=made.fused,
         decision=merged.decision,

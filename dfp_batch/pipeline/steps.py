@@ -42,6 +42,27 @@ FLOOR = BackProjection()  # the enlargement that is always safe
 _MOST_HALVINGS = 2  # of tiles: with halos, smaller ones take hardly less
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """Where steps run, and who hears of it.
+
+    Attributes:
+        device: Of the sources and of everything that is made of them.
+        on_iteration: Called with (stage, iteration, total).
+        relief: How often memory was short; the tiles are the smaller.
+    """
+
+    device: torch.device
+    on_iteration: OnIteration = ignore_progress
+    relief: int = 0
+
+    def compute(self, config: FusionConfig) -> Compute:
+        """How to compute here, with the randomness of a configuration drawn anew."""
+        generator = torch.Generator(self.device).manual_seed(config.seed)
+        dtype = compute_dtype(config.precision, self.device)
+        return Compute(generator, dtype, self.on_iteration, min(self.relief, _MOST_HALVINGS))
+
+
 @dataclass(frozen=True, eq=False)
 class Merged:
     """Sources whose decision is made.
@@ -87,24 +108,16 @@ def sources_on(
     return DeviceStack(images, white, alignment, device)
 
 
-def merge(
-    sources: Sources,
-    config: FusionConfig,
-    device: torch.device,
-    on_iteration: OnIteration = ignore_progress,
-    relief: int = 0,
-) -> Merged:
+def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
     """Measure the focus, refine the decision and merge the sources.
 
     Args:
         sources: N sources (C, h, w), in [0, 1], on the device.
         config: What to compute.
-        device: Where.
-        on_iteration: As in ``fuse``.
-        relief: How often memory was short; the tiles are the smaller.
+        place: Where.
     """
-    compute = _compute(config, device, on_iteration, relief)
-    with _reproducible(device):
+    compute = place.compute(config)
+    with _reproducible(place.device):
         with torch.no_grad():
             measured = config.focus(sources)
             sure = confidence(measured)
@@ -115,19 +128,18 @@ def merge(
     return Merged(merged, weights, decision, sure)
 
 
-def reconstruct(
-    merged: Merged,
-    config: FusionConfig,
-    device: torch.device,
-    on_iteration: OnIteration = ignore_progress,
-    relief: int = 0,
-) -> Enlargement:
-    """Make the image; arguments as for ``merge``.
+def reconstruct(merged: Merged, config: FusionConfig, place: Workplace) -> Enlargement:
+    """Make the image.
+
+    Args:
+        merged: On any device.
+        config: What to compute.
+        place: Where.
 
     Raises:
         DivergedError: if the optimisation left the finite numbers.
     """
-    compute = _compute(config, device, on_iteration, relief)
+    compute, device = place.compute(config), place.device
     with _reproducible(device):
         sources, weights = merged.sources.to(device), merged.weights.to(device)
         low = (weights * sources).sum(0, keepdim=True)
@@ -154,14 +166,6 @@ def _checked(
     if gain_db < 0:
         return FLOOR(low, torch.ones_like(low[:, :1]), degrade, compute).image, gain_db
     return solution.image, gain_db
-
-
-def _compute(
-    config: FusionConfig, device: torch.device, on_iteration: OnIteration, relief: int
-) -> Compute:
-    generator = torch.Generator(device).manual_seed(config.seed)
-    dtype = compute_dtype(config.precision, device)
-    return Compute(generator, dtype, on_iteration, min(relief, _MOST_HALVINGS))
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

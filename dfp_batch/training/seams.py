@@ -19,7 +19,7 @@ from dfp_batch.merging.defocus_spread import find_seams
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.networks.defocus_spread_network import PLANES
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.pipeline.steps import choose_device, merge
+from dfp_batch.pipeline.steps import Workplace, choose_device, merge
 from dfp_batch.synthetic.camera import Psf
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene
@@ -59,7 +59,7 @@ def _example(scene: Scene, clean: Scene, sharp: torch.Tensor) -> Planes:
     config = FusionConfig.preset("fast", merge=SeamPyramid(), scale=1)
     images = torch.from_numpy(scene.sources)
     sources = InMemory(images)
-    merged = merge(sources, config, choose_device("cpu"))
+    merged = merge(sources, config, Workplace(choose_device("cpu")))
     grain = (merged.decision * (images - torch.from_numpy(clean.sources))).sum(0)
     seams = find_seams(sources, merged.decision, merged.sources)
     return torch.cat([*seams[:PLANES], sharp + grain]).numpy().astype(np.float16)

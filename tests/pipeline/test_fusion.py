@@ -17,7 +17,7 @@ from dfp_batch.pipeline.checked_sources import as_stack
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.fusion import FusionResult, fuse
 from dfp_batch.pipeline.presets import DEFAULT_PRESET, PRESETS
-from dfp_batch.pipeline.steps import merge, reconstruct
+from dfp_batch.pipeline.steps import Workplace, merge, reconstruct
 from dfp_batch.reconstruction.back_projection import BackProjection
 
 SMALL = SkipNet(widths=(8, 16), skip_width=2)
@@ -126,16 +126,16 @@ def test_paper_approaches_the_truth(scene, psnr_db):
 def test_fuse_is_focus_then_merge_then_reconstruction(preset, scene):
     config, device = small(preset, **AS_IT_IS), torch.device("cpu")
     whole = fuse(scene.sources, config, device)
-    merged = merge(InMemory(scene.sources), config, device)
+    merged = merge(InMemory(scene.sources), config, Workplace(device))
     assert torch.equal(whole.decision, merged.decision)
-    assert torch.equal(whole.fused, reconstruct(merged, config, device).fused)
+    assert torch.equal(whole.fused, reconstruct(merged, config, Workplace(device)).fused)
 
 
 def test_sources_are_merged_to_one_but_for_the_paper(scene):
     for preset in PRESETS:
         count = 2 if preset == "paper" else 1
         config, device = small(preset), torch.device("cpu")
-        merged = merge(InMemory(scene.sources), config, device)
+        merged = merge(InMemory(scene.sources), config, Workplace(device))
         assert len(merged.sources) == len(merged.weights) == count
         torch.testing.assert_close(merged.weights.sum(0), torch.ones(1, 64, 64))
 

@@ -15,6 +15,7 @@ from dfp_batch.core.filters import plain_filters
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.fusion import fuse
+from dfp_batch.pipeline.steps import Workplace
 from dfp_batch.synthetic import procedural_image
 
 CPU = torch.device("cpu")
@@ -42,11 +43,11 @@ def test_as_on_a_device_the_image_is_the_same_within_rounding(preset, scale, fra
     config = FusionConfig.preset(preset, scale=scale, precision="fp32")
     alignment = align_stack(frames, 255.0, Registration(reference=0), ExposureMatch())
     assert "registered" in alignment.registered.flags
-    host = steps.merge(Stack(frames, 255.0, alignment), config, CPU)
+    host = steps.merge(Stack(frames, 255.0, alignment), config, Workplace(CPU))
     with plain_filters():
-        device = steps.merge(DeviceStack(frames, 255.0, alignment, CPU), config, CPU)
-        made = steps.reconstruct(device, config, CPU)
-    expected = steps.reconstruct(host, config, CPU)
+        device = steps.merge(DeviceStack(frames, 255.0, alignment, CPU), config, Workplace(CPU))
+        made = steps.reconstruct(device, config, Workplace(CPU))
+    expected = steps.reconstruct(host, config, Workplace(CPU))
     agree = (host.decision.argmax(0) == device.decision.argmax(0)).float().mean()
     assert agree > 0.999
     assert psnr_db(made.fused, expected.fused) > 55
@@ -64,8 +65,8 @@ def test_fuse_is_the_sequence(preset, frames):
     whole = fuse(frames, config, "cpu")
     images = [frame / np.float32(255) for frame in frames]
     alignment = align_stack(images, 1.0, config.align, config.exposure)
-    merged = steps.merge(steps.sources_on(CPU, images, 1.0, alignment), config, CPU)
-    made = steps.reconstruct(merged, config, CPU)
+    merged = steps.merge(steps.sources_on(CPU, images, 1.0, alignment), config, Workplace(CPU))
+    made = steps.reconstruct(merged, config, Workplace(CPU))
     assert torch.equal(whole.fused, made.fused)
     assert torch.equal(whole.decision, merged.decision)
     assert torch.equal(whole.confidence, merged.confidence)
@@ -74,6 +75,6 @@ def test_fuse_is_the_sequence(preset, frames):
 def test_an_image_that_was_merged_before_is_taken_as_it_is():
     image = torch.rand(1, 3, 20, 24, generator=torch.Generator().manual_seed(0))
     config = FusionConfig.preset("classical", scale=1)
-    made = steps.reconstruct(steps.Merged.of_one(image), config, CPU)
+    made = steps.reconstruct(steps.Merged.of_one(image), config, Workplace(CPU))
     assert torch.equal(made.fused, image[0])
     assert made.consistency == 0

@@ -7,7 +7,7 @@ from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.pipeline.steps import Merged, reconstruct
+from dfp_batch.pipeline.steps import Merged, Workplace, reconstruct
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.self_check import cross_scale_gain_db
 from dfp_batch.synthetic import procedural_image
@@ -78,10 +78,10 @@ def test_what_is_worse_than_the_floor_is_replaced(policy, replaced, truth):
     config = FusionConfig(
         reconstruction=Black(), kernel=Gaussian(0.7), policy=policy, precision="fp32"
     )
-    found = reconstruct(merged, config, CPU)
+    found = reconstruct(merged, config, Workplace(CPU))
     floor, _ = both(FLOOR(low, merged.weights, Degradation(2, Gaussian(0.7)), compute()))
     assert torch.equal(found.fused, floor[0]) is replaced
     assert (found.blind_gain_db < 0) is replaced
     assert found.stop_reason == "plateau"
-    kept = reconstruct(merged, FusionConfig(reconstruction=FLOOR, policy=policy), CPU)
+    kept = reconstruct(merged, FusionConfig(reconstruction=FLOOR, policy=policy), Workplace(CPU))
     assert kept.stop_reason == "iterations"
