@@ -32,6 +32,7 @@ from dfp_batch.core.contracts import (
 from dfp_batch.core.decision import confidence
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernel_estimation import KernelEstimate, known_kernel
+from dfp_batch.errors import ConfigError
 from dfp_batch.networks.precision import compute_dtype
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.back_projection import BackProjection
@@ -115,6 +116,9 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
         sources: N sources (C, h, w), in [0, 1], on the device.
         config: What to compute.
         place: Where.
+
+    Raises:
+        ConfigError: if the merge gives back all sources and has not said so.
     """
     compute = place.compute(config)
     with _reproducible(place.device):
@@ -124,6 +128,11 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
         decision = config.refinement(sources, measured, compute)
         merged = config.merge(sources, decision, compute)
     is_one = len(merged) < len(sources)
+    if not (is_one or config.merge.needs_all):
+        raise ConfigError(
+            f"merge: {type(config.merge).__name__} gave back all {len(merged)} sources; one that "
+            "does must say so by needs_all"
+        )
     weights = torch.ones_like(merged[:, :1]) if is_one else decision
     return Merged(merged, weights, decision, sure)
 

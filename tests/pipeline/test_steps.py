@@ -1,6 +1,7 @@
 """The one sequence: cut at any place, on the host or as on a device, it makes the same image."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from dfp_batch.alignment.registration import Registration
 from dfp_batch.alignment.stack import Stack
 from dfp_batch.alignment.stack_alignment import align_stack
 from dfp_batch.core.filters import plain_filters
+from dfp_batch.core.sources import InMemory
+from dfp_batch.errors import ConfigError
+from dfp_batch.merging.unmerged import Unmerged
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.fusion import fuse
@@ -78,3 +82,17 @@ def test_an_image_that_was_merged_before_is_taken_as_it_is():
     made = steps.reconstruct(steps.Merged.of_one(image), config, Workplace(CPU))
     assert torch.equal(made.fused, image[0])
     assert made.consistency == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent(Unmerged):
+    """Gives back all sources, and does not say so."""
+
+    needs_all: ClassVar[bool] = False
+
+
+def test_a_merge_that_gives_back_all_sources_must_say_so():
+    images = torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    config = FusionConfig.preset("classical", merge=Silent())
+    with pytest.raises(ConfigError, match="Silent gave back all 2 sources; one that does must say"):
+        steps.merge(InMemory(images), config, Workplace(CPU))
