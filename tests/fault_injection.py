@@ -10,10 +10,12 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import torch
 
-from dfp_batch.core.contracts import Reconstruction
+from dfp_batch.core.contracts import FocusMeasure, Reconstruction
 from dfp_batch.errors import DivergedError, StorageError
+from dfp_batch.focus.undecided import Undecided
 from dfp_batch.reconstruction.back_projection import BackProjection
 
 RAISE, SEGV, EXIT, OUT_OF_MEMORY, DIVERGE, BUSY_ONCE, HOLD, FREEZE_ONCE = range(1, 9)
@@ -70,3 +72,15 @@ class FaultyReconstruction(Reconstruction):
         if code == BUSY_ONCE:
             _busy_once(self.folder)
         return BackProjection(1)(sources, decision, degrade, compute)
+
+
+@dataclass(frozen=True)
+class NotesThreads(FocusMeasure):
+    """Decides nothing; notes how many threads it may use, one line a call."""
+
+    folder: str = ""
+
+    def __call__(self, sources):
+        with (Path(self.folder) / "threads").open("a") as file:
+            file.write(f"{torch.get_num_threads()} {cv2.getNumThreads()}\n")
+        return Undecided()(sources)
