@@ -1,4 +1,4 @@
-"""Short names of the parts, by seam; parts of somebody else are named ``module:Class``."""
+"""Short names of the parts, by seam; third-party parts are named ``module:Class``."""
 
 from dataclasses import is_dataclass
 from importlib import import_module

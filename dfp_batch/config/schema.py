@@ -19,7 +19,7 @@ _Sigma = Annotated[str, StringConstraints(pattern=r"^sigma=")]
 
 
 class _Own(BaseModel):
-    """A part of somebody else: its settings are not known here."""
+    """A third-party part: its settings are not known here."""
 
     model_config = ConfigDict(extra="allow", title="module:Class")
     use: _OwnName

@@ -1,4 +1,4 @@
-"""Which of two reconstructions does better on an item whose truth nobody knows."""
+"""The self-check: which of two reconstructions restores an item better, without its truth."""
 
 import math
 from dataclasses import replace

@@ -157,7 +157,7 @@ def read_attempts(url: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def parts(url: str) -> list[str]:
-    """The parts of a ledger; a file of another name is nobody's business here."""
+    """The parts of a ledger; files of other names are left alone."""
     files = storage.list_files(storage.join(url, "results"), ".parquet")
     return [file for file in files if _PART.fullmatch(file.rpartition("/")[2])]
 
