@@ -26,7 +26,7 @@ import psutil
 
 from dfp_batch.config.run_config import RunConfig, run_config
 from dfp_batch.engine.prepare import prepare
-from dfp_batch.io import codec, storage
+from dfp_batch.io import codec, storage, urls
 from dfp_batch.runs.manifest import Pair
 from dfp_batch.synthetic import procedural_image
 
@@ -43,7 +43,7 @@ def main() -> None:
     run = run_config(options.preset, None, {"scale": 1})
     with tempfile.TemporaryDirectory() as folder:
         stacks = [made(folder, count, options.side) for count in options.frames]
-        stacks += [[storage.absolute_url(image) for image in options.images]] * bool(options.images)
+        stacks += [[urls.absolute_url(image) for image in options.images]] * bool(options.images)
         results = [measured(urls, run, options.rounds) for urls in stacks]
     print(json.dumps({"preset": options.preset, "results": results}, indent=1))
 

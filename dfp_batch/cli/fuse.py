@@ -28,15 +28,15 @@ def fuse(
     from rich.console import Console
 
     from dfp_batch.engine import single
-    from dfp_batch.io import storage
+    from dfp_batch.io import storage, urls
     from dfp_batch.runs import telemetry
 
-    target = storage.absolute_url(output)
+    target = urls.absolute_url(output)
     resolved = resolve(context, {"output.format": single.format_of(target)})
-    sources = tuple(storage.absolute_url(image) for image in images)
+    sources = tuple(urls.absolute_url(image) for image in images)
     with telemetry.iteration_bar(Console(stderr=True)) as on_iteration:
         files = single.fuse_files(sources, resolved, on_iteration)
     wanted = {output: files.image, decision: files.decision, confidence: files.confidence}
     for url, content in {**wanted, registration: files.registration}.items():
         if url is not None:
-            storage.write_bytes(storage.absolute_url(url), content)
+            storage.write_bytes(urls.absolute_url(url), content)

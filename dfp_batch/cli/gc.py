@@ -18,11 +18,11 @@ def gc(
     """Find files that this run has written and no row refers to."""
     from contextlib import ExitStack
 
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
     from dfp_batch.runs import garbage
     from dfp_batch.runs.ledger import Ledger
 
-    url = storage.absolute_url(run)
+    url = urls.absolute_url(run)
     count = size = 0
     with ExitStack() as stack:
         if delete:

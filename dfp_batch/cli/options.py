@@ -222,7 +222,7 @@ def resolve(context: typer.Context, more: dict[str, Any] | None = None) -> Any: 
         ConfigError: for a file that is not there, an unknown name or a wrong value.
     """
     from dfp_batch.config.run_config import parse_setting, run_config
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
 
     flags = context.params
     file = Path(flags["config"]) if flags["config"] is not None else None
@@ -232,7 +232,7 @@ def resolve(context: typer.Context, more: dict[str, Any] | None = None) -> Any: 
     given |= more or {}
     given = {setting: value for setting, value in given.items() if value is not None}
     if "align_from" in given:
-        given["align_from"] = storage.absolute_url(given["align_from"])
+        given["align_from"] = urls.absolute_url(given["align_from"])
     if given.get("align.model") == "file":
         del given["align.model"]
         if "align_from" not in given:

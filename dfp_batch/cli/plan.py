@@ -37,14 +37,14 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
     from dfp_batch.engine import costs, plan_text
     from dfp_batch.engine import plan as planning
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
 
     run = resolve(context)
 
     def model_of(kind: costs.Kind, uses_gpu: bool) -> costs.CostModel:
         return costs.cost_model(run, kind, uses_gpu, measure, _announce)
 
-    url = storage.absolute_url(manifest)
+    url = urls.absolute_url(manifest)
     machines = planning.Machines.of(cpus, gpus)
     made = planning.make_plan(url, run, machines, (sample, seed), model_of)
     if as_json:

@@ -16,13 +16,13 @@ def results(
     """One row per pair: print the table, or write it as Parquet."""
     from rich.console import Console
 
-    from dfp_batch.io import storage
+    from dfp_batch.io import storage, urls
     from dfp_batch.runs import attempts, telemetry
 
-    rows = telemetry.results(storage.absolute_url(run))
+    rows = telemetry.results(urls.absolute_url(run))
     if output is None:
         telemetry.print_results(Console(), rows, limit=rows.num_rows)
     else:
-        url = storage.absolute_url(output)
+        url = urls.absolute_url(output)
         storage.write_bytes(url, attempts.parquet_bytes(rows))
         typer.echo(f"{rows.num_rows} rows -> {url}")

@@ -42,12 +42,12 @@ def retry(  # noqa: PLR0913, PLR0917 - one parameter per flag
 ) -> None:
     """Try pairs of a run again that have failed, with the configuration of the run."""
     from dfp_batch.engine import retry as retrying
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
 
     address = session.address_of(address)
     remote = session.is_remote(address, wait, [run])
     wish = retrying.Retry(
-        storage.absolute_url(run),
+        urls.absolute_url(run),
         category,
         quarantined,
         tuple(pair or ()),

@@ -47,13 +47,13 @@ def show(url: str, status: "RunStatus") -> None:
     """
     from rich.console import Console
 
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
     from dfp_batch.runs import telemetry
 
     console = Console()
     telemetry.print_results(console, telemetry.results(url))
     telemetry.print_status(console, status)
-    folder = storage.join(url, "outputs")
+    folder = urls.join(url, "outputs")
     console.print(f"images   {folder}/<pair>/fused.*", soft_wrap=True, highlight=False)
     if status.failed or status.quarantined:
         raise typer.Exit(3)

@@ -15,10 +15,10 @@ def status(
     """Counts by state and category, rate, ETA and the last errors of a run."""
     from rich.console import Console
 
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
     from dfp_batch.runs import telemetry
 
-    found = telemetry.RunStatus.read(storage.absolute_url(run))
+    found = telemetry.RunStatus.read(urls.absolute_url(run))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:

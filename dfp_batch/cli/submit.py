@@ -55,21 +55,21 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
 ) -> None:
     """Fuse and enlarge every pair of a manifest; the same command again resumes."""
     from dfp_batch.engine import driver
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
 
     address = session.address_of(address)
     remote = session.is_remote(
         address, wait, [manifest, append, output, context.params["align_from"]]
     )
     resolved = resolve(context)
-    manifest_url = storage.absolute_url(manifest)
-    stem = storage.without_version(manifest_url).removesuffix(".parquet")
+    manifest_url = urls.absolute_url(manifest)
+    stem = urls.without_version(manifest_url).removesuffix(".parquet")
     default = f"{stem}-x{resolved.fusion.scale}"
     submission = driver.Submission(
         manifest_url,
-        storage.absolute_url(output or default),
+        urls.absolute_url(output or default),
         resolved,
-        append=append and storage.absolute_url(append),
+        append=append and urls.absolute_url(append),
         limit=limit,
         address=address,
         gpus_per_pair=gpus_per_pair,

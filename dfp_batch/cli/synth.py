@@ -97,12 +97,12 @@ def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
 def _write(directory: str, scenes: "SceneSet") -> None:
     """Write the scenes and say so; exit with 3 if one could not be made."""
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
     from dfp_batch.synthetic import write_scenes
 
-    url = storage.absolute_url(directory)
+    url = urls.absolute_url(directory)
     pairs, problems = write_scenes(url, scenes)
-    typer.echo(f"{len(pairs)} scenes -> {storage.join(url, 'manifest.parquet')}")
+    typer.echo(f"{len(pairs)} scenes -> {urls.join(url, 'manifest.parquet')}")
     for problem in problems:
         typer.echo(f"not made: {problem}", err=True)
     if problems:

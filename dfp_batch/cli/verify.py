@@ -17,11 +17,11 @@ def verify(
     from rich.console import Console
 
     from dfp_batch.engine import verify as verifying
-    from dfp_batch.io import storage
+    from dfp_batch.io import urls
     from dfp_batch.runs import telemetry
     from dfp_batch.runs.ledger import Ledger
 
-    url = storage.absolute_url(run)
+    url = urls.absolute_url(run)
     with (
         Ledger.reopen(url) as ledger,
         telemetry.counting(Console(stderr=True), "verified") as moved,

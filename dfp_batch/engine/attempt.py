@@ -12,7 +12,7 @@ from dfp_batch.engine.progress import FIRST_LIMIT_S, Progress
 from dfp_batch.engine.publish import publish
 from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.engine.stages import Report, Stage, run_stage
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.pipeline.placement import Accelerator
 from dfp_batch.runs.manifest import folder_name
 
@@ -72,7 +72,7 @@ def _reconstruct(work: Work, job: Job, values: tuple[Any, ...], progress: Progre
 def _publish(work: Work, job: Job, values: tuple[Any, ...], progress: Progress) -> Outcome:
     prepared, reconstructed = values
     _, facts = publish(work.pair, prepared, reconstructed, job.run, job.url, progress)
-    folder = storage.join(job.url, "outputs", folder_name(work.pair.pair_id))
+    folder = urls.join(job.url, "outputs", folder_name(work.pair.pair_id))
     content = receipt.to_bytes(work.pair, job.run, {**work.facts, **facts})
-    storage.write_bytes(storage.join(folder, receipt.NAME), content)
+    storage.write_bytes(urls.join(folder, receipt.NAME), content)
     return None, facts

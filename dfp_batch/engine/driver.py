@@ -27,7 +27,7 @@ from dfp_batch.errors import (
     RunStoppedError,
     StorageError,
 )
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.runs.attempts import PairRecord, deaths, read_attempts, visible
 from dfp_batch.runs.compaction import compact_session
 from dfp_batch.runs.ledger import Ledger
@@ -162,7 +162,7 @@ def summarised(url: str) -> RunStatus:
     """The status of a run, which is left as its summary."""
     status = RunStatus.read(url)
     summary = json.dumps(status.to_json(), indent=1).encode()
-    storage.write_bytes(storage.join(url, "summary.json"), summary)
+    storage.write_bytes(urls.join(url, "summary.json"), summary)
     return status
 
 

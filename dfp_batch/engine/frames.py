@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfp_batch.errors import ImageError
-from dfp_batch.io import codec, storage
+from dfp_batch.io import codec, seekable, storage
 from dfp_batch.io.codec import Frame
 from dfp_batch.io.codec.pages import open_pages
 
@@ -46,7 +46,7 @@ def open_frames(urls: Sequence[str]) -> Iterator["Frames"]:
     if len(urls) > 1:
         yield Frames(tuple(urls), lambda index: read_frame(urls[index]))
         return
-    with storage.open_seekable(urls[0]) as file, open_pages(file, urls[0]) as pages:
+    with seekable.open_seekable(urls[0]) as file, open_pages(file, urls[0]) as pages:
         names = tuple(f"{urls[0]} page {index}" for index in range(len(pages)))
         yield Frames(names, pages.frame)
 

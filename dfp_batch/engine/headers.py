@@ -15,7 +15,7 @@ from dfp_batch.engine.prepare import (
     truths,
 )
 from dfp_batch.errors import ImageError, StorageError
-from dfp_batch.io import codec, storage
+from dfp_batch.io import codec, seekable
 from dfp_batch.io.codec import Frame, Header
 from dfp_batch.io.codec.pages import open_pages
 from dfp_batch.runs.manifest import Pair
@@ -97,14 +97,14 @@ def _sources(urls: Sequence[str]) -> tuple[list[Header], int]:
     """Header of every source, and the bytes of all their files."""
     if len(urls) > 1:
         return _headers(urls)
-    with storage.open_seekable(urls[0]) as file, open_pages(file, urls[0]) as pages:
+    with seekable.open_seekable(urls[0]) as file, open_pages(file, urls[0]) as pages:
         return [pages.header(k) for k in range(len(pages))], file.seek(0, 2)
 
 
 def _headers(urls: Sequence[str]) -> tuple[list[Header], int]:
     headers, total = [], 0
     for url in urls:
-        with storage.open_seekable(url) as file:
+        with seekable.open_seekable(url) as file:
             headers.append(codec.inspect_file(file, url))
             total += file.seek(0, 2)
     return headers, total

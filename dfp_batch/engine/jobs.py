@@ -29,7 +29,7 @@ from dfp_batch.engine.cluster import TOKEN_HINT, authentication, has_token, vari
 from dfp_batch.engine.driver import Submission
 from dfp_batch.engine.retry import Retry
 from dfp_batch.errors import ConfigError, RunStoppedError
-from dfp_batch.io import storage
+from dfp_batch.io import urls
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.ERROR)  # tells of every socket
 # Where things are, never who we are: what a job may take along.
@@ -88,7 +88,7 @@ def check_reachable(url: str) -> bool:
     Raises:
         ConfigError: A relative path, or the memory of this process.
     """
-    absolute = storage.absolute_url(url)
+    absolute = urls.absolute_url(url)
     if absolute.startswith("memory://"):
         raise ConfigError(f"{url}: the cluster cannot read the memory of this process")
     if "://" in absolute:

@@ -18,7 +18,7 @@ from dfp_batch.engine.frames import read_frame
 from dfp_batch.engine.prepare import Prepared, check_output, floor_config
 from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.engine.reconstruct import Reconstructed
-from dfp_batch.io import codec, storage
+from dfp_batch.io import codec, storage, urls
 from dfp_batch.io.codec import Frame
 from dfp_batch.io.codec.index_map import encode_indices
 from dfp_batch.pipeline import steps
@@ -48,14 +48,14 @@ def publish(
     frame = finished_frame(prepared, reconstructed, run)
     extension = check_output(frame, run.output)
     data = codec.encode(frame, extension, run.output.quality)
-    folder = storage.join(run_url, "outputs", folder_name(pair.pair_id))
+    folder = urls.join(run_url, "outputs", folder_name(pair.pair_id))
     progress.check()
     for name, content in _side_files(prepared, reconstructed, frame).items():
-        storage.write_bytes(storage.join(folder, name), content)
-    storage.write_bytes(storage.join(folder, f"fused.{extension}"), data)
+        storage.write_bytes(urls.join(folder, name), content)
+    storage.write_bytes(urls.join(folder, f"fused.{extension}"), data)
     height, width, _ = frame.pixels.shape
     return None, {
-        "output_url": storage.join(folder, f"fused.{extension}"),
+        "output_url": urls.join(folder, f"fused.{extension}"),
         "output_sha256": hashlib.sha256(data).hexdigest(),
         "output_bytes": len(data),
         "width_px": width,

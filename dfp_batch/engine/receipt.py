@@ -11,7 +11,7 @@ from typing import Any
 
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.errors import ObjectMissingError
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.runs.manifest import Pair, folder_name, manifest_sha256
 
 NAME = "result.json"
@@ -69,7 +69,7 @@ def versions(pair: Pair) -> list[str]:
 
 
 def _place(pair_id: str, run_url: str) -> str:
-    return storage.join(run_url, "outputs", folder_name(pair_id), NAME)
+    return urls.join(run_url, "outputs", folder_name(pair_id), NAME)
 
 
 def _identity(pair: Pair, run: RunConfig) -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from dfp_batch.alignment.registration import Flag, RegistrationResult
 from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.errors import AlignmentError, ObjectMissingError
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.runs.manifest import MIN_SOURCES, folder_name
 
 NAME = "registration.json"
@@ -54,7 +54,7 @@ def read(url: str, pair_id: str, count: int, shape: tuple[int, ...]) -> StackAli
     """
     target = url
     if not url.endswith(".json"):
-        target = storage.join(url, "outputs", folder_name(pair_id), NAME)
+        target = urls.join(url, "outputs", folder_name(pair_id), NAME)
     try:
         content = json.loads(storage.read_bytes(target))
         size, alignment = (content["height_px"], content["width_px"]), _alignment(content)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfp_batch.errors import ObjectAccessError, ObjectMissingError
-from dfp_batch.io import storage
+from dfp_batch.io import seekable, storage, urls
 from dfp_batch.io.parallel import in_parallel
 from dfp_batch.runs.attempts import read_attempts, visible
 from dfp_batch.runs.ledger import Ledger
@@ -154,7 +154,7 @@ def _inspect(run_url: str, pair: Pair, row: dict[str, Any]) -> Finding:
 def _image(run_url: str, pair: Pair, row: dict[str, Any]) -> tuple[State, str]:
     """Its state and what is wrong; it is looked for in this run, which may have been moved."""
     name = row["output_url"].rpartition("/")[2]
-    url = storage.join(run_url, "outputs", folder_name(pair.pair_id), name)
+    url = urls.join(run_url, "outputs", folder_name(pair.pair_id), name)
     try:
         size, expected = storage.size_bytes(url), row["output_bytes"]
         if expected is not None and size != expected:
@@ -170,7 +170,7 @@ def _image(run_url: str, pair: Pair, row: dict[str, Any]) -> tuple[State, str]:
 def _sha256(url: str) -> str:
     """Of a file, in pieces, since several are read at once."""
     digest = hashlib.sha256()
-    with storage.open_seekable(url) as file:
+    with seekable.open_seekable(url) as file:
         while piece := file.read(CHUNK_BYTES):
             digest.update(piece)
     return digest.hexdigest()

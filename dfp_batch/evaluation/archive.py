@@ -19,7 +19,7 @@ from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.engine.frames import read_frame, read_sources
 from dfp_batch.errors import ImageError
 from dfp_batch.evaluation.items import Case, Image, Item, Labels, last_part
-from dfp_batch.io import codec, storage
+from dfp_batch.io import codec, urls
 from dfp_batch.io.codec import Frame
 from dfp_batch.pipeline.checked_sources import SMALLEST_PX
 from dfp_batch.runs.manifest import Pair, manifest_sha256, read_manifest
@@ -48,14 +48,12 @@ class Archive:
         Raises:
             ManifestError: if it is wrong or empty.
         """
-        return cls(
-            storage.absolute_url(url), tuple(read_manifest(storage.absolute_url(url))[:limit])
-        )
+        return cls(urls.absolute_url(url), tuple(read_manifest(urls.absolute_url(url))[:limit]))
 
     @property
     def label(self) -> str:
         """Name of the manifest."""
-        return last_part(storage.without_version(self.url)).removesuffix(".parquet")
+        return last_part(urls.without_version(self.url)).removesuffix(".parquet")
 
     def items(self, scales: Sequence[int]) -> list[Item]:
         """All pairs at all scales."""

@@ -23,7 +23,7 @@ from dfp_batch.core.contracts import Reconstruction
 from dfp_batch.core.degradation import Kernel
 from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.io import codec, storage
+from dfp_batch.io import codec, storage, urls
 from dfp_batch.io.codec import Frame
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.presets import PRESETS
@@ -76,12 +76,12 @@ class External:
         found = [name for name in names if name.rpartition(".")[0] in (item, folder_name(item))]
         if not found:
             raise ImageError(
-                f"{storage.join(folder, folder_name(item))}.*: nothing is there, expected the "
+                f"{urls.join(folder, folder_name(item))}.*: nothing is there, expected the "
                 f"result for this item as JPEG, PNG, TIFF or WebP"
             )
         if len(found) > 1:
             raise ImageError(f"{folder} holds {' and '.join(found)}, expected one of them")
-        url = storage.join(folder, found[0])
+        url = urls.join(folder, found[0])
         return codec.decode(storage.read_bytes(url), url), url
 
     def _listed(self, scale: int) -> tuple[str, list[str]]:
@@ -89,12 +89,12 @@ class External:
         files, folders = storage.list_folder(self.url)
         own = f"x{scale}"
         if own in folders:
-            folder = storage.join(self.url, own)
+            folder = urls.join(self.url, own)
             return folder, image_names(storage.list_folder(folder)[0])
         if scale == 1:
             return self.url, image_names(files)
         raise ImageError(
-            f"no folder {storage.join(self.url, own)} for scale {scale}; "
+            f"no folder {urls.join(self.url, own)} for scale {scale}; "
             "a flat folder holds results of scale 1"
         )
 
@@ -178,7 +178,7 @@ def _method(name: str, externals: Mapping[str, str]) -> Method:
     parts = {**enlargement, **_FUSIONS.get(fusion, {}), **settings}
     composed = run_config("classical", None, parts).fusion
     if fusion in externals:
-        url = storage.absolute_url(externals[fusion])
+        url = urls.absolute_url(externals[fusion])
         return External(url, composed.reconstruction, composed.kernel)
     return composed
 

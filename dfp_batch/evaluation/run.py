@@ -31,7 +31,7 @@ from dfp_batch.evaluation.items import ItemSet
 from dfp_batch.evaluation.methods import External, Method, describe_method
 from dfp_batch.evaluation.store import Evaluation, Store
 from dfp_batch.evaluation.work import Row, Task
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.runs.telemetry import Counts
 
 
@@ -85,7 +85,7 @@ def evaluate(
     options = options or Options()
     scales = list(dict.fromkeys(scales))
     _check(methods, scales, options)
-    url = storage.absolute_url(output)
+    url = urls.absolute_url(output)
     tasks = _tasks(items, methods, scales, url if options.images else None)
     order = [(task.item.name, task.item.scale, name) for task in tasks for name in methods]
     store = Store.open(url, _identity(items, methods, scales, options), order)

@@ -7,7 +7,7 @@ from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError
 from dfp_batch.evaluation.archive import Archive
 from dfp_batch.evaluation.scenes import Scenes
-from dfp_batch.io import storage
+from dfp_batch.io import urls
 from dfp_batch.synthetic import SceneSet
 
 
@@ -34,9 +34,9 @@ def item_set(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be >= 1, got {limit}; there would be nothing to score")
     kernel = kernel or Lanczos2()
-    if storage.without_version(origin).endswith(".parquet"):
+    if urls.without_version(origin).endswith(".parquet"):
         return replace(Archive.read(origin, limit), kernel=kernel)
     named = origin in ("bundled", "procedural")
-    url = origin if named else storage.absolute_url(origin)
+    url = origin if named else urls.absolute_url(origin)
     scenes = SceneSet(url, side_px=side_px, seed=seed, kernel=kernel)
     return Scenes(scenes if limit is None else replace(scenes, count=limit))

@@ -24,7 +24,7 @@ from pyarrow import csv
 import dfp_batch
 from dfp_batch.errors import ConfigError
 from dfp_batch.evaluation.work import SCHEMA, Row
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.runs.attempts import parquet_bytes
 from dfp_batch.runs.manifest import folder_name, parquet_source
 
@@ -102,8 +102,8 @@ class Store:
 
     def _read_rows(self) -> None:
         """Those that are ok, of the table and of the parts, which are later."""
-        self._parts = set(storage.list_files(storage.join(self.url, PARTS), ".parquet"))
-        table = storage.join(self.url, "items.parquet")
+        self._parts = set(storage.list_files(urls.join(self.url, PARTS), ".parquet"))
+        table = urls.join(self.url, "items.parquet")
         for place in ([table] if storage.exists(table) else []) + sorted(self._parts):
             rows = {key(row): row for row in _rows_of(place)}
             self.rows |= {one: row for one, row in rows.items() if row["status"] == "ok"}
@@ -112,7 +112,7 @@ class Store:
         """Keep the rows of an item at one scale, and write all that there are of it."""
         self.rows |= {key(row): row for row in rows}
         for item, scale in dict.fromkeys((row["item"], row["scale"]) for row in rows):
-            part = storage.join(self.url, PARTS, f"{folder_name(item)}.x{scale}.parquet")
+            part = urls.join(self.url, PARTS, f"{folder_name(item)}.x{scale}.parquet")
             there = [self.rows[one] for one in self._of_item[item, scale] if one in self.rows]
             storage.write_bytes(part, parquet_bytes(_table(there, SCHEMA)))
             self._parts.add(part)
@@ -135,24 +135,24 @@ class Store:
         """Write the summary, the report on the finished header, and the time it all took."""
         self._write_table("summary", statistics, schema)
         self._write_header()
-        storage.write_bytes(storage.join(self.url, "summary.md"), report(self.header).encode())
+        storage.write_bytes(urls.join(self.url, "summary.md"), report(self.header).encode())
 
     def _write_header(self) -> None:
         seconds = self._seconds_before + time.monotonic() - self._start
         self.header["seconds"] = round(seconds, 3)
         data = json.dumps(self.header, indent=1).encode()
-        storage.write_bytes(storage.join(self.url, HEADER), data)
+        storage.write_bytes(urls.join(self.url, HEADER), data)
 
     def _write_table(self, name: str, rows: Sequence[Row], schema: pa.Schema) -> None:
         table = _table(rows, schema)
         text = io.BytesIO()
         csv.write_csv(table, text)
-        storage.write_bytes(storage.join(self.url, f"{name}.parquet"), parquet_bytes(table))
-        storage.write_bytes(storage.join(self.url, f"{name}.csv"), text.getvalue())
+        storage.write_bytes(urls.join(self.url, f"{name}.parquet"), parquet_bytes(table))
+        storage.write_bytes(urls.join(self.url, f"{name}.csv"), text.getvalue())
 
 
 def _read_header(url: str) -> dict[str, Any] | None:
-    place = storage.join(url, HEADER)
+    place = urls.join(url, HEADER)
     if not storage.exists(place):
         return None
     try:

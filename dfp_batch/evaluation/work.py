@@ -17,7 +17,7 @@ from dfp_batch.errors import DivergedError, ImageError, StorageAccessError
 from dfp_batch.evaluation.items import Case, Item
 from dfp_batch.evaluation.methods import External, Method, at_scale
 from dfp_batch.evaluation.scores import Scorer
-from dfp_batch.io import codec, storage
+from dfp_batch.io import codec, storage, urls
 from dfp_batch.io.codec import Frame
 from dfp_batch.metrics.names import OF_AN_EVALUATION
 from dfp_batch.pipeline.composition import FusionConfig
@@ -188,4 +188,4 @@ def _write_image(task: Task, folder: str, frame: Frame, ending: str = "") -> Non
         return
     extension = codec.extension_for(frame)
     name = f"{folder_name(task.item.name)}{ending}.{extension}"
-    storage.write_bytes(storage.join(task.images_url, folder, name), codec.encode(frame, extension))
+    storage.write_bytes(urls.join(task.images_url, folder, name), codec.encode(frame, extension))

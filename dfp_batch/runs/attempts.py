@@ -8,7 +8,8 @@ its message is the current one. A pair without a row that counts is still to be 
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfp_batch.errors import LedgerError, ObjectMissingError
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
+from dfp_batch.io.seekable import open_seekable
 from dfp_batch.metrics.names import OF_A_RUN as METRICS
 from dfp_batch.runs.manifest import parquet_source
 
@@ -158,7 +160,7 @@ def read_attempts(url: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 def parts(url: str) -> list[str]:
     """The parts of a ledger; files of other names are left alone."""
-    files = storage.list_files(storage.join(url, "results"), ".parquet")
+    files = storage.list_files(urls.join(url, "results"), ".parquet")
     return [file for file in files if _PART.fullmatch(file.rpartition("/")[2])]
 
 
@@ -187,8 +189,28 @@ def read_part(url: str, schema: pa.Schema = SCHEMA) -> pa.Table:
         ObjectMissingError: if it is not there.
     """
     data = storage.read_bytes(url)
-    try:
+    with _whole_part(url):
         return _conform(pq.ParquetFile(parquet_source(data)), schema)
+
+
+def replaced_by(url: str) -> list[str]:
+    """Names of the parts whose rows a part holds; only the end of its file is read.
+
+    Raises:
+        LedgerError: if it is damaged.
+        ObjectMissingError: if it is not there.
+    """
+    with open_seekable(url) as file, _whole_part(url):
+        metadata = pq.read_schema(file).metadata or {}
+        names: list[str] = json.loads(metadata.get(REPLACES, b"[]"))
+        return names
+
+
+@contextmanager
+def _whole_part(url: str) -> Iterator[None]:
+    """What is read in here belongs to a part; if it is damaged, say which, and what can be done."""
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise LedgerError(

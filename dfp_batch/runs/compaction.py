@@ -5,17 +5,14 @@ that whatever a crash leaves can be finished later. Until then rows are there tw
 like once.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dfp_batch.errors import LedgerError
 from dfp_batch.io import storage
-from dfp_batch.runs.attempts import REPLACES, parts, read_part, together
+from dfp_batch.runs.attempts import parts, read_part, replaced_by, together
 from dfp_batch.runs.ledger import SMALL_PARTS, Ledger
-from dfp_batch.runs.manifest import parquet_source
 
 ROWS_PER_PART = 100_000
 
@@ -57,7 +54,7 @@ def compact_session(ledger: Ledger) -> None:
 def superseded(url: str) -> list[str]:
     """Parts of a run whose rows are all in another part that was made of them."""
     there = {_name(part): part for part in parts(url)}
-    replaced = {name for part in there.values() for name in _replaces(part)}
+    replaced = {name for part in there.values() for name in replaced_by(part)}
     return [part for name, part in there.items() if name in replaced]
 
 
@@ -77,12 +74,6 @@ def _groups(urls: Sequence[str]) -> Iterator[tuple[list[str], pa.Table]]:
             group, tables = [], {}
     if len(group) > 1:
         yield group, together(tables)
-
-
-def _replaces(part: str) -> list[str]:
-    metadata = pq.read_schema(parquet_source(storage.read_bytes(part))).metadata or {}
-    names: list[str] = json.loads(metadata.get(REPLACES, b"[]"))
-    return names
 
 
 def _name(url: str) -> str:

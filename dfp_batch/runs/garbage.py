@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from dfp_batch.errors import ObjectMissingError
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.io.parallel import in_parallel
 from dfp_batch.runs.attempts import read_attempts, visible
 from dfp_batch.runs.compaction import superseded
@@ -104,7 +104,7 @@ def collect(ledger: Ledger, moved: Callable[[], None] = lambda: None) -> Iterato
 
 def _states(url: str) -> Iterator[_State]:
     """Of the pairs of this run that have a folder."""
-    _, folders = storage.list_folder(storage.join(url, "outputs"))
+    _, folders = storage.list_folder(urls.join(url, "outputs"))
     there = set(folders)
     attempts = read_attempts(url)
     was_ok = set(attempts.filter(pc.equal(attempts["status"], "ok"))["pair_id"].to_pylist())
@@ -120,14 +120,14 @@ def _states(url: str) -> Iterator[_State]:
 
 
 def _of_pair(url: str, state: _State) -> list[Leftover]:
-    folder = storage.join(url, "outputs", folder_name(state.pair_id))
+    folder = urls.join(url, "outputs", folder_name(state.pair_id))
     names, _ = storage.list_folder(folder)
     found = [name for name in names if _TEMPORARY.fullmatch(name)]
     if state.image in names:
         found += [name for name in names if _IMAGE.fullmatch(name) and name != state.image]
     elif state.image is None and not state.keeps and _RECEIPT not in names:
         found += [name for name in names if _OURS.fullmatch(name)]
-    return list(_sized(storage.join(folder, name) for name in found))
+    return list(_sized(urls.join(folder, name) for name in found))
 
 
 def _sized(urls: "Iterator[str] | list[str]") -> Iterator[Leftover]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from dfp_batch.errors import ObjectMissingError, RunHeldError
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 
 STALE_S = 300.0
 ACKNOWLEDGE_S = 5.0  # how long a takeover waits for the last rows of the displaced driver
@@ -167,17 +167,17 @@ def _is_running(pid: int, started_at: float) -> bool:
 
 
 def _file(run_url: str, epoch: int) -> str:
-    return storage.join(run_url, "lease", f"{epoch:06d}.json")
+    return urls.join(run_url, "lease", f"{epoch:06d}.json")
 
 
 def _older(run_url: str) -> str:
     """The only lease of a run, where older versions kept it."""
-    return storage.join(run_url, "lease.json")
+    return urls.join(run_url, "lease.json")
 
 
 def _last_epoch(run_url: str) -> int:
     """The highest generation of a run, 0 if there is none."""
-    files, _ = storage.list_folder(storage.join(run_url, "lease"))
+    files, _ = storage.list_folder(urls.join(run_url, "lease"))
     return max((int(match[1]) for match in map(_GENERATION.fullmatch, files) if match), default=0)
 
 

@@ -30,7 +30,7 @@ from dfp_batch.errors import (
     RunStoppedError,
     StorageError,
 )
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.runs.attempts import SCHEMA, PairRecord, last_epoch, parquet_bytes, together
 from dfp_batch.runs.lease import Lease, take_lease
 from dfp_batch.runs.manifest import Pair, manifest_bytes, refuse, write_manifest
@@ -114,8 +114,8 @@ class Ledger:
         header = create_or_compare(url, config, pairs)
         lease = take_lease(url, last_epoch(url), takeover)
         # Under the lease, since a session killed between header and snapshot left none.
-        if not storage.exists(storage.join(url, "manifest.parquet")):
-            write_manifest(storage.join(url, "manifest.parquet"), pairs)
+        if not storage.exists(urls.join(url, "manifest.parquet")):
+            write_manifest(urls.join(url, "manifest.parquet"), pairs)
         return cls(url, header, lease)
 
     @classmethod
@@ -183,7 +183,7 @@ class Ledger:
             text = "the run has another pair of this id; give it one of its own"
             refuse(source, [f"pair_id {pair_id!r}: {text}" for pair_id in others])
         new = [pair for pair in more if pair.pair_id not in known]
-        target = storage.join(self.url, "appended", f"{self.epoch:06d}.parquet")
+        target = urls.join(self.url, "appended", f"{self.epoch:06d}.parquet")
         if new and not storage.create_bytes(target, manifest_bytes(new)):
             raise LedgerError(f"{target} exists already; give the same command again")
         return len(new)
@@ -293,7 +293,7 @@ class Ledger:
                 self._superseded += self._small
                 self._small, self._merge_at = {}, SMALL_PARTS
             for name in self._superseded[:DELETED_AT_ONCE]:
-                storage.delete(storage.join(self.url, "results", name))
+                storage.delete(urls.join(self.url, "results", name))
                 self._superseded.remove(name)
         except (StorageError, LedgerError) as error:
             log.debug("%s: parts stay as they are: %s", self.url, error)
@@ -331,7 +331,7 @@ class Ledger:
         # twice reads like a row that is there once.
         self._sequence += 1
         part = f"part-{self.epoch:06d}-{self._sequence:06d}.parquet"
-        target = storage.join(self.url, "results", part)
+        target = urls.join(self.url, "results", part)
         if not storage.create_bytes(target, data):
             raise LedgerError(
                 f"{self.url}: results/{part} exists already; is there another driver?"

@@ -37,7 +37,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfp_batch.errors import ConfigError, ManifestError, ObjectMissingError
-from dfp_batch.io.storage import absolute_url, read_bytes, without_version, write_bytes
+from dfp_batch.io.storage import read_bytes, write_bytes
+from dfp_batch.io.urls import absolute_url, without_version
 
 _SCHEMA = pa.schema(
     [

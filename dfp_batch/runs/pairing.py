@@ -11,7 +11,9 @@ from natsort import natsorted
 
 from dfp_batch.errors import ImageError, ObjectAccessError, ObjectMissingError
 from dfp_batch.io.codec.pages import holds_stack
-from dfp_batch.io.storage import absolute_url, join, list_folder, open_seekable
+from dfp_batch.io.seekable import open_seekable
+from dfp_batch.io.storage import list_folder
+from dfp_batch.io.urls import absolute_url, join
 from dfp_batch.runs.manifest import MIN_SOURCES, TIFF_NAME, Pair, id_problems, refuse
 
 _IMAGE = re.compile(r".+\.(jpe?g|png|tiff?|webp)", re.IGNORECASE)

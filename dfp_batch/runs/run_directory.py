@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfp_batch.errors import ConfigError, LedgerError, ManifestError
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.runs.manifest import Pair, manifest_sha256, parquet_source, read_manifest
 
 if TYPE_CHECKING:  # it imports torch, which reading a run does not need
@@ -51,7 +51,7 @@ def create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> d
         "pairs": len(pairs),
         "versions": _versions(),
     }
-    target = storage.join(url, "run.json")
+    target = urls.join(url, "run.json")
     if storage.create_bytes(target, json.dumps(header, indent=1).encode()):
         return header
     existing = read_header(url)
@@ -93,7 +93,7 @@ def read_header(url: str) -> dict[str, Any]:
         ConfigError: if there is none.
         LedgerError: if it is damaged, not ours, or of another schema version.
     """
-    target = storage.join(url, "run.json")
+    target = urls.join(url, "run.json")
     if not storage.exists(target):
         raise ConfigError(f"{url} is not a run directory: it has no run.json")
     try:
@@ -115,9 +115,9 @@ def read_header(url: str) -> dict[str, Any]:
 
 def manifests(url: str) -> list[str]:
     """URLs of the manifests of a run: the one that it began with, and what was appended."""
-    later = storage.list_files(storage.join(url, "appended"), ".parquet")
+    later = storage.list_files(urls.join(url, "appended"), ".parquet")
     appended = [file for file in later if _APPENDED.fullmatch(file.rpartition("/")[2])]
-    return [storage.join(url, "manifest.parquet"), *appended]
+    return [urls.join(url, "manifest.parquet"), *appended]
 
 
 def total_pairs(url: str) -> int:

@@ -14,7 +14,7 @@ import skimage.data
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError, ImageError, ObjectMissingError
-from dfp_batch.io import codec, storage
+from dfp_batch.io import codec, storage, urls
 from dfp_batch.runs.manifest import Pair, id_problems, read_manifest, write_manifest
 from dfp_batch.runs.pairing import image_names
 from dfp_batch.synthetic.camera import Image, Psf
@@ -122,14 +122,14 @@ class SceneSet:
         name = self._files[number % len(self._files)]
         if self.origin == "bundled":
             return _square(_photograph(name), self.side_px)
-        url = storage.join(storage.absolute_url(self.origin), name)
+        url = urls.join(urls.absolute_url(self.origin), name)
         return _square(codec.to_unit(codec.decode(storage.read_bytes(url), url)), self.side_px)
 
     @cached_property
     def _files(self) -> tuple[str, ...]:
         if self.origin == "bundled":
             return BUNDLED
-        folder = storage.absolute_url(self.origin)
+        folder = urls.absolute_url(self.origin)
         names = image_names(storage.list_folder(folder)[0])
         if not names:
             raise ConfigError(
@@ -157,8 +157,8 @@ def write_scenes(url: str, scenes: SceneSet) -> tuple[list[Pair], list[str]]:
         ImageError: if no scene could be made.
         StorageError: if the store failed.
     """
-    folder = storage.absolute_url(url)
-    manifest_url = storage.join(folder, "manifest.parquet")
+    folder = urls.absolute_url(url)
+    manifest_url = urls.join(folder, "manifest.parquet")
     if storage.exists(manifest_url):
         raise ConfigError(f"{manifest_url} exists already; choose another folder")
     pairs, problems = [], []
@@ -183,7 +183,7 @@ def _write_scene(folder: str, name: str, scene: Scene) -> Pair:
     images = (*scene.sources, *in_focus, scene.truth)
     for path, image in zip((*sources, *masks, reference), images, strict=True):
         data = codec.encode(codec.from_unit(image, np.uint8), "png")
-        storage.write_bytes(storage.join(folder, path), data)
+        storage.write_bytes(urls.join(folder, path), data)
     return Pair(name, sources, reference, masks=masks)
 
 

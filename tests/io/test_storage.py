@@ -23,19 +23,18 @@ from dfp_batch.errors import (
     StorageError,
 )
 from dfp_batch.io import storage
+from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.storage import (
-    absolute_url,
     create_bytes,
     delete,
     exists,
-    join,
     list_files,
     list_folder,
-    open_seekable,
     read_bytes,
     version,
     write_bytes,
 )
+from dfp_batch.io.urls import absolute_url, join
 
 
 @pytest.fixture(params=["file", "memory", "s3"])

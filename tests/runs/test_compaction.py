@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,17 @@ from dfp_batch.errors import LedgerError, RunHeldError, StorageError
 from dfp_batch.io import storage
 from dfp_batch.runs import compaction
 from dfp_batch.runs import ledger as ledger_module
-from dfp_batch.runs.attempts import PairRecord, deaths, parts, read_attempts, read_part, visible
+from dfp_batch.runs.attempts import (
+    PairRecord,
+    deaths,
+    parquet_bytes,
+    parts,
+    read_attempts,
+    read_part,
+    replaced_by,
+    together,
+    visible,
+)
 from dfp_batch.runs.compaction import compact, compact_session, superseded
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
@@ -118,6 +129,24 @@ def test_a_part_that_is_not_as_it_was_written_keeps_the_others(tmp_path, monkeyp
         with pytest.raises(LedgerError, match="part-000002-000001"):
             compact(ledger)
     assert read_attempts(str(tmp_path)).equals(rows)
+
+
+def test_what_a_part_replaces_is_read_from_its_end(tmp_path):
+    part = f"{tmp_path}/results/part-000001-000002.parquet"
+    noise = np.random.default_rng(0).bytes(2**20).hex()
+    rows = pa.table({"pair_id": [noise[k : k + 64] for k in range(0, len(noise), 64)]})
+    storage.write_bytes(part, parquet_bytes(together({"part-000001-000001.parquet": rows})))
+    before = storage.TRAFFIC.read_bytes
+    assert replaced_by(part) == ["part-000001-000001.parquet"]
+    read = storage.TRAFFIC.read_bytes - before
+    assert read < storage.size_bytes(part) / 2
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    part = f"{tmp_path}/results/part-000001-000001.parquet"
+    storage.write_bytes(part, b"PAR1 and no more")
+    with pytest.raises(LedgerError, match=r"000001\.parquet is not a whole part of the ledger"):
+        superseded(str(tmp_path))
 
 
 def test_beside_a_driver_it_is_refused(tmp_path):

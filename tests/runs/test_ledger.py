@@ -15,7 +15,7 @@ from dfp_batch.errors import (
     StorageAccessError,
     StorageError,
 )
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 from dfp_batch.runs import lease as lease_module
 from dfp_batch.runs import ledger as ledger_module
 from dfp_batch.runs.attempts import PairRecord, read_attempts
@@ -68,7 +68,7 @@ def test_rows_come_back_as_written(run_url):
     assert rows["p0"]["fingerprint"] == CONFIG.fingerprint
     assert rows["p0"]["run_id"] == read_header(run_url)["run_id"]
     assert len(rows["p1"]["error_message"]) == 2048
-    assert read_manifest(storage.join(run_url, "manifest.parquet")) == PAIRS
+    assert read_manifest(urls.join(run_url, "manifest.parquet")) == PAIRS
 
 
 def test_every_session_is_an_epoch_and_parts_are_never_rewritten(run_url):

@@ -10,7 +10,8 @@ import pytest
 import tifffile
 
 from dfp_batch.errors import ManifestError, ObjectAccessError, StorageError
-from dfp_batch.io.storage import join, read_bytes, write_bytes
+from dfp_batch.io.storage import read_bytes, write_bytes
+from dfp_batch.io.urls import join
 from dfp_batch.runs import pairing
 from dfp_batch.runs.manifest import Pair, read_manifest, write_manifest
 from dfp_batch.runs.pairing import build_manifest

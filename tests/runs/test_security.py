@@ -12,7 +12,7 @@ import pytest
 import dfp_batch
 from dfp_batch import cli
 from dfp_batch.errors import ConfigError, LedgerError
-from dfp_batch.io import storage
+from dfp_batch.io import storage, urls
 
 PACKAGE = Path(dfp_batch.__file__).parent
 SECRET, KEY = "s3cr3t/of+the/archive", "AKIAOFTHEARCHIVE"
@@ -132,5 +132,5 @@ def test_credentials_are_nowhere_but_in_the_environment(make_archive, tmp_path, 
 
 def _files(url):
     files, folders = storage.list_folder(url)
-    below = [name for folder in folders for name in _files(storage.join(url, folder))]
-    return [storage.join(url, name) for name in files] + below
+    below = [name for folder in folders for name in _files(urls.join(url, folder))]
+    return [urls.join(url, name) for name in files] + below

@@ -7,7 +7,9 @@ import pytest
 
 from dfp_batch.errors import StorageError
 from dfp_batch.io.codec.pages import holds_stack, open_pages
-from dfp_batch.io.storage import join, open_seekable, write_bytes
+from dfp_batch.io.seekable import open_seekable
+from dfp_batch.io.storage import write_bytes
+from dfp_batch.io.urls import join
 from pages_parts import LAYOUTS, URL, frames, images, written, written_apart
 
 
