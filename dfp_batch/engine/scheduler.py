@@ -9,9 +9,8 @@
 
 Prepared pairs are held, two per reconstructing slot or one per CPU, whichever is more, and no new
 ones beyond a number of bytes: so a slot hardly waits, however long a pair takes to prepare, and
-memory stays bounded, however long the manifest is. A stage that gives no sign of life, or takes
-longer than it may, is asked to end, then ended, then given up. When the run has to stop, what is
-in flight comes to its end first.
+memory stays bounded, however long the manifest is. What takes too long is ended
+(:mod:`dfp_batch.engine.watch`). When the run has to stop, what is in flight comes to its end first.
 """
 
 import heapq
@@ -24,8 +23,9 @@ from typing import Any
 
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Completion, Executor, Work
-from dfp_batch.engine.progress import PATIENCE, Patience, Pulse
+from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.stages import Failure, Report, Stage
+from dfp_batch.engine.watch import Watch
 from dfp_batch.errors import Category, RunStoppedError
 from dfp_batch.runs.attempts import PairRecord, Status
 from dfp_batch.runs.manifest import Pair
@@ -42,7 +42,6 @@ ATTEMPTS: Mapping[Category, int] = {
     "fatal": 1,
 }
 BACKOFF_S, BACKOFF_LIMIT_S = 1.0, 60.0
-WATCH_EVERY_S = 1.0
 _REMEMBERED = 100  # durations of pairs
 
 
@@ -110,20 +109,6 @@ class Item:
         return facts | {"peak_rss_bytes": max(peaks, default=0)}
 
 
-@dataclass(eq=False)
-class _Running:
-    """A stage that the executor was given, and how it is being ended, if it is."""
-
-    item: Item
-    stage: Stage
-    started_at: float
-    began: bool = False
-    restarts: int = 0
-    overdue: Failure | None = None
-    asked_at: float = 0.0
-    killed_at: float | None = None
-
-
 class Scheduler:
     """Moves every pair through its stages and hands a record of every attempt to ``record``.
 
@@ -153,17 +138,16 @@ class Scheduler:
         self._clock = clock
         self._rng = rng
         self._breaker = breaker
-        self._patience = patience
+        self._watch = Watch(executor, patience, clock)
         self._numbers = count(1)
         self._again: deque[Item] = deque()
         self._later: list[tuple[float, int, Item]] = []
         self._ready: dict[Stage, deque[Item]] = {Stage.RECONSTRUCT: deque(), Stage.PUBLISH: deque()}
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, Item] = {}
         self._busy: Counter[Stage] = Counter()
         self._held_bytes = self._largest_bytes = 0
         self._stop: str | None = None
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
-        self._moved_at = self._watched_at = clock()
 
     @property
     def in_flight(self) -> int:
@@ -178,7 +162,7 @@ class Scheduler:
     @property
     def still_s(self) -> float:
         """How long nothing has begun or ended."""
-        return self._clock() - self._moved_at
+        return self._watch.still_s
 
     @property
     def typical_s(self) -> float:
@@ -189,12 +173,12 @@ class Scheduler:
     @property
     def unbegun(self) -> int:
         """Stages that wait for room on the cluster."""
-        return len(self._running) - self.begun
+        return len(self._running) - self._watch.begun
 
     @property
     def begun(self) -> int:
         """Stages that are under way."""
-        return sum(running.began for running in self._running.values())
+        return self._watch.begun
 
     def stop(self, reason: str) -> None:
         """Begin no further pair; ``step`` raises once those in flight have ended."""
@@ -210,7 +194,8 @@ class Scheduler:
         self._start_what_fits()
         for completion in self._executor.wait(timeout_s):
             self._end_stage(completion)
-        self._watch()
+        for completion in self._watch.look():
+            self._end_stage(completion)
         self._start_what_fits()
         if self._stop and not self.in_flight:
             raise RunStoppedError(self._stop)
@@ -246,20 +231,20 @@ class Scheduler:
             return Item(todo, next(self._numbers), todo.deaths, 1 + todo.attempts)
         return self._again.popleft() if self._again else None
 
-    def _start(self, stage: Stage, item: Item) -> None:
+    def _start(self, stage: Stage, item: Item, restarts: int = 0) -> None:
         self._busy[stage] += 1
-        self._running[item.number] = _Running(item, stage, self._clock())
+        self._running[item.number] = item
+        self._watch.start(item.number, stage, restarts)
         self._executor.start(item.work(stage))
 
     def _end_stage(self, completion: Completion) -> None:
-        running, report = self._running.pop(completion.number), completion.report
-        item = running.item
-        self._busy[running.stage] -= 1
-        self._moved_at = self._clock()
-        if report.failure is not None and running.killed_at and not running.overdue:
-            self._begin_again(running)
+        item, report = self._running.pop(completion.number), completion.report
+        ended = self._watch.end(completion.number)
+        self._busy[ended.stage] -= 1
+        if report.failure is not None and ended.in_vain:
+            self._start(ended.stage, item, ended.restarts + 1)
             return
-        failure = report.failure and (running.overdue or report.failure)
+        failure = report.failure and (ended.overdue or report.failure)
         item.reports.append(report)
         if failure is not None:
             self._fail(item, failure)
@@ -325,78 +310,3 @@ class Scheduler:
                 facts=item.facts,
             )
         )
-
-    # Deadlines
-
-    def _watch(self) -> None:
-        """Look after what takes too long."""
-        now = self._clock()
-        if now - self._watched_at < WATCH_EVERY_S:
-            return
-        self._watched_at = now
-        pulses = self._executor.pulses()
-        newest, is_idle = self._note_begun(pulses), self.begun == 0
-        for number, running in list(self._running.items()):
-            pulse = pulses.get(number)
-            if running.overdue or running.killed_at:
-                self._press(number, running, now)
-            elif pulse is not None:
-                self._hold_to_limits(number, running, pulse, now)
-            elif not running.began and self._is_stuck(running, newest[running.stage], is_idle, now):
-                running.killed_at = now
-                self._executor.kill(number)
-
-    def _hold_to_limits(self, number: int, running: _Running, pulse: Pulse, now: float) -> None:
-        silent_s, took_s = now - pulse.beaten_at, now - pulse.began_at
-        if silent_s > self._patience.silence_s:  # it would not hear the question either
-            text = f"no sign of life for {silent_s:.0f} s"
-            running.killed_at = now
-            self._executor.kill(number)
-        elif took_s > pulse.limit_s:
-            text = f"took longer than the {pulse.limit_s:.0f} s it may for a pair of this size"
-            running.asked_at = now
-            self._executor.cancel(number)
-        else:
-            return
-        running.overdue = Failure("timeout", "PairTimeoutError", f"{running.stage}: {text}")
-
-    def _note_begun(self, pulses: Mapping[int, Pulse]) -> dict[Stage, float]:
-        """When the latest of those stages that have begun was started, by stage."""
-        newest = dict.fromkeys(Stage, 0.0)
-        for number, pulse in pulses.items():
-            running = self._running.get(number)
-            if running is None:
-                continue
-            if not running.began:
-                running.began = True
-                self._moved_at = max(self._moved_at, pulse.began_at)
-            newest[running.stage] = max(newest[running.stage], running.started_at)
-        return newest
-
-    def _is_stuck(self, running: _Running, newest: float, is_idle: bool, now: float) -> bool:
-        """Whether a stage was given to a process that does not answer, rather than waits for room.
-
-        It is, probably, when others that came later have begun, or when nothing at all moves. If it
-        was not, it loses no more than its place.
-        """
-        patience_s = self._patience.silence_s * 2**running.restarts
-        waited_s = now - running.started_at
-        nothing_moves = is_idle and self.still_s > patience_s
-        return waited_s > patience_s and (newest > running.started_at or nothing_moves)
-
-    def _press(self, number: int, running: _Running, now: float) -> None:
-        """After the question the end of the process, and after that the end of patience."""
-        if running.killed_at is None and now - running.asked_at > self._patience.grace_s:
-            running.killed_at = now
-            self._executor.kill(number)
-        elif running.killed_at is not None and now - running.killed_at > self._patience.grace_s:
-            failure = running.overdue or Failure("transient", "WorkerLostError", "did not begin")
-            report = Report(
-                running.stage, running.started_at, now - running.started_at, failure=failure
-            )
-            self._end_stage(Completion(number, report))
-
-    def _begin_again(self, running: _Running) -> None:
-        """The same stage elsewhere: the pair has no part in a process that did not answer."""
-        self._start(running.stage, running.item)
-        self._running[running.item.number].restarts = running.restarts + 1
