@@ -57,7 +57,7 @@ from dfp_batch.runs.compaction import compact_session
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import read_manifest
 from dfp_batch.runs.run_directory import read_pairs
-from dfp_batch.runs.telemetry import Counts, RunStatus
+from dfp_batch.runs.status import Counts, RunStatus
 
 NODES, CPUS_PER_NODE, GPUS = 1000, 16, 1000
 MEMORY_BYTES = NODES * 16 * 10**9

@@ -71,13 +71,14 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from rich.console import Console
 
     from dfp_batch import evaluation as evaluating
+    from dfp_batch.cli.console import LiveProgress
     from dfp_batch.config.run_config import kernel_of
     from dfp_batch.runs import telemetry
 
     externals = evaluating.split_externals(external or [])
     named = evaluating.named_methods(evaluating.split_names(methods), externals)
     found = evaluating.item_set(items, limit, side, seed, kernel_of(degrade))
-    with telemetry.LiveProgress(Console(stderr=True)) as progress:
+    with LiveProgress(Console(stderr=True)) as progress:
         options = evaluating.Options(versus, images, workers, progress.moved)
         numbers = evaluating.split_scales(scales)
         evaluation = evaluating.evaluate(found, named, output, numbers, options)

@@ -27,14 +27,14 @@ def fuse(
     """Fuse one item without Ray."""
     from rich.console import Console
 
+    from dfp_batch.cli.console import iteration_bar
     from dfp_batch.engine import single
     from dfp_batch.io import storage, urls
-    from dfp_batch.runs import telemetry
 
     target = urls.absolute_url(output)
     resolved = resolve(context, {"output.format": single.format_of(target)})
     sources = tuple(urls.absolute_url(image) for image in images)
-    with telemetry.iteration_bar(Console(stderr=True)) as on_iteration:
+    with iteration_bar(Console(stderr=True)) as on_iteration:
         files = single.fuse_files(sources, resolved, on_iteration)
     wanted = {output: files.image, decision: files.decision, confidence: files.confidence}
     for url, content in {**wanted, registration: files.registration}.items():

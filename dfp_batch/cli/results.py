@@ -16,12 +16,13 @@ def results(
     """One row per pair: print the table, or write it as Parquet."""
     from rich.console import Console
 
+    from dfp_batch.cli.console import print_results
     from dfp_batch.io import storage, urls
-    from dfp_batch.runs import attempts, telemetry
+    from dfp_batch.runs import attempts, status
 
-    rows = telemetry.results(urls.absolute_url(run))
+    rows = status.results(urls.absolute_url(run))
     if output is None:
-        telemetry.print_results(Console(), rows, limit=rows.num_rows)
+        print_results(Console(), rows, limit=rows.num_rows)
     else:
         url = urls.absolute_url(output)
         storage.write_bytes(url, attempts.parquet_bytes(rows))

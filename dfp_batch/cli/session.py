@@ -11,7 +11,7 @@ from dfp_batch import errors
 
 if TYPE_CHECKING:
     from dfp_batch.engine.driver import Observer
-    from dfp_batch.runs.telemetry import RunStatus
+    from dfp_batch.runs.status import RunStatus
 
 Status = TypeVar("Status", bound="RunStatus | None")
 
@@ -30,12 +30,12 @@ def watch(start: "Callable[[Observer], Status]") -> "Status":
     """Run pairs on this machine, or from it, with live counts."""
     from rich.console import Console
 
+    from dfp_batch.cli.console import LiveProgress, print_dashboard
     from dfp_batch.engine import driver
-    from dfp_batch.runs import telemetry
 
     console = Console()
-    with telemetry.LiveProgress(console) as progress:
-        show_dashboard = partial(telemetry.print_dashboard, console)
+    with LiveProgress(console) as progress:
+        show_dashboard = partial(print_dashboard, console)
         return start(driver.Observer(show_dashboard, progress.moved, progress.noted))
 
 
@@ -47,12 +47,13 @@ def show(url: str, status: "RunStatus") -> None:
     """
     from rich.console import Console
 
+    from dfp_batch.cli.console import print_results, print_status
     from dfp_batch.io import urls
-    from dfp_batch.runs import telemetry
+    from dfp_batch.runs.status import results
 
     console = Console()
-    telemetry.print_results(console, telemetry.results(url))
-    telemetry.print_status(console, status)
+    print_results(console, results(url))
+    print_status(console, status)
     folder = urls.join(url, "outputs")
     console.print(f"images   {folder}/<pair>/fused.*", soft_wrap=True, highlight=False)
     if status.failed or status.quarantined:

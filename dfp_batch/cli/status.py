@@ -15,11 +15,12 @@ def status(
     """Counts by state and category, rate, ETA and the last errors of a run."""
     from rich.console import Console
 
+    from dfp_batch.cli.console import print_status
     from dfp_batch.io import urls
-    from dfp_batch.runs import telemetry
+    from dfp_batch.runs.status import RunStatus
 
-    found = telemetry.RunStatus.read(urls.absolute_url(run))
+    found = RunStatus.read(urls.absolute_url(run))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:
-        telemetry.print_status(Console(), found)
+        print_status(Console(), found)

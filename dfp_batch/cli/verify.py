@@ -16,15 +16,15 @@ def verify(
     """Read every result again; what is missing or changed is done again by the next submit."""
     from rich.console import Console
 
+    from dfp_batch.cli.console import counting
     from dfp_batch.engine import verify as verifying
     from dfp_batch.io import urls
-    from dfp_batch.runs import telemetry
     from dfp_batch.runs.ledger import Ledger
 
     url = urls.absolute_url(run)
     with (
         Ledger.reopen(url) as ledger,
-        telemetry.counting(Console(stderr=True), "verified") as moved,
+        counting(Console(stderr=True), "verified") as moved,
     ):
         found = verifying.verify(ledger, sources, moved)
     for finding in found.findings:

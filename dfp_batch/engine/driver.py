@@ -33,7 +33,7 @@ from dfp_batch.runs.compaction import compact_session
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair, read_manifest
 from dfp_batch.runs.run_directory import differences, read_pairs
-from dfp_batch.runs.telemetry import Counts, RunStatus
+from dfp_batch.runs.status import Counts, RunStatus
 
 POLL_S = 1.0
 STILL_S = 30.0

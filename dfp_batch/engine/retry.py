@@ -15,7 +15,7 @@ from dfp_batch.runs.attempts import read_attempts, visible
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
 from dfp_batch.runs.run_directory import read_header, read_pairs
-from dfp_batch.runs.telemetry import RunStatus
+from dfp_batch.runs.status import RunStatus
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from dfp_batch.evaluation.methods import External, Method, describe_method
 from dfp_batch.evaluation.store import Evaluation, Store
 from dfp_batch.evaluation.work import Row, Task
 from dfp_batch.io import storage, urls
-from dfp_batch.runs.telemetry import Counts
+from dfp_batch.runs.status import Counts
 
 
 def _no_one_watches(_counts: Counts) -> None:

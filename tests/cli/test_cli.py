@@ -29,7 +29,7 @@ from dfp_batch.runs.attempts import PairRecord, read_attempts
 from dfp_batch.runs.lease import current_lease
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair, read_manifest
-from dfp_batch.runs.telemetry import results
+from dfp_batch.runs.status import results
 from dfp_batch.synthetic import SceneSet, SceneSpec
 from fault_injection import HOLD
 

@@ -1,16 +1,13 @@
-"""What people see: counts, progress in a log file, tables."""
+"""What people see: progress in a log file, tables."""
 
 import io
 
 import pyarrow as pa
 from rich.console import Console
 
-from dfp_batch.runs.attempts import SCHEMA, PairRecord
-from dfp_batch.runs.telemetry import Counts, LiveProgress, print_dashboard, print_results
-
-
-def record(pair_id, status):
-    return PairRecord(pair_id, 1, status, "publish", 0.0, 1.0)
+from dfp_batch.cli.console import LiveProgress, print_dashboard, print_results
+from dfp_batch.runs.attempts import SCHEMA
+from dfp_batch.runs.status import Counts
 
 
 def console():
@@ -26,13 +23,6 @@ def shown(rows, **options):
     target = console()
     print_results(target, pa.Table.from_pylist(rows, schema=SCHEMA), **options)
     return target.file.getvalue()
-
-
-def test_a_pair_that_fails_and_then_succeeds_counts_once():
-    counts = Counts(total=3, ok=1)
-    for pair_id, status in [("a", "error"), ("b", "error"), ("a", "error"), ("a", "ok")]:
-        counts.note(record(pair_id, status))
-    assert (counts.ok, counts.failed) == (2, 1)
 
 
 def test_a_log_file_gets_plain_lines_and_not_one_per_second():

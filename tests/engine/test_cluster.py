@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dfp_batch.runs.telemetry import results
+from dfp_batch.runs.status import results
 
 
 @pytest.fixture

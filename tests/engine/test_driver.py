@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from conftest import archive_away, deny
+from dfp_batch.cli.console import LiveProgress
 from dfp_batch.config.run_config import run_config
 from dfp_batch.engine import scheduler
 from dfp_batch.engine.driver import Observer, Submission, submit, what_is_left
@@ -19,7 +20,7 @@ from dfp_batch.runs.attempts import PairRecord, read_attempts
 from dfp_batch.runs.lease import current_lease
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair, read_manifest, write_manifest
-from dfp_batch.runs.telemetry import LiveProgress, RunStatus, results
+from dfp_batch.runs.status import RunStatus, results
 from fault_injection import BUSY_ONCE, DIVERGE, OUT_OF_MEMORY, SEGV
 
 pytestmark = pytest.mark.usefixtures("local_ray")

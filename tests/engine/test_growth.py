@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from dfp_batch.runs.telemetry import RunStatus
+from dfp_batch.runs.status import RunStatus
 from ray_head import RayHead
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,7 @@ from dfp_batch.engine.driver import Submission
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import storage
 from dfp_batch.runs.lease import current_lease
-from dfp_batch.runs.telemetry import RunStatus
+from dfp_batch.runs.status import RunStatus
 from fault_injection import HOLD
 from ray_head import ROOT
 

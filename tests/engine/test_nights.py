@@ -24,7 +24,7 @@ from dfp_batch.engine.progress import Patience
 from dfp_batch.errors import RunStoppedError
 from dfp_batch.io import storage
 from dfp_batch.runs.attempts import read_attempts
-from dfp_batch.runs.telemetry import results
+from dfp_batch.runs.status import results
 from fault_injection import FREEZE_ONCE, HOLD
 
 TESTS = Path(__file__).parent.parent

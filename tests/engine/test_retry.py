@@ -20,7 +20,7 @@ from dfp_batch.runs.attempts import PairRecord, read_attempts
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair, read_manifest
 from dfp_batch.runs.run_directory import read_header
-from dfp_batch.runs.telemetry import RunStatus, results
+from dfp_batch.runs.status import RunStatus, results
 
 NOW = datetime(2026, 12, 1, 22, 30, tzinfo=UTC)
 SILENT = Observer(lambda url: None, lambda counts: None)

@@ -16,7 +16,7 @@ from dfp_batch.runs import lease
 from dfp_batch.runs.attempts import read_attempts, visible
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
-from dfp_batch.runs.telemetry import results
+from dfp_batch.runs.status import results
 from fake_executor import FakeExecutor
 
 CONFIG = run_config("classical", None, {})

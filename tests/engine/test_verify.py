@@ -15,7 +15,7 @@ from dfp_batch.io import storage
 from dfp_batch.runs.attempts import PairRecord, read_attempts
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
-from dfp_batch.runs.telemetry import RunStatus, results
+from dfp_batch.runs.status import RunStatus, results
 
 CONFIG = run_config("classical", None, {"scale": 2})
 NAMES = ("a", "b/c", "d", "e")

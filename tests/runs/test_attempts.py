@@ -22,7 +22,7 @@ from dfp_batch.runs.attempts import (
 )
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
-from dfp_batch.runs.telemetry import RunStatus
+from dfp_batch.runs.status import RunStatus
 
 PAIRS = [Pair(f"p{k}", (f"/a{k}.png", f"/b{k}.png")) for k in range(3)]
 CONFIG = run_config("classical", None, {})

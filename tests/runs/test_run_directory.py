@@ -12,7 +12,7 @@ from dfp_batch.runs.attempts import PairRecord
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
 from dfp_batch.runs.run_directory import read_header, read_pairs
-from dfp_batch.runs.telemetry import RunStatus, results
+from dfp_batch.runs.status import RunStatus, results
 
 PAIRS = [Pair(f"p{k}", (f"/a{k}.png", f"/b{k}.png")) for k in range(3)]
 CONFIG = run_config("classical", None, {})
