@@ -4,8 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# `make test-slow` runs what starts clusters and environments of its own.
-.PHONY: demo test test-slow chaos wheel check format benchmark clean
+.PHONY: demo test-fast test test-slow chaos wheel check format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
@@ -22,10 +21,13 @@ demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> 
 	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset paper --limit 1 \
 		--set reconstruction.iterations=100 --set refinement.iterations=50 --output samples/paper-x2
 
-test: $(READY)
+test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training
+	$(BIN)/python -m pytest -m 'not (ray or s3 or train or slow)'
+
+test: $(READY)  ## everything but the slow ones, eight minutes
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-slow: $(READY)
+test-slow: $(READY)  ## what starts clusters and environments of its own
 	$(BIN)/python -m pytest -m slow
 
 wheel: $(READY)  ## dist/: what install.sh needs to set up a machine of a cluster, or an image

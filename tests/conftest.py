@@ -18,6 +18,23 @@ from dfp_batch.runs.manifest import Pair, write_manifest
 
 pytest_plugins = ["small_scenes"]
 
+# The tier of a test: what it needs. One without a marker is a unit test; see pyproject.toml.
+FIXTURES_OF = {"ray": {"local_ray", "ray_head"}, "s3": {"s3_url"}}
+TRAINING = ("jobs/test_jobs.py", "training/")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by the fixtures they use, by the stores they are run on, and by their folder."""
+    for item in items:
+        for tier, fixtures in FIXTURES_OF.items():
+            if fixtures & set(item.fixturenames):
+                item.add_marker(tier)
+        stores = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if any(isinstance(store, str) and store == "s3" for store in stores):
+            item.add_marker("s3")
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(TRAINING):
+            item.add_marker("train")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
@@ -161,6 +178,8 @@ class Alive:
 
 
 @pytest.fixture(params=["local", "s3"])
-def run_url(request, tmp_path, s3_url):
+def run_url(request, tmp_path):
     """A run directory that is not there yet."""
-    return str(tmp_path / "run") if request.param == "local" else f"{s3_url}/{tmp_path.name}/run"
+    if request.param == "local":
+        return str(tmp_path / "run")
+    return f"{request.getfixturevalue('s3_url')}/{tmp_path.name}/run"

@@ -20,6 +20,7 @@ def cluster():
     cluster.shutdown()
 
 
+@pytest.mark.slow
 def test_submit_joins_the_cluster_at_the_address_and_shares_its_gpu(
     make_archive, tmp_path, cluster
 ):
@@ -49,6 +50,7 @@ def submit_to(address, manifest, output, **environment):
     )
 
 
+@pytest.mark.ray
 def test_a_cluster_that_does_not_answer_is_one_line(make_archive, tmp_path):
     done = submit_to("127.0.0.1:1", make_archive(1), f"{tmp_path}/run")
     assert done.returncode == 2
