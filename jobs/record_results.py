@@ -16,10 +16,10 @@ from pathlib import Path
 from records import INTRODUCTION, RECORDS
 from rich.console import Console
 
+from dfp_batch.cli.console import LiveProgress
 from dfp_batch.evaluation import Archive, Options, Scenes, split_externals
 from dfp_batch.evaluation.record_page import page
 from dfp_batch.evaluation.records import keep, make, with_results
-from dfp_batch.runs import telemetry
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
@@ -72,7 +72,7 @@ def items_of(name: str, given: argparse.Namespace) -> Scenes | Archive | None:
 def evaluate(name: str, items: Scenes | Archive, externals: dict[str, str]) -> None:
     """Evaluate one record and keep its files."""
     others = externals if name == "published" else {}
-    with telemetry.LiveProgress(Console(stderr=True)) as progress:
+    with LiveProgress(Console(stderr=True)) as progress:
         make(RECORDS[name], items, others, WORK / name, Options(on_progress=progress.moved))
     keep(WORK / name, RESULTS / name)
 

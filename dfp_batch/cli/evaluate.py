@@ -73,7 +73,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
     from dfp_batch import evaluation as evaluating
     from dfp_batch.cli.console import LiveProgress
     from dfp_batch.config.run_config import kernel_of
-    from dfp_batch.runs import telemetry
 
     externals = evaluating.split_externals(external or [])
     named = evaluating.named_methods(evaluating.split_names(methods), externals)
