@@ -1,3 +1,5 @@
+"""Frames that moved: how, and which of them do not belong."""
+
 from dataclasses import replace
 from itertools import pairwise
 
@@ -7,49 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfp_batch.alignment.crop import valid_rectangle
 from dfp_batch.alignment.geometry import MODELS
 from dfp_batch.alignment.registration import Registration, register
-from dfp_batch.alignment.warp import inside, warp_image, warp_tiles
 from dfp_batch.errors import ConfigError
 from dfp_batch.synthetic import SceneSet, SceneSpec, make_scene, procedural_image
+from moved_frames import WARPS, centred, luma, moved, picture, through, turned
 
 SIMILARITY = Registration()
 MODELS_THAT_MOVE = MODELS[1:]
-LUMA = np.float32([0.299, 0.587, 0.114])
-
-
-def luma(source):
-    return np.tensordot(LUMA, source, 1) if len(source) == 3 else source[0]
-
-
-def picture(side_px=192, seed=0):
-    return luma(procedural_image(side_px, seed)).astype(np.float32)
-
-
-def centred(size, linear=((1, 0), (0, 1)), shift=(0.0, 0.0), tilt=(0.0, 0.0)):
-    """The warp about the centre of an image (h, w)."""
-    to_centre = np.eye(3)
-    to_centre[:2, 2] = -(size[1] - 1) / 2, -(size[0] - 1) / 2
-    warp = np.eye(3)
-    warp[:2, :2], warp[:2, 2], warp[2, :2] = linear, shift, tilt
-    return np.linalg.inv(to_centre) @ warp @ to_centre
-
-
-def turned(degrees, magnification=1.0):
-    angle = np.radians(degrees)
-    turn = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    return magnification * np.array(turn)
-
-
-def moved(plane, warp):
-    """The frame in which the warp finds what is in ``plane``."""
-    return np.asarray(warp_image(plane, np.linalg.inv(warp), plane.shape))
-
-
-def through(warp, points):
-    mapped = np.column_stack([points, np.ones(len(points))]) @ warp.T
-    return mapped[:, :2] / mapped[:, 2:]
 
 
 def error_px(found, true, size):
@@ -103,19 +70,11 @@ def test_any_frame_can_be_the_reference(reference):
 def test_what_did_not_move_has_exactly_the_identity(frames, index):
     scenes = SceneSet("bundled", side_px=160)
     # The scenes of the set, with as many frames.
-    scene = replace(scenes, spec=replace(scenes._spec_of(index), frames=frames)).scene(index)
+    scene = replace(scenes, spec=replace(scenes.spec_of(index), frames=frames)).scene(index)
     found = register([luma(source) for source in scene.sources], SIMILARITY)
     np.testing.assert_array_equal(found.warps, np.tile(np.eye(3), (frames, 1, 1)))
     assert set(found.flags) <= {"reference", "identity", "failed"}
     assert found.before == found.after
-
-
-WARPS = {
-    "translation": centred((192, 192), shift=(7.3, -4.6)),
-    "similarity": centred((192, 192), turned(3, 0.97), (4, -3)),
-    "affine": centred((192, 192), [[1.02, 0.03], [-0.01, 0.97]], (-2, 3)),
-    "homography": centred((192, 192), turned(1, 1.01), (1, 2), (2e-4, -1e-4)),
-}
 
 
 @pytest.mark.parametrize(("model", "least"), [(m, k) for k, m in enumerate(MODELS_THAT_MOVE)])
@@ -236,7 +195,7 @@ def test_a_frame_that_does_not_belong_fails(name, model):
 
 def test_photographs_of_other_things_fail():
     scenes = SceneSet("bundled", side_px=192)
-    photographs = [luma(scenes._image(number)) for number in range(8)]
+    photographs = [luma(scenes.image(number)) for number in range(8)]
     for one, other in pairwise(photographs):
         found = register([one, other], SIMILARITY)
         assert found.flags[1] == "failed"
@@ -340,156 +299,3 @@ def test_a_field_out_of_its_range_is_refused(make, message):
     with pytest.raises(ConfigError) as caught:
         make()
     assert str(caught.value) == message
-
-
-# Warped images.
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
-def test_a_warped_image_keeps_type_and_channels(dtype, channels):
-    shown = np.random.default_rng(0).integers(0, 200, (20, 30, *channels)).astype(dtype)
-    warped = warp_image(shown, centred((20, 30), turned(5)), (20, 30))
-    assert (warped.dtype, warped.shape) == (dtype, shown.shape)
-    same = warp_image(shown, np.eye(3), (20, 30))
-    np.testing.assert_array_equal(same, shown)
-    assert not np.shares_memory(same, shown)
-
-
-def test_a_shift_by_whole_pixels_is_exact():
-    shown = np.random.default_rng(0).integers(0, 2**16, (30, 40)).astype(np.uint16)
-    warp = centred((30, 40), shift=(3, -2))
-    warped = warp_image(shown, warp, (30, 40))
-    np.testing.assert_array_equal(warped[2:, :-3], shown[:-2, 3:])
-
-
-@pytest.mark.parametrize("size", [(130, 200), (63, 65), (64, 128)])
-@pytest.mark.parametrize("name", WARPS)
-def test_tiles_are_those_of_the_whole_warped_image(size, name):
-    shown = np.random.default_rng(0).integers(0, 256, (130, 200, 3)).astype(np.uint8)
-    preview, where = np.zeros((*size, 3), np.uint8), np.zeros(size, bool)
-    where[:3, -1] = True  # the first row of tiles, the last one in it
-    whole = warp_image(shown, WARPS[name], size)
-    warp_tiles(shown, WARPS[name], preview, where)
-    left = (size[1] - 1) // 64 * 64
-    np.testing.assert_array_equal(preview[:64, left:], whole[:64, left:])
-    preview[:64, left:] = 0
-    assert not preview.any()
-    warp_tiles(shown, WARPS[name], preview, np.ones(size, bool))
-    np.testing.assert_array_equal(preview, whole)
-
-
-def test_a_warped_image_can_have_another_size():
-    shown = np.random.default_rng(0).random((30, 40), np.float32)
-    np.testing.assert_array_equal(warp_image(shown, np.eye(3), (20, 25)), shown[:20, :25])
-
-
-def test_resampling_keeps_detail():
-    """A frame that is shifted exactly, in the frequency domain, and warped back."""
-    plane = cv2.GaussianBlur(picture(128), (0, 0), 0.6)
-    fy, fx = np.fft.fftfreq(128)[:, None], np.fft.fftfreq(128)
-    phase = np.exp(-2j * np.pi * (0.37 * fx + 0.61 * fy))
-    frame = np.fft.ifft2(np.fft.fft2(plane) * phase).real.astype(np.float32)
-    warped = warp_image(frame, centred(plane.shape, shift=(0.37, 0.61)), plane.shape)
-    inner = np.s_[12:-12, 12:-12]
-    assert -10 * np.log10(np.mean((warped - plane)[inner] ** 2)) > 44
-
-
-def test_the_warp_of_the_truth_brings_the_frame_to_the_reference():
-    plane = cv2.GaussianBlur(picture(128), (0, 0), 1)
-    for warp in (WARPS["similarity"], WARPS["homography"]):
-        back = warp_image(moved(plane, warp), warp, plane.shape)
-        assert np.abs(back - plane)[24:-24, 24:-24].mean() < 0.003
-
-
-# What a frame covers.
-
-
-def covered_by_definition(warp, size):
-    y, x = np.mgrid[: size[0], : size[1]]
-    places = through(warp, np.stack([x.ravel(), y.ravel()], 1))
-    most = np.array([size[1], size[0]]) - 1
-    return ((places >= -1e-3) & (places <= most + 1e-3)).all(1).reshape(size)
-
-
-@given(
-    degrees=st.floats(-30, 30),
-    magnification=st.floats(0.7, 1.4),
-    shift=st.tuples(*[st.floats(-10, 10)] * 2),
-    tilt=st.tuples(*[st.floats(-2e-3, 2e-3)] * 2),
-)
-@settings(max_examples=60, derandomize=True, deadline=None)
-def test_what_is_inside_is_what_the_warp_takes_inside(degrees, magnification, shift, tilt):
-    size = (31, 44)
-    warp = centred(size, turned(degrees, magnification), shift, tilt)
-    found = inside(warp, size)
-    assert (found != covered_by_definition(warp, size)).mean() < 0.002  # the tolerance differs
-
-
-def test_the_identity_covers_everything_and_shifts_leave_a_rim():
-    assert inside(np.eye(3), (5, 7)).all()
-    found = inside(centred((5, 7), shift=(2.0, -1.0)), (5, 7))
-    wanted = np.zeros((5, 7), bool)
-    wanted[1:, :-2] = True
-    np.testing.assert_array_equal(found, wanted)
-    assert not inside(centred((5, 7), shift=(7.0, 0)), (5, 7)).any()
-    assert inside(centred((5, 7), shift=(1e-6, 0)), (5, 7)).all()
-
-
-# Rectangles.
-
-
-def largest_by_trying(mask):
-    h, w = mask.shape
-    best = 0
-    for top in range(h):
-        for left in range(w):
-            for bottom in range(top + 1, h + 1):
-                for right in range(left + 1, w + 1):
-                    if mask[top:bottom, left:right].all():
-                        best = max(best, (bottom - top) * (right - left))
-    return best
-
-
-@given(data=st.data(), h=st.integers(1, 6), w=st.integers(1, 6))
-@settings(max_examples=60, derandomize=True, deadline=None)
-def test_the_largest_rectangle_of_a_small_mask(data, h, w):
-    bits = data.draw(st.lists(st.booleans(), min_size=h * w, max_size=h * w))
-    mask = np.array(bits).reshape(h, w)
-    top, left, height, width = valid_rectangle(mask)
-    assert mask[top : top + height, left : left + width].all()
-    assert height * width == largest_by_trying(mask)
-
-
-def test_known_rectangles():
-    mask = np.ones((5, 8), bool)
-    assert valid_rectangle(mask) == (0, 0, 5, 8)
-    mask[0] = mask[:, 6:] = False
-    assert valid_rectangle(mask) == (1, 0, 4, 6)
-    assert valid_rectangle(np.zeros((4, 4), bool)) == (0, 0, 0, 0)
-
-
-@pytest.mark.parametrize("size", [(600, 800), (1000, 333), (257, 257)])
-def test_the_rectangle_of_a_large_mask_is_valid_and_cannot_grow(size):
-    mask = inside(centred(size, turned(2, 1.01), (6.3, -3.2)), size)
-    top, left, height, width = valid_rectangle(mask)
-    assert mask[top : top + height, left : left + width].all()
-    assert height * width > 0.85 * mask.sum()
-    assert top == 0 or not mask[top - 1, left : left + width].all()
-    assert left == 0 or not mask[top : top + height, left - 1].all()
-    bottom, right = top + height, left + width
-    assert bottom == size[0] or not mask[bottom, left:right].all()
-    assert right == size[1] or not mask[top:bottom, right].all()
-
-
-def test_a_large_mask_with_no_whole_block_still_has_a_rectangle():
-    mask = np.zeros((600, 700), bool)
-    assert valid_rectangle(mask) == (0, 0, 0, 0)
-    mask[301, 100:400] = True
-    assert valid_rectangle(mask) == (301, 100, 1, 300)
-
-
-def test_a_large_rectangle_is_found_to_the_pixel():
-    mask = np.zeros((1000, 1200), bool)
-    mask[101:907, 53:1111] = True
-    assert valid_rectangle(mask) == (101, 53, 806, 1058)
