@@ -40,7 +40,7 @@ from dfp_batch.synthetic import Scene, SceneSet, SceneSpec
 
 KEPT = timedelta(days=30)
 _WARM_UP = (2, 64)
-_POINTS = ((2, 224), (5, 224), (2, 320), (2, 448))  # frames, side of a source in px; ascending
+POINTS = ((2, 224), (5, 224), (2, 320), (2, 448))  # frames, side of a source in px; ascending
 _ITERATIONS = 15  # that are measured of a composition with many
 _LEAST_IMAGES = 6  # in float32 and output size; 6.5 measured for the reconstruct of `fast`
 _PX = 1e6
@@ -217,10 +217,10 @@ def measure(run: RunConfig, kind: Kind, device: str) -> CostModel:
     Raises:
         ConfigError: if the composition fails on one of them.
     """
-    fusion, repeats = _shortened(run.fusion)
+    fusion, repeats = shortened(run.fusion)
     run = replace(run, fusion=fusion)
     with tempfile.TemporaryDirectory() as folder:
-        made = [_make_pair(folder, run, kind, *point) for point in (_WARM_UP, *_POINTS)]
+        made = [_make_pair(folder, run, kind, *point) for point in (_WARM_UP, *POINTS)]
         source_bytes = sum(_stored_bytes(pair.sources) for pair in made)
         truth_bytes = sum(_stored_bytes(truths(pair)) for pair in made)
         job = Job(run, f"{folder}/run")
@@ -248,7 +248,7 @@ def measure(run: RunConfig, kind: Kind, device: str) -> CostModel:
     )
 
 
-def _shortened(config: FusionConfig) -> tuple[FusionConfig, float]:
+def shortened(config: FusionConfig) -> tuple[FusionConfig, float]:
     """A composition with few iterations, and how often it makes up for the whole."""
     parts = {name: getattr(config, name) for name in ("refinement", "reconstruction")}
     counts = {name: part.iterations for name, part in parts.items()}
@@ -287,7 +287,7 @@ def _file(image: NDArray[np.float32], kind: Kind) -> bytes:
 
 def _decoded_bytes(run: RunConfig, kind: Kind) -> float:
     """Of all results."""
-    px = sum((run.fusion.scale * side) ** 2 for _, side in (_WARM_UP, *_POINTS))
+    px = sum((run.fusion.scale * side) ** 2 for _, side in (_WARM_UP, *POINTS))
     return px * kind.channels * np.dtype(kind.dtype).itemsize
 
 
@@ -296,7 +296,7 @@ def _line(taken: Sequence[_Taken], value: Callable[[_Taken], float], repeats: fl
     return Line.fit(
         [
             (frames, side * side / _PX, repeats * value(one))
-            for (frames, side), one in zip(_POINTS, taken[1:], strict=True)
+            for (frames, side), one in zip(POINTS, taken[1:], strict=True)
         ]
     )
 

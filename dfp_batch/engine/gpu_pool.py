@@ -28,7 +28,7 @@ from dfp_batch.engine.stages import Report
 from dfp_batch.errors import ExecutorLostError
 
 FALSE_STARTS = 3  # of workers, one after the other
-_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 _FREE_MEMORY_S = 60.0
 _STAND_BACK_S = 2.0  # Ray does not always serve first who asked first
 _WHOLE_PAUSES = 5  # as long as the wait for a whole GPU, before the next
@@ -114,7 +114,7 @@ class FalseStarts:
 
     def note(self, now: float) -> None:
         """One more."""
-        self.not_before = now + min(_LONGEST_PAUSE_S, _PAUSE_S * 2**self.count)
+        self.not_before = now + min(LONGEST_PAUSE_S, PAUSE_S * 2**self.count)
         self.count += 1
 
     def forget(self) -> None:

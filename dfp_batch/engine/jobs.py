@@ -112,7 +112,7 @@ def send(task: Submission | Retry) -> Job:
         job_id = client.submit_job(
             entrypoint=entrypoint(task),
             submission_id=_job_id(task.output_url),
-            runtime_env={"env_vars": _environment()},
+            runtime_env={"env_vars": shipped_environment()},
             metadata={"run": task.output_url},
         )
     return Job(job_id, address, has_token())
@@ -187,7 +187,12 @@ def _job_id(run_url: str) -> str:
     return f"dfp-{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
-def _environment() -> dict[str, str]:
+def shipped_environment() -> dict[str, str]:
+    """What the environment here says of places, for the driver in the cluster; never a secret.
+
+    Raises:
+        ConfigError: if one of them holds credentials.
+    """
     shipped = {name: os.environ[name] for name in SHIPPED_VARIABLES if name in os.environ}
     for name, value in shipped.items():
         if "@" in value:

@@ -13,7 +13,7 @@ from ray.experimental.internal_kv import _internal_kv_get
 from dfp_batch.errors import ConfigError, ExecutorLostError
 from dfp_batch.pipeline.placement import Accelerator
 
-_REFRESH_S = 5.0
+REFRESH_S = 5.0
 _ROUNDING = 1e-9
 _GROUP = "ray.io/node-group"  # label of a node that an autoscaler has started
 _UNMANAGED = "node_"  # begins the type that Ray makes up for a node that nobody has
@@ -35,7 +35,7 @@ class Nodes:
 
     def __init__(self, gpus_per_pair: float | None) -> None:
         self._own = ray.get_runtime_context().get_node_id()
-        self._refreshed_at = -_REFRESH_S
+        self._refreshed_at = -REFRESH_S
         self.refresh()
         has_gpus = self._total("GPU") > 0
         self.gpus_per_pair = float(has_gpus) if gpus_per_pair is None else gpus_per_pair
@@ -49,7 +49,7 @@ class Nodes:
             ExecutorLostError: if the node of this process has been given up by the cluster.
         """
         now = time.monotonic()
-        if now - self._refreshed_at < _REFRESH_S:
+        if now - self._refreshed_at < REFRESH_S:
             return
         self._refreshed_at = now
         alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}

@@ -26,7 +26,7 @@ from dfp_batch.pipeline.steps import Workplace
 from dfp_batch.runs.manifest import Pair
 
 _CPU = torch.device("cpu")
-_MOST_FRAMES = 200
+MOST_FRAMES = 200
 _MOST_RELIEF = 1  # beyond that the memory of the device is not relied on any more
 
 
@@ -163,8 +163,8 @@ def reference_index(count: int, config: FusionConfig) -> int:
     Raises:
         ImageError: if they are too many, or there is no such frame.
     """
-    if count > _MOST_FRAMES:
-        raise ImageError(f"{count} frames, at most {_MOST_FRAMES} can be fused")
+    if count > MOST_FRAMES:
+        raise ImageError(f"{count} frames, at most {MOST_FRAMES} can be fused")
     try:
         return config.align.reference_of(count)
     except ConfigError as error:  # a stack with fewer frames than the others

@@ -47,7 +47,7 @@ from dfp_batch.errors import ExecutorLostError, WorkerLostError
 NAMESPACE = "dfp-batch"
 _STORE_SHARE = 0.4
 _LOOK_EVERY_S = 1.0
-_COUNT_RUNS_EVERY_S = 10.0
+COUNT_RUNS_EVERY_S = 10.0
 _ANSWER_S = 5.0
 _NODE_DIED = "its node has died"
 
@@ -313,7 +313,7 @@ class RayExecutor:
 
     def _count_runs(self) -> int:
         now = time.monotonic()
-        if now - self._counted_at > _COUNT_RUNS_EVERY_S:
+        if now - self._counted_at > COUNT_RUNS_EVERY_S:
             self._counted_at = now
             actors = ray.util.list_named_actors(all_namespaces=True)
             self._runs = max(1, sum(actor["namespace"] == NAMESPACE for actor in actors))

@@ -100,14 +100,19 @@ def retry(wish: Retry, observer: Observer) -> RunStatus | None:
         if wish.pair:
             _requeue_done(wish)
         with Ledger.reopen(wish.output_url, wish.takeover) as ledger:
-            chosen = _chosen(wish)
+            chosen = chosen_pairs(wish)
             if not chosen:
                 return None
             work_off(submission, chosen, ledger, observer, signals)
     return summarised(wish.output_url)
 
 
-def _chosen(wish: Retry) -> list[Pair]:
+def chosen_pairs(wish: Retry) -> list[Pair]:
+    """Pairs of the run that are tried again, in its order.
+
+    Raises:
+        ConfigError: if a pair that was asked for is not in the run.
+    """
     pairs = read_pairs(wish.output_url)
     if wish.pair:
         wanted = set(wish.pair)
@@ -128,7 +133,7 @@ def _chosen(wish: Retry) -> list[Pair]:
 def _requeue_done(wish: Retry) -> None:
     """In a session of its own: later ones do what it requeues."""
     with Ledger.reopen(wish.output_url, wish.takeover) as ledger:
-        _chosen(wish)
+        chosen_pairs(wish)
         rows = visible(read_attempts(wish.output_url, []))
         done = set(rows.filter(pc.equal(rows["status"], "ok"))["pair_id"].to_pylist())
         for pair_id in sorted(done & set(wish.pair)):

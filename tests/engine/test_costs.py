@@ -94,14 +94,14 @@ def test_it_is_measured_again_when_asked_for_or_old_or_unreadable(measured, monk
 
 def test_of_many_iterations_a_few_are_measured():
     paper = FusionConfig.preset("paper", scale=2)
-    short, repeats = costs._shortened(paper)
+    short, repeats = costs.shortened(paper)
     assert short.refinement.iterations * 2 == short.reconstruction.iterations == 10
     assert repeats == 100
-    assert costs._shortened(FusionConfig.preset("balanced"))[1] == 1
+    assert costs.shortened(FusionConfig.preset("balanced"))[1] == 1
 
 
 def test_a_composition_that_fails_is_named(monkeypatch):
-    monkeypatch.setattr(costs, "_POINTS", costs._POINTS[:1])
+    monkeypatch.setattr(costs, "POINTS", costs.POINTS[:1])
     run = run_config("classical", None, {"align.reference": 7})
     with pytest.raises(ConfigError, match=r"cannot be measured, prepare fails .* align.reference"):
         costs.measure(run, KIND, "cpu")

@@ -1,37 +1,37 @@
 """Clusters that change: GPUs (here: numbers) that are shared, nodes that come and go."""
 
 import os
-import threading
-import time
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import pytest
-import ray
-from ray._private.state import state
 
-from dfp_batch.config.run_config import run_config
-from dfp_batch.engine import driver, gpu_pool, nodes, ray_executor, scheduler
+from dfp_batch.engine import gpu_pool, ray_executor
 from dfp_batch.engine.cluster import private_ray, variable
-from dfp_batch.engine.driver import Observer, Submission, submit
-from dfp_batch.engine.executor import Work
-from dfp_batch.engine.ray_executor import RayExecutor
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError
 from dfp_batch.runs.attempts import read_attempts
-from dfp_batch.runs.manifest import read_manifest
+from elastic_parts import (
+    TIMEOUT_S,
+    alive,
+    bench,
+    categories,
+    dead,
+    new_driver,
+    run,
+    states,
+    wait_for,
+    workers,
+)
 from fault_injection import DEVICE_ASSERT, DEVICE_MEMORY, HOLD, OUT_OF_MEMORY
 
 pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parent.parent
 SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
 STORE_BYTES = 80 * 2**20
-TIMEOUT_S = 200
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +61,6 @@ def drivers(cluster):
         yield pools
 
 
-def new_driver(address):
-    spawn = get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=spawn, initializer=join, initargs=(address,))
-
-
-def join(address):
-    """Be a driver that is in a hurry."""
-    ray.init(address, log_to_driver=False, logging_level="ERROR")
-    scheduler.BACKOFF_S, driver.STILL_S, driver.POLL_S = 0.05, 1.0, 0.2
-    gpu_pool._PAUSE_S = 0.1
-    nodes._REFRESH_S, ray_executor._COUNT_RUNS_EVERY_S = 0.2, 0.2
-    ray_executor.GpuPool = partial(gpu_pool.GpuPool, turn_s=0.0)
-
-
 @pytest.fixture
 def grow(cluster):
     """Adds a node to a cluster that has only its head."""
@@ -94,104 +80,6 @@ def shared(cluster):
 def begin(drivers):
     """Starts a function in a driver."""
     return drivers[0].submit
-
-
-# What the drivers do
-
-
-def faulty(folder):
-    """The exposure stays, or the corner that says what fails would change."""
-    settings = {"reconstruction.use": "fault_injection:FaultyReconstruction"}
-    settings |= {"exposure.model": "none"}
-    return run_config("classical", None, {**settings, "reconstruction.folder": str(folder)})
-
-
-def run(manifest, folder, gpus_per_pair=None):
-    """A whole run; what it said, and the actors that it had."""
-    before = set(state.actor_table(None))
-    url, said = f"{folder}/run", Path(folder, "said")
-    submission = Submission(manifest, url, faulty(folder), gpus_per_pair=gpus_per_pair)
-
-    def own():
-        return [actor for key, actor in workers().items() if key not in before]
-
-    def note(text):
-        said.write_text(f"{text}; {len(own())} workers")
-
-    status = submit(submission, Observer(lambda url: None, lambda counts: None, note))
-    return status.ok, [actor["Address"]["NodeID"] for actor in own()]
-
-
-def workers():
-    """All GPU workers that there have ever been."""
-    found = state.actor_table(None).items()
-    return {key: actor for key, actor in found if actor["ActorClassName"] == "FusionWorker"}
-
-
-def alive():
-    return {actor["Pid"] for actor in workers().values() if actor["State"] == "ALIVE"}
-
-
-def dead():
-    return {key for key, actor in workers().items() if actor["State"] == "DEAD"}
-
-
-class Bench:
-    """An executor and the pairs of a manifest, for one stage after the other."""
-
-    def __init__(self, manifest, folder, gpus_per_pair=None):
-        self.pairs = read_manifest(manifest)
-        self.executor = RayExecutor(faulty(folder), f"{folder}/run", gpus_per_pair)
-        self.ended = {}
-
-    def close(self):
-        self.executor.close()
-
-    def start(self, number, stage, relief=0):
-        self.ended.pop(number, None)
-        self.executor.start(Work(number, stage, self.pairs[number], relief))
-
-    def until(self, seen):
-        deadline = time.monotonic() + TIMEOUT_S
-        while not (found := seen()):
-            assert time.monotonic() < deadline, "it did not happen"
-            for completion in self.executor.wait(0.05):
-                self.ended[completion.number] = completion.report
-        return found
-
-    def end(self, number):
-        return self.until(lambda: self.ended.get(number))
-
-    def do(self, number, stage, relief=0):
-        self.start(number, stage, relief)
-        return self.end(number)
-
-    def reconstruct(self, number, relief=0):
-        """Both stages; the failure of the second, if there is one."""
-        assert self.do(number, Stage.PREPARE).failure is None
-        return self.do(number, Stage.RECONSTRUCT, relief).failure
-
-
-@contextmanager
-def bench(*arguments):
-    with closing(Bench(*arguments)) as made:
-        yield made
-
-
-def wait_for(seen):
-    deadline = time.monotonic() + TIMEOUT_S
-    while not (found := seen()):
-        assert time.monotonic() < deadline, "it did not happen"
-        threading.Event().wait(0.1)
-    return found
-
-
-def states(folder):
-    return Counter(row["status"] for row in read_attempts(f"{folder}/run").to_pylist())
-
-
-def categories(folder):
-    return {row["category"] for row in read_attempts(f"{folder}/run").to_pylist()}
 
 
 # GPUs
@@ -286,10 +174,10 @@ def hold_share(manifest, folder):
 
 def need_all_beside_another(manifest, folder):
     """A pair that needs the whole GPU, which it does not get, and one for which a share will do."""
-    with bench(manifest, folder, 0.5) as made:
+    soon = partial(gpu_pool.GpuPool, turn_s=0.0, whole_s=1.0)
+    with patch.object(ray_executor, "GpuPool", soon), bench(manifest, folder, 0.5) as made:
         for number in range(2):
             assert made.do(number, Stage.PREPARE).failure is None
-        made.executor._pool.whole_s = 1.0
         made.start(0, Stage.RECONSTRUCT, relief=2)
         made.start(1, Stage.RECONSTRUCT)
         first = made.end(1).failure

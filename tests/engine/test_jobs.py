@@ -190,7 +190,7 @@ def test_a_job_takes_places_along_and_no_secrets(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio:9000")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    shipped = jobs._environment()
+    shipped = jobs.shipped_environment()
     assert shipped == {"AWS_ENDPOINT_URL": "http://minio:9000", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
 

@@ -242,7 +242,7 @@ def test_a_pair_of_two_things_is_an_error_of_the_pair(tmp_path):
 
 
 def test_a_stack_of_more_frames_than_a_decision_can_name_is_refused(moved, monkeypatch):
-    monkeypatch.setattr(prepare_module, "_MOST_FRAMES", 2)
+    monkeypatch.setattr(prepare_module, "MOST_FRAMES", 2)
     with pytest.raises(ImageError, match=r"^3 frames, at most 2 can be fused$"):
         prepare(moved, at(1))
 

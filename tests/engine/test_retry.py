@@ -56,7 +56,7 @@ def url(tmp_path):
     ],
 )
 def test_which_pairs_are_chosen(url, wish, chosen):
-    assert [pair.pair_id for pair in retrying._chosen(Retry(url, **wish))] == chosen
+    assert [pair.pair_id for pair in retrying.chosen_pairs(Retry(url, **wish))] == chosen
 
 
 def test_nothing_to_retry_runs_nothing(url):
