@@ -21,8 +21,8 @@ demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> 
 	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset paper --limit 1 \
 		--set reconstruction.iterations=100 --set refinement.iterations=50 --output samples/paper-x2
 
-test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training
-	$(BIN)/python -m pytest -m 'not (ray or s3 or train or slow)'
+test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training, no other process
+	$(BIN)/python -m pytest -m 'not (ray or s3 or train or process or slow)'
 
 test: $(READY)  ## everything but the slow ones, eight minutes
 	$(BIN)/python -m pytest -m 'not slow'

@@ -18,22 +18,36 @@ from dfp_batch.runs.manifest import Pair, write_manifest
 
 pytest_plugins = ["small_scenes"]
 
-# The tier of a test: what it needs. One without a marker is a unit test; see pyproject.toml.
+# What a test needs says in which tier it is; one that needs nothing is a unit test.
 FIXTURES_OF = {"ray": {"local_ray", "ray_head"}, "s3": {"s3_url"}}
-TRAINING = ("jobs/test_jobs.py", "training/")
+PLACES_OF = {  # files, folders, tests: the beginning of their ids
+    "train": ("jobs/test_jobs.py", "training/"),
+    "process": (
+        "cli/test_entrance.py",
+        "engine/test_costs.py::test_a_composition_that_fails",
+        "engine/test_processes.py",
+        "evaluation/test_command.py::test_the_process",
+        "evaluation/test_run.py::test_a_dead_worker",
+        "jobs/test_record.py::test_what_cannot_be_made",
+        "runs/test_ledger.py::test_the_lease_of_a_dead_process",
+        "runs/test_lease.py::test_one_of_many_processes",
+        "test_examples.py",
+        "test_imports.py::test_entrance_stays_light",
+        "test_imports.py::test_two_arrays_are_fused",
+    ),
+}
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests by the fixtures they use, by the stores they are run on, and by their folder."""
+    """Mark tests by the fixtures they use, the stores they run on, and where they stand."""
     for item in items:
-        for tier, fixtures in FIXTURES_OF.items():
-            if fixtures & set(item.fixturenames):
-                item.add_marker(tier)
-        stores = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if any(isinstance(store, str) and store == "s3" for store in stores):
-            item.add_marker("s3")
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(TRAINING):
-            item.add_marker("train")
+        place = item.nodeid.removeprefix("tests/")
+        tiers = {tier for tier, places in PLACES_OF.items() if place.startswith(places)}
+        tiers |= {tier for tier, used in FIXTURES_OF.items() if used & set(item.fixturenames)}
+        if hasattr(item, "callspec") and "s3" in map(str, item.callspec.params.values()):
+            tiers.add("s3")
+        for tier in sorted(tiers):
+            item.add_marker(tier)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,5 +1,7 @@
 """Planes and warps of frames that moved, for the tests of the alignment."""
 
+from functools import cache
+
 import numpy as np
 
 from dfp_batch.alignment.warp import warp_image
@@ -12,8 +14,11 @@ def luma(source):
     return np.tensordot(LUMA, source, 1) if len(source) == 3 else source[0]
 
 
+@cache
 def picture(side_px=192, seed=0):
-    return luma(procedural_image(side_px, seed)).astype(np.float32)
+    plane = luma(procedural_image(side_px, seed)).astype(np.float32)
+    plane.flags.writeable = False  # many tests look at the same one
+    return plane
 
 
 def centred(size, linear=((1, 0), (0, 1)), shift=(0.0, 0.0), tilt=(0.0, 0.0)):

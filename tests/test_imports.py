@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def part(module):
     return rest[0] if first == ROOT else first
 
 
+@cache
 def imported(module):
     """Modules of the package that a module imports, anywhere in it."""
     found = set()

@@ -1,6 +1,7 @@
 """Frames that moved: how, and which of them do not belong."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import cv2
@@ -169,6 +170,7 @@ def test_registration_repeats_bit_by_bit_and_leaves_the_planes_alone():
 # Frames that do not belong.
 
 
+@cache
 def strangers(side_px=192):
     plane = picture(side_px)
     noise = np.random.default_rng(0).standard_normal(plane.shape).astype(np.float32)

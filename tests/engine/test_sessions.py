@@ -82,7 +82,7 @@ def done(url):
     return {row["pair_id"] for row in rows if row["status"] == "ok"}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     fates=st.lists(st.lists(FATES, max_size=2), min_size=1, max_size=8),
     deaths=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 4), st.booleans()), max_size=4),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dfp_batch.config.run_config import run_config
 from dfp_batch.errors import LedgerError, RunHeldError, StorageError
 from dfp_batch.io import storage
-from dfp_batch.runs import compaction
+from dfp_batch.runs import compaction, lease
 from dfp_batch.runs import ledger as ledger_module
 from dfp_batch.runs.attempts import (
     PairRecord,
@@ -83,7 +83,7 @@ class CrashError(Exception):
     pass
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 9), st.integers(2, 6), st.sampled_from([3, 5, 100]))
 def test_a_crash_anywhere_loses_nothing_and_the_next_one_finishes(
     tmp_path_factory, steps, count, size
@@ -149,7 +149,8 @@ def test_a_damaged_part_is_named(tmp_path):
         superseded(str(tmp_path))
 
 
-def test_beside_a_driver_it_is_refused(tmp_path):
+def test_beside_a_driver_it_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "ACKNOWLEDGE_S", 0.1)
     write(str(tmp_path), 3)
     with Ledger.open(str(tmp_path), CONFIG, PAIRS), pytest.raises(RunHeldError):
         Ledger.reopen(str(tmp_path))
