@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: an S3 server, a Ray of our own, tiny archives."""
 
+import gc
 import json
 import os
 import shutil
@@ -48,6 +49,12 @@ def pytest_collection_modifyitems(items):
             tiers.add("s3")
         for tier in sorted(tiers):
             item.add_marker(tier)
+
+
+def pytest_collection_finish():
+    """What is there to stay is no garbage: looking for it again and again takes a tenth longer."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
