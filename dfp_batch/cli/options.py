@@ -1,7 +1,6 @@
 """Options that several commands share, and the configuration that comes of them."""
 
-from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -110,47 +109,6 @@ Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100; d
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
 
 
-def floor_mode(given: str) -> Any:  # noqa: ANN401 - CompareFloor of the engine, which --help must not import
-    """Which pairs are compared with the classical floor.
-
-    Raises:
-        ConfigError: for another word.
-    """
-    if given not in ("all", "sample", "none"):
-        raise errors.ConfigError(f"--compare-floor must be all, sample or none, got {given!r}")
-    return given
-
-
-def deadline(until: str | None, max_hours: float | None, now: datetime) -> datetime | None:
-    """When a run is to stop; None is when it is done.
-
-    Args:
-        until: Time of day, the next one from now, or date and time, as ISO 8601 writes them.
-        max_hours: From now.
-        now: With a time zone, which those without one are in.
-
-    Raises:
-        ConfigError: for both, for what is no time, or for one that is past.
-    """
-    if until is None:
-        return None if max_hours is None else now + timedelta(hours=max_hours)
-    if max_hours is not None:
-        raise errors.ConfigError("give --until or --max-hours, not both")
-    try:
-        if "-" in until:
-            end = datetime.fromisoformat(until)
-            end = end if end.tzinfo else end.replace(tzinfo=now.tzinfo)
-        else:
-            end = datetime.combine(now.date(), time.fromisoformat(until), now.tzinfo)
-            end += timedelta(days=end <= now)
-    except ValueError as error:
-        expected = "a time like 07:00, or 2026-12-01T07:00"
-        raise errors.ConfigError(f"--until must be {expected}, got {until!r}") from error
-    if end <= now:
-        raise errors.ConfigError(f"--until {until} is past; now is {now:%Y-%m-%dT%H:%M}")
-    return end
-
-
 # What says what to compute: options of every command that does, and the settings they stand for.
 _COMPOSITION: dict[str, Any] = {
     "scale": Scale,
@@ -179,36 +137,61 @@ _SETTINGS = {
 }
 
 
-def with_composition(
-    *without: str,
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator of a command: all options that say what to compute, before its own.
+# How a session runs, and their defaults.
+_SESSION: dict[str, tuple[Any, Any]] = {
+    "gpus_per_pair": (GpusPerPair, None),
+    "address": (Address, None),
+    "wait": (Wait, False),
+    "max_failure_rate": (MaxFailureRate, 0.2),
+    "until": (Until, None),
+    "max_hours": (MaxHours, None),
+    "takeover": (Takeover, False),
+}
+
+Command = Callable[..., None]
+
+
+def with_composition(*without: str) -> Callable[[Command], Command]:
+    """Decorator of a command: options that say what to compute, before its own.
 
     The command has a ``context``, from which ``resolve`` takes them.
 
     Args:
         without: Names of those that it has not.
     """
+    shared = {name: (kind, None) for name, kind in _COMPOSITION.items() if name not in without}
+    return lambda command: _with_options(command, shared, own_first=False)
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @wraps(command)
-        def with_options(**given: Any) -> None:  # noqa: ANN401 - values of options
-            command(**{name: value for name, value in given.items() if name in own})
 
-        shared = {name: kind for name, kind in _COMPOSITION.items() if name not in without}
-        own = signature(command).parameters
-        at = sum(parameter.default is Parameter.empty for parameter in own.values())
-        options = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for name, kind in shared.items()
-        ]
-        keyword = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own.values()]
-        every = [*keyword[:at], *options, *keyword[at:]]
-        with_options.__signature__ = Signature(every)  # type: ignore[attr-defined]
-        with_options.__annotations__ = {one.name: one.annotation for one in every}
-        return with_options
+def with_session(command: Command) -> Command:
+    """Decorator of a command: options that say how a session runs, after its own.
 
-    return decorate
+    The command has a ``context``, from which ``session.settings`` takes them.
+    """
+    return _with_options(command, _SESSION, own_first=True)
+
+
+def _with_options(
+    command: Command, shared: Mapping[str, tuple[Any, Any]], own_first: bool
+) -> Command:
+    """A command that has further options, which it finds in its context."""
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:  # noqa: ANN401 - values of options
+        command(**{name: value for name, value in given.items() if name in own})
+
+    own = signature(command).parameters
+    required = sum(parameter.default is Parameter.empty for parameter in own.values())
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in shared.items()
+    ]
+    keyword = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in own.values()]
+    at = len(keyword) if own_first else required
+    every = [*keyword[:at], *options, *keyword[at:]]
+    with_options.__signature__ = Signature(every)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {one.name: one.annotation for one in every}
+    return with_options
 
 
 def resolve(context: typer.Context, more: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - RunConfig, which --help must not import

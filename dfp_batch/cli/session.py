@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,9 +17,63 @@ if TYPE_CHECKING:
 Status = TypeVar("Status", bound="RunStatus | None")
 
 
-def address_of(given: str | None) -> str | None:
-    """Of the cluster, if there is one."""
-    return given or os.environ.get("RAY_ADDRESS")
+def settings(context: typer.Context) -> dict[str, Any]:
+    """How the session runs: arguments of ``Submission`` and ``Retry``.
+
+    Args:
+        context: Of a command with the options of ``with_session``.
+
+    Raises:
+        ConfigError: if it is not to stop at a time that can be.
+    """
+    flags = context.params
+    names = ("gpus_per_pair", "max_failure_rate", "takeover")
+    return {
+        "address": flags["address"] or os.environ.get("RAY_ADDRESS"),
+        "until": deadline(flags["until"], flags["max_hours"], datetime.now().astimezone()),
+        **{name: flags[name] for name in names},
+    }
+
+
+def deadline(until: str | None, max_hours: float | None, now: datetime) -> datetime | None:
+    """When a run is to stop; None is when it is done.
+
+    Args:
+        until: Time of day, the next one from now, or date and time, as ISO 8601 writes them.
+        max_hours: From now.
+        now: With a time zone, which those without one are in.
+
+    Raises:
+        ConfigError: for both, for what is no time, or for one that is past.
+    """
+    if until is None:
+        return None if max_hours is None else now + timedelta(hours=max_hours)
+    if max_hours is not None:
+        raise errors.ConfigError("give --until or --max-hours, not both")
+    try:
+        if "-" in until:
+            end = datetime.fromisoformat(until)
+            end = end if end.tzinfo else end.replace(tzinfo=now.tzinfo)
+        else:
+            end = datetime.combine(now.date(), time.fromisoformat(until), now.tzinfo)
+            end += timedelta(days=end <= now)
+    except ValueError as error:
+        expected = "a time like 07:00, or 2026-12-01T07:00"
+        raise errors.ConfigError(f"--until must be {expected}, got {until!r}") from error
+    if end <= now:
+        raise errors.ConfigError(f"--until {until} is past; now is {now:%Y-%m-%dT%H:%M}")
+    return end
+
+
+def floor_mode(given: str) -> Any:  # noqa: ANN401 - CompareFloor of the engine, which --help must not import
+    """Which pairs are compared with the classical floor.
+
+    Raises:
+        ConfigError: for another word.
+    """
+    if given not in ("all", "sample", "none"):
+        raise errors.ConfigError(f"--compare-floor must be all, sample or none, got {given!r}")
+    return given
 
 
 def say_run(url: str) -> None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from dfp_batch.cli.options import deadline
+from dfp_batch.cli.session import deadline
 from dfp_batch.errors import ConfigError
 
 NOW = datetime(2026, 11, 25, 22, 30, tzinfo=timezone(timedelta(hours=1)))

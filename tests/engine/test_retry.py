@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from dfp_batch import cli
-from dfp_batch.cli.options import deadline
+from dfp_batch.cli.session import deadline
 from dfp_batch.config.run_config import run_config
 from dfp_batch.engine import jobs
 from dfp_batch.engine import retry as retrying
