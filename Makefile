@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test-fast unit-a-h unit-i-z test test-slow chaos wheel check format benchmark clean
+.PHONY: demo test-fast test test-slow chaos wheel check format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
@@ -21,15 +21,8 @@ demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> 
 	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset paper --limit 1 \
 		--set reconstruction.iterations=100 --set refinement.iterations=50 --output samples/paper-x2
 
-UNIT := $(BIN)/python -m pytest -m 'not (ray or s3 or train or process or slow)'
 test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training, no other process
-	$(MAKE) --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) unit-a-h unit-i-z
-
-unit-a-h:  # one half on each of two cores
-	$(UNIT) tests/[a-h]*/
-
-unit-i-z:
-	$(UNIT) tests/[i-z]*/ tests/test_*.py
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not (ray or s3 or train or process or slow)'
 
 test: $(READY)  ## everything but the slow ones, eight minutes
 	$(BIN)/python -m pytest -m 'not slow'
