@@ -24,7 +24,7 @@ demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> 
 test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training, no other process
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not (ray or s3 or train or process or slow)'
 
-test: $(READY)  ## everything but the slow ones, eight minutes
+test: $(READY)  ## everything but the slow tests, eight minutes
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-slow: $(READY)  ## what starts clusters and environments of its own
