@@ -16,18 +16,23 @@ MAIN = "from dfp_batch.cli import main; main()"
 
 
 def run(*arguments):
-    """What the command says and its exit code. It runs in this process: one starts in seconds."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Run the command in this process: a new one takes seconds to start.
+
+    Returns:
+        Its exit code and what it wrote, as ``subprocess.run`` gives them.
+    """
+    logger, out, err = logging.getLogger("dfp_batch"), io.StringIO(), io.StringIO()
+    level = logger.level
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
         patch.setattr(sys, "argv", ["dfp-batch", *map(str, arguments)])
-        patch.setattr(logging.getLogger("dfp_batch"), "level", logging.ERROR)
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+        with redirect_stdout(out), redirect_stderr(err):
             cli.main()
+    logger.setLevel(level)
     return CompletedProcess(arguments, end.value.code or 0, out.getvalue(), err.getvalue())
 
 
 def command(*arguments, code=MAIN):
-    """For a process of its own."""
+    """The words that start the command in a process of its own."""
     return [sys.executable, "-c", code, *map(str, arguments)]
 
 
