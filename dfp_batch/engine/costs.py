@@ -34,6 +34,7 @@ from dfp_batch.engine.stages import Stage, peak_rss_bytes
 from dfp_batch.errors import ConfigError, ObjectMissingError
 from dfp_batch.io import codec, storage
 from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.placement import accelerator_of
 from dfp_batch.pipeline.steps import choose_device
 from dfp_batch.runs.manifest import Pair
 from dfp_batch.synthetic import Scene, SceneSet, SceneSpec
@@ -223,7 +224,8 @@ def measure(run: RunConfig, kind: Kind, device: str) -> CostModel:
         made = [_make_pair(folder, run, kind, *point) for point in (_WARM_UP, *POINTS)]
         source_bytes = sum(_stored_bytes(pair.sources) for pair in made)
         truth_bytes = sum(_stored_bytes(truths(pair)) for pair in made)
-        job = Job(run, f"{folder}/run")
+        accelerator = None if device == "cpu" else accelerator_of(choose_device(None))
+        job = Job(run, f"{folder}/run", accelerator)
         taken: dict[Stage, list[_Taken]] = {}
         for stage in Stage:
             with fresh(1, _start_process, device) as process:
@@ -323,7 +325,11 @@ def _start_process(device: str) -> None:
 
 def _run_stage(stage: Stage, pairs: Sequence[Pair], job: Job, folder: str) -> list[_Taken]:
     """One stage of all pairs, one after the other."""
-    return [_run_one(Work(number, stage, pair), job, folder) for number, pair in enumerate(pairs)]
+    works = [
+        Work(number, stage, pair, compare_floor=False)  # as nearly all pairs of a run
+        for number, pair in enumerate(pairs)
+    ]
+    return [_run_one(work, job, folder) for work in works]
 
 
 def _run_one(work: Work, job: Job, folder: str) -> _Taken:
