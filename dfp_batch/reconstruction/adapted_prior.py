@@ -17,9 +17,9 @@ from dfp_batch.networks.running_mean import approach
 from dfp_batch.reconstruction.learned_prior import LearnedPrior, initial_enlargement
 from dfp_batch.reconstruction.losses import laplacian
 
-_SMALLEST_PX = 48  # of the item once more degraded: fewer pixels mislead
-_MOST_NOISE = 1 / 255  # standard deviation
-_MOST_BLOCKS = 1.05  # JPEG of quality 95; 9 of 10 images that never were JPEG are below
+SMALLEST_PX = 48  # of the item once more degraded: fewer pixels mislead
+MOST_NOISE = 1 / 255  # standard deviation
+MOST_BLOCKS = 1.05  # JPEG of quality 95; 9 of 10 images that never were JPEG are below
 _PROBED = 10  # iterations
 _PLATEAU = 0.001  # share of the loss that so many iterations must gain
 _PROBES = 3  # times the patches of an iteration
@@ -97,10 +97,10 @@ class AdaptedPrior(Reconstruction):
         """The network for one item u (1, C, h, w), and the loss of every iteration."""
         network = self.prior.build(low.device)
         smallest = min(low.shape[-2:]) // degrade.scale
-        if self.iterations == 0 or degrade.scale == 1 or smallest < _SMALLEST_PX:
+        if self.iterations == 0 or degrade.scale == 1 or smallest < SMALLEST_PX:
             return network, low.new_empty(0)
         grey = luma(low)
-        if bool((noise_level(grey) > _MOST_NOISE) | (blockiness(grey) > _MOST_BLOCKS)):
+        if bool((noise_level(grey) > MOST_NOISE) | (blockiness(grey) > MOST_BLOCKS)):
             return network, low.new_empty(0)
         item = _Item.of(grey, degrade, self, compute)
         return self._fitted(network, item, compute)

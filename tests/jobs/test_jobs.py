@@ -55,10 +55,10 @@ def test_the_stack_benchmark_measures_time_and_memory():
 
 @pytest.mark.slow
 def test_the_engine_benchmark_brings_every_pair_to_its_row_in_two_sessions(tmp_path):
-    lines = run("benchmark_engine.py", "--rows", "20000", "--folder", str(tmp_path)).splitlines()
+    lines = run("benchmark_engine.py", "--rows", "60000", "--folder", str(tmp_path)).splitlines()
     report = json.loads("\n".join(lines[lines.index("{") :]))
     first, second = report["begin"], report["resume"]
-    assert first["pairs"] + second["pairs"] == report["rows"] == 20_000
+    assert first["pairs"] + second["pairs"] == report["rows"] == 60_000
     assert 10_000 <= first["pairs"] < 20_000
     assert first["fill"]["virtual_s"] < first["all"]["virtual_s"]
     assert 1000 < first["most_in_flight"] < 20_000

@@ -20,22 +20,24 @@ def test_two_nodes_take_a_run_and_end_by_a_signal(make_archive, tmp_path, short_
     cluster = subprocess.Popen(
         [*script, *options], env=environment, stdout=subprocess.PIPE, text=True
     )
-    said = [cluster.stdout.readline() for _ in range(4)]
-    assert said[0] == f"send runs with   --address http://127.0.0.1:{port} --wait\n"
-
-    run = [sys.executable, "-m", "dfp_batch", "submit", make_archive(4), "--preset", "classical"]
-    done = subprocess.run(
-        [*run, "--address", f"http://127.0.0.1:{port}", "--wait", "--gpus-per-pair", "0.5"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 done, 0 failed" in done.stdout
-
-    cluster.terminate()
-    assert cluster.wait(60) == 0
+    try:
+        said = [cluster.stdout.readline() for _ in range(4)]
+        assert said[0] == f"send runs with   --address http://127.0.0.1:{port} --wait\n"
+        run = [sys.executable, "-m", "dfp_batch", "submit", make_archive(4)]
+        run += ["--preset", "classical", "--gpus-per-pair", "0.5"]
+        done = subprocess.run(
+            [*run, "--address", f"http://127.0.0.1:{port}", "--wait"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "4 done, 0 failed" in done.stdout
+    finally:
+        cluster.terminate()
+        ended = cluster.wait(60)
+    assert ended == 0
     assert not list(short_folder.iterdir())
     assert Path(tmp_path, ".ray", "auth_token").exists()

@@ -48,9 +48,9 @@ def stripes():
 @pytest.fixture(autouse=True)
 def _only_what_is_plain_counts(monkeypatch):
     """Small items of a test are texture all over and of few blocks: taken for noise and JPEG."""
-    monkeypatch.setattr(adapted_prior, "_SMALLEST_PX", 16)
-    monkeypatch.setattr(adapted_prior, "_MOST_NOISE", 0.2)
-    monkeypatch.setattr(adapted_prior, "_MOST_BLOCKS", 1.5)
+    monkeypatch.setattr(adapted_prior, "SMALLEST_PX", 16)
+    monkeypatch.setattr(adapted_prior, "MOST_NOISE", 0.2)
+    monkeypatch.setattr(adapted_prior, "MOST_BLOCKS", 1.5)
 
 
 def fitted(prior, **changes):

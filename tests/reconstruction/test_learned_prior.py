@@ -13,11 +13,11 @@ from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
 from dfp_batch.networks.prior_network import ENLARGEMENTS, PriorSpec
 from dfp_batch.networks.weights import PRIORS, grow, load_prior, save_prior
-from dfp_batch.reconstruction import learned_prior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.learned_prior import LearnedPrior, initial_enlargement
 from dfp_batch.synthetic import procedural_image
 from method_parts import both
+from method_parts import compute as in_parts
 
 CPU = torch.device("cpu")
 SMALL = PriorSpec(width=8, blocks=2)
@@ -207,12 +207,14 @@ def test_detail_is_the_same_in_all_channels(weights, texture):
 
 
 @pytest.mark.parametrize("scale", ENLARGEMENTS)
-@pytest.mark.parametrize("size", [(16, 16), (41, 67), (100, 33)])
-def test_in_tiles_it_is_the_whole(weights, scale, size, monkeypatch):
-    low = uniform(1, 3, *size)
-    whole, _ = alone(low, scale, LearnedPrior(weights))
-    monkeypatch.setattr(learned_prior, "_TILE_PX", 13)
-    tiled, _ = alone(low, scale, LearnedPrior(weights))
+@pytest.mark.parametrize("size", [(170, 30), (95, 167)])
+def test_in_tiles_it_is_the_whole(weights, scale, size):
+    """Of 320 px there is one, of a quarter of that there are several."""
+    low, prior = uniform(1, 3, *size), LearnedPrior(weights)
+    degrade, everywhere = Degradation(scale, Lanczos2()), torch.ones(1, 1, *size)
+    whole, tiled = (
+        prior(low, everywhere, degrade, how).image for how in (compute(), in_parts(halvings=2))
+    )
     torch.testing.assert_close(tiled, whole, atol=2e-6, rtol=0)
 
 

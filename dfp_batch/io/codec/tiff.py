@@ -12,7 +12,7 @@ from dfp_batch.io.codec import exif, tiff_page, tiff_pixels
 from dfp_batch.io.codec.frame import Frame, Pixels
 from dfp_batch.io.codec.header import Header, Opened, RefusedError, Stored, damaged, upright
 
-_CLASSIC_BYTES = 2**32 - 2**25  # above, a TIFF needs offsets of 8 bytes
+CLASSIC_BYTES = 2**32 - 2**25  # above, a TIFF needs offsets of 8 bytes
 _UM_PER_CM = 10_000.0
 _LEVEL = 3  # of deflate: a quarter of the time of level 6, 1 % larger
 
@@ -128,7 +128,7 @@ def _load(page: Any, start: int | None) -> Stored:  # noqa: ANN401
 
 def _needs_big(samples: Pixels) -> bool:
     """Whether offsets of 4 bytes may be too small."""
-    return samples.nbytes > _CLASSIC_BYTES
+    return samples.nbytes > CLASSIC_BYTES
 
 
 def _squeezed(samples: Pixels) -> Pixels:

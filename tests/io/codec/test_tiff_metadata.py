@@ -42,7 +42,7 @@ def _exif_of(block):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_exif_gets_into_a_big_tiff_and_out_again(order, monkeypatch):
-    monkeypatch.setattr("dfp_batch.io.codec.tiff._CLASSIC_BYTES", 10)
+    monkeypatch.setattr("dfp_batch.io.codec.tiff.CLASSIC_BYTES", 10)
     block = exif(order=order)
     data = encode(Frame(ramp(), metadata=Metadata(exif=block)), "tiff")
     with tifffile.TiffFile(BytesIO(data)) as file:
