@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dfp_batch.core.filters import box_blur, pyramid_down, pyramid_up, strength
+from dfp_batch.core.filters import box_blur, copy_where_, pyramid_down, pyramid_up, strength
 
 _COARSEST_PX = 8
 _BLOCK_ROWS = 256
@@ -43,7 +43,7 @@ class StrongestDetail:
                 self._strengths.append(mean)
                 continue
             most, kept = self._strengths[level], self._bands[level]
-            torch.where(mean > most, band, kept, out=kept)
+            copy_where_(kept, band, mean > most)
             torch.maximum(most, mean, out=most)
         band *= weight
         if is_first:

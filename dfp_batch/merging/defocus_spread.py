@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import winners
-from dfp_batch.core.filters import gaussian_blur, largest_nearby, least_nearby
+from dfp_batch.core.filters import copy_where_, gaussian_blur, largest_nearby, least_nearby
 from dfp_batch.core.tiling import Span, spans
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.merging.seams import BAND_PX, adjacent_sources, seam_band
@@ -126,7 +126,7 @@ def _shown(sources: Sources, pair: list[Tensor], where: Tensor) -> list[Tensor]:
         shown = shown or [torch.zeros_like(source) for _ in range(4)]
         for images, image in ((shown[:2], source), (shown[2:], detail(source))):
             for whole, mask in zip(images, masks, strict=True):
-                torch.where(mask, image, whole, out=whole)
+                copy_where_(whole, image, mask)
     return shown
 
 
