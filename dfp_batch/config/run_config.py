@@ -88,7 +88,7 @@ class RunConfig:
             values: Of the run.
             given: When the run began, None if that is not known.
         """
-        values = _renamed(values)
+        values = renamed(values)
         if self.values() == values:
             return True
         if given is not None:
@@ -127,7 +127,7 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: if this version of the package cannot make the same.
     """
-    values = _renamed(values)
+    values = renamed(values)
     name = values.get("preset")
     base = RunConfig(str(name), FusionConfig.preset(str(name)))
     run = _changed(base, _nested(_settings_of(values)))
@@ -142,8 +142,8 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
     return run
 
 
-def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Flat values of an older version, with the names that components have today."""
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``RunConfig.values`` of an older version, with the names that components have today."""
     return {
         path: FORMER_NAMES.get(value, value) if path.endswith(".use") else value
         for path, value in values.items()

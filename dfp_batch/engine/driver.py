@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import FrameType
 
-from dfp_batch.config.run_config import RunConfig, config_of
+from dfp_batch.config.run_config import RunConfig, config_of, renamed
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.floor_sample import FIRST, CompareFloor, is_compared
@@ -168,12 +168,12 @@ def summarised(url: str) -> RunStatus:
 
 def _as_begun(submission: Submission, ledger: Ledger, observer: Observer) -> Submission:
     """With the configuration of the run, whatever the defaults are today."""
-    changed = differences(submission.config.values(), ledger.values)
+    changed = differences(renamed(ledger.values), submission.config.values())
     if not changed:
         return submission
     more = f"; and {len(changed) - SHOWN_CHANGES} more" if len(changed) > SHOWN_CHANGES else ""
     observer.noted(
-        "goes on with the configuration of run.json; today's defaults differ: "
+        "goes on with the configuration of run.json, not with today's defaults: "
         f"{'; '.join(changed[:SHOWN_CHANGES])}{more}"
     )
     return replace(submission, config=config_of(ledger.values))

@@ -101,11 +101,24 @@ def test_a_run_goes_on_as_it_began_and_says_so(make_archive, tmp_path, monkeypat
     observer = replace(SILENT, noted=said.append)
     assert run(manifest, url, observer=observer).ok == 2
     assert said == [
-        "goes on with the configuration of run.json; today's defaults differ: seed: 7 -> 0"
+        "goes on with the configuration of run.json, not with today's defaults: seed: 0 -> 7"
     ]
     assert len({row["fingerprint"] for row in rows_of(url).values()}) == 1
     receipts = [json.loads(path.read_text()) for path in (tmp_path / "run").rglob("result.json")]
     assert len({receipt["fingerprint"] for receipt in receipts}) == 1
+
+
+def test_a_run_whose_components_had_other_names_goes_on_without_a_word(make_archive, tmp_path):
+    manifest, url = make_archive(2), f"{tmp_path}/run"
+    config = run_config("classical", None, {"refinement": "confidence-voting", "scale": 1})
+    run(manifest, url, config=config, limit=1)
+    header = tmp_path / "run/run.json"
+    text = header.read_text()
+    assert text.count('"confidence-voting"') == 2  # as resolved, and as given
+    header.write_text(text.replace('"confidence-voting"', '"votes"'))
+    said = []
+    assert run(manifest, url, config=config, observer=replace(SILENT, noted=said.append)).ok == 2
+    assert said == []
 
 
 def test_appended_pairs_are_done_and_stay(make_archive, tmp_path):
