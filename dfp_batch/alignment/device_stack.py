@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from dfp_batch.alignment.geometry import Warp
-from dfp_batch.alignment.stack import Rim
+from dfp_batch.alignment.stack import RIM_PX
 from dfp_batch.alignment.stack_alignment import StackAlignment
-from dfp_batch.alignment.warp import is_identity
+from dfp_batch.alignment.warp import covered_columns, is_identity
 from dfp_batch.core.contracts import Images, Sources
+from dfp_batch.core.filters import least_nearby
 from dfp_batch.core.image import Image
 
 Resampling = Literal["cubic", "lanczos"]
@@ -66,20 +67,29 @@ class DeviceStack(Sources):
         if not is_identity(warp):
             moved = resampled(moved, warp, size, resampling)
             moved = moved.round_().clamp_(0, _range(image)) if image.dtype.kind == "u" else moved
-        return self._with_reference(self._exposed(moved, frame), frame)
+        return self._with_reference(self._exposed(moved, frame), warp)
 
-    def _with_reference(self, frame: Tensor, index: int) -> Tensor:
-        covered = self._alignment.covered(index, (frame.shape[1], frame.shape[2]))
-        if covered is None:
+    def _with_reference(self, frame: Tensor, warp: Warp) -> Tensor:
+        share = self._share(warp)
+        if share is None:
             return frame
-        rim = Rim.of(covered)
-        rows, columns, share = (
-            torch.from_numpy(one).to(self._device) for one in (rim.rows, rim.columns, rim.share)
-        )
-        reference = self._alignment.registered.reference
-        stand_in = self._exposed(self._reference[:, rows, columns][..., None], reference)[..., 0]
-        frame[:, rows, columns] = share.mT * frame[:, rows, columns] + (1 - share.mT) * stand_in
-        return frame
+        stand_in = self._exposed(self._reference, self._alignment.registered.reference)
+        return frame.mul_(share).addcmul_(stand_in, 1 - share)
+
+    def _share(self, warp: Warp) -> Tensor | None:
+        """Of a frame beside the reference, (1, h, w), as in ``Rim``; None: 1 everywhere."""
+        h, w = self._reference.shape[1:]
+        low, high = covered_columns(warp, (h, w))
+        if low.max() <= 0 and high.min() >= w - 1:
+            return None
+        columns = torch.arange(w, device=self._device)
+        first, last = (torch.from_numpy(one).to(self._device)[:, None] for one in (low, high))
+        core = ((columns >= first) & (columns <= last)).float()[None]
+        inwards_px = core.clone()
+        for _ in range(RIM_PX):
+            core = least_nearby(core, 3)
+            inwards_px += core
+        return inwards_px / (RIM_PX + 1)
 
     def _exposed(self, pixels: Tensor, frame: int) -> Tensor:
         """Pixels (C, h, w) of a frame from its file's range to [0, 1], with its gain."""
@@ -123,7 +133,7 @@ def resampled(image: Tensor, warp: Warp, size: tuple[int, int], resampling: Resa
 def _resampled_rows(
     image: Tensor, warp: Warp, rows: range, width: int, resampling: Resampling
 ) -> Tensor:
-    x, y = (place.to(image.device) for place in _places(warp, rows, width, resampling))
+    x, y = _places(warp, rows, width, resampling, image.device)
     left, top = x.floor(), y.floor()
     along_x, along_y = (
         _tap_weights(place - first, resampling).to(image.dtype)
@@ -139,14 +149,17 @@ def _resampled_rows(
     return total
 
 
-def _places(warp: Warp, rows: range, width: int, resampling: Resampling) -> list[Tensor]:
+def _places(
+    warp: Warp, rows: range, width: int, resampling: Resampling, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Where rows of the reference lie in the frame: x and y, (rows, width) each, float64."""
-    y, x = np.mgrid[rows.start : rows.stop, 0:width]
-    mapped = np.tensordot(warp, np.stack([x, y, np.ones_like(x)]), 1)
-    places = mapped[:2] / mapped[2]
+    across = torch.arange(width, dtype=torch.float64, device=device)
+    down = torch.arange(rows.start, rows.stop, dtype=torch.float64, device=device)[:, None]
+    x, y, depth = (float(row[0]) * across + float(row[1]) * down + float(row[2]) for row in warp)
     if resampling == "lanczos":
-        places = np.rint(_LANCZOS_STEPS * places) / _LANCZOS_STEPS
-    return [torch.from_numpy(place) for place in places]
+        steps = float(_LANCZOS_STEPS)
+        return (steps * (x / depth)).round_() / steps, (steps * (y / depth)).round_() / steps
+    return x / depth, y / depth
 
 
 def _reflected(index: Tensor, length: int) -> Tensor:

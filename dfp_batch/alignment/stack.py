@@ -20,7 +20,7 @@ from dfp_batch.core.image import Image
 
 _CACHED_FRAMES = 1.0  # full frames, that is 4 of 8 bit or 2 of 16 bit
 
-_RIM_PX = 8
+RIM_PX = 8
 
 
 class Stack(Sources):
@@ -140,11 +140,11 @@ class Rim:
         """Of what a frame covers, (h, w), which is not everything."""
         core = covered.astype(np.uint8)
         inwards_px = core.copy()  # several times faster than a distance transform
-        for _ in range(_RIM_PX):
+        for _ in range(RIM_PX):
             core = np.asarray(cv2.erode(core, np.ones((3, 3), np.uint8)), np.uint8)
             inwards_px += core
-        rows, columns = np.nonzero(inwards_px <= _RIM_PX)
-        share = inwards_px[rows, columns, None] / np.float32(_RIM_PX + 1)
+        rows, columns = np.nonzero(inwards_px <= RIM_PX)
+        share = inwards_px[rows, columns, None] / np.float32(RIM_PX + 1)
         return cls(rows, columns, np.asarray(share, np.float32))
 
 

@@ -5,6 +5,7 @@ from typing import cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from dfp_batch.alignment.geometry import Image, Mask, Warp
 
@@ -78,6 +79,20 @@ def warp_tiles(image: Image, warp: Warp, preview: Image, where: Mask) -> None:
 def inside(warp: Warp, size: tuple[int, int]) -> Mask:
     """Pixels (h, w) of the reference that the frame covers.
 
+    Args:
+        warp: (3, 3), from the reference to the frame.
+        size: (h, w) of both.
+    """
+    low, high = covered_columns(warp, size)
+    columns = np.arange(size[1])
+    return (columns >= low[:, None]) & (columns <= high[:, None])
+
+
+def covered_columns(
+    warp: Warp, size: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """From which to which column, (h,) each, a frame covers the rows of the reference.
+
     Covered is what the warp takes between the centres of the frame's outermost pixels, to a
     thousandth of a pixel. The set is convex.
 
@@ -98,5 +113,4 @@ def inside(warp: Warp, size: tuple[int, int]) -> Mask:
             high = np.minimum(high, -rest / slope)
         else:
             high = np.where(rest >= 0, high, -1)
-    columns = np.arange(w)
-    return (columns >= low[:, None]) & (columns <= high[:, None])
+    return low, high
