@@ -140,12 +140,13 @@ def _resampled_rows(
         for place, first in ((x, left), (y, top))
     )
     taps = len(along_x)
+    steps = [step + 1 - taps // 2 for step in range(taps)]
+    downs = [_reflected(top.long() + step, image.shape[1]) for step in steps]
+    acrosses = [_reflected(left.long() + step, image.shape[2]) for step in steps]
     total = image.new_zeros(len(image), len(rows), width)
-    for down in range(taps):
-        row = _reflected(top.long() + down + 1 - taps // 2, image.shape[1])
-        for across in range(taps):
-            column = _reflected(left.long() + across + 1 - taps // 2, image.shape[2])
-            total.addcmul_(image[:, row, column], along_y[down] * along_x[across])
+    for down, by_down in zip(downs, along_y, strict=True):
+        for across, by_across in zip(acrosses, along_x, strict=True):
+            total.addcmul_(image[:, down, across], by_down * by_across)
     return total
 
 
