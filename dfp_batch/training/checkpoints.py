@@ -43,8 +43,8 @@ class Session:
         out: Folder for everything.
         device: On which the network is trained.
         threads: Of the CPU.
-        processes: That make the scenes.
-        stop: Leave after so many steps, to go on later; None is at the end.
+        processes: That make the scenes and draw batches ahead; 1 is this one, for both.
+        stop: Leave after so many steps, to go on later; 0 makes only the scenes, None all.
     """
 
     out: Path
