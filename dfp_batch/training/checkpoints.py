@@ -54,8 +54,9 @@ class Session:
     stop: int | None = None
 
     def prepare(self) -> None:
-        """Make the folder and set the number of threads."""
+        """Make the folder, set the number of threads, let cuDNN choose: pieces have one size."""
         self.out.mkdir(parents=True, exist_ok=True)
+        torch.backends.cudnn.benchmark = True
         torch.set_num_threads(self.threads)
         cv2.setNumThreads(self.threads)
 

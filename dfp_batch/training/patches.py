@@ -116,13 +116,13 @@ def batch_of(drawn: Drawn, device: torch.device) -> Batch:
     low, truth = low / 255, truth / 255
     count = len(low) // len(code)
     scale = truth.shape[-1] // low.shape[-1]
-    degrade = OwnKernels(scale, windows.repeat_interleave(count, 0, output_size=len(low)))
+    degrade = OwnKernels(scale, windows.repeat_interleave(count, 0))
     projected = initial_enlargement(low, degrade)
     inner, inner_high = (
         (..., *(slice(margin_px, -margin_px),) * 2)
         for margin_px in (_MARGIN_PX, scale * _MARGIN_PX)
     )
-    codes = code.repeat_interleave(count, 0, output_size=len(low))
+    codes = code.repeat_interleave(count, 0)
     return Batch(low[inner], projected[inner_high], codes, truth[inner_high])
 
 

@@ -48,7 +48,7 @@ class PriorSettings:
         patch: Side of a piece, in px of the sources.
         width: Channels of the network.
         blocks: Of the network.
-        grow: Weights of a network with fewer blocks to begin with, or None.
+        grow: Weights of a network with no more blocks to begin with, or None.
         rate: Of learning, of Adam.
         trunk_rate: Of learning, of Muon.
         log: Steps from one record to the next.
