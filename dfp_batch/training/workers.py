@@ -59,7 +59,7 @@ def drawn_ahead(
         session: Its processes draw ahead, unless it has only one; for a GPU the batches lie in
             memory that it reads without waiting.
     """
-    several = session.processes > 1
+    several = session.processes > 1 and len(steps) > 0
     return DataLoader(
         _Steps(draw, seed, steps),
         batch_size=None,

@@ -35,6 +35,11 @@ def test_every_step_gets_the_batch_of_its_number(tmp_path, processes):
         assert side.item() == 3
 
 
+def test_no_process_is_started_for_no_step(tmp_path):
+    session = Session(tmp_path, processes=2)
+    assert list(drawn_ahead(lambda random: random, 0, range(3, 3), session)) == []
+
+
 def test_drawing_leaves_the_random_numbers_of_others_alone(tmp_path):
     torch.manual_seed(0)
     expected = torch.rand(1)
