@@ -3,11 +3,11 @@
 Usage: python jobs/train_defocus_spread.py --out FOLDER [--scenes 2400] [--steps 20000]
            [--processes 1]
 
-FOLDER gets the scenes (made once, by so many processes), ``log.jsonl`` (step, loss, gain in dB over
-the merge on scenes kept aside), ``checkpoint.pt``, and with every checkpoint
+FOLDER gets the scenes (made once; processes make them and draw the batches), ``log.jsonl`` (step,
+loss, gain in dB over the merge on scenes kept aside), ``checkpoint.pt``, and with every checkpoint
 ``defocus-spread.safetensors`` and its card ``defocus-spread.md``: copy these two to
-dfp_batch/networks/weights/. The same command goes on
-after an interruption, to the same result; another one needs another folder.
+dfp_batch/networks/weights/. The same command goes on after an interruption, to the same result;
+another one needs another folder.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def options() -> argparse.ArgumentParser:
     add("--steps", type=int, default=SpreadSettings.steps)
     add("--stop", type=int, help="leave after so many steps, to go on later")
     add("--threads", type=int, default=1)
-    add("--processes", type=int, default=1, help="that make the scenes")
+    add("--processes", type=int, default=1, help="that make scenes and batches")
     add("--seed", type=int, default=SpreadSettings.seed)
     add("--scenes", type=int, default=SpreadSettings.scenes)
     add("--side", type=int, default=SpreadSettings.side, help="of the scenes, in px")

@@ -96,6 +96,7 @@ def test_the_check_sees_imports():
         ("dfp_batch.cli", {"torch", "ray", "pyarrow", "cv2"}),
         ("dfp_batch.evaluation", {"ray", "typer"}),
         ("dfp_batch.pipeline.fusion", {"ray", "fsspec", "pyarrow", "typer", "pydantic"}),
+        ("dfp_batch.training.prior", {"ray", "fsspec", "pyarrow", "pydantic", "imagecodecs"}),
     ],
 )
 def test_entrance_stays_light(module, absent):

@@ -13,8 +13,7 @@ def approach(mean: nn.Module, network: nn.Module, share: float) -> None:
         network: Of the same structure.
         share: In [0, 1]; 1 makes them equal.
     """
-    for kept, new in zip(mean.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, share)
+    torch._foreach_lerp_(list(mean.parameters()), list(network.parameters()), share)
 
 
 def share_of_step(step: int, averaged_steps: int) -> float:

@@ -104,7 +104,7 @@ def load_prior(path: Path, device: torch.device) -> PriorNetwork:
 
 
 def grow(network: PriorNetwork, path: Path) -> None:
-    """Give a network weights of a shallower one: it computes the same, its further blocks nothing.
+    """Give a network weights of one no deeper: it computes the same, its further blocks nothing.
 
     Raises:
         ConfigError: if the file cannot be used, or holds a network that is wider or deeper.

@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfp_batch.io import codec
-
 Image = NDArray[np.float32]
 Levels = NDArray[np.uint8]
 Warp = NDArray[np.float64]
@@ -96,6 +94,11 @@ def unit(given: Levels) -> Image:
 
 def through_jpeg(given: Levels, quality: int) -> Levels:
     """What JPEG leaves of an image (h, w), or (h, w, C) with C = 1 or 3."""
-    pixels = given.reshape(*given.shape[:2], -1)
-    data = codec.encode(codec.Frame(pixels), "jpg", quality)
-    return codec.decode(data, "a synthetic image").pixels.reshape(given.shape)
+    data = cv2.imencode(".jpg", _swapped(given), (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
+    left = np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), np.uint8)
+    return _swapped(left.reshape(given.shape))
+
+
+def _swapped(given: Levels) -> Levels:
+    """Colours in OpenCV's order, or back: JPEG weighs them."""
+    return np.ascontiguousarray(given[..., ::-1]) if given.ndim > 2 else given  # noqa: PLR2004

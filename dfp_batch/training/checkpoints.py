@@ -43,8 +43,8 @@ class Session:
         out: Folder for everything.
         device: On which the network is trained.
         threads: Of the CPU.
-        processes: That make the scenes.
-        stop: Leave after so many steps, to go on later; None is at the end.
+        processes: That make the scenes and draw batches ahead; 1 is this one, for both.
+        stop: Leave after so many steps, to go on later; 0 makes only the scenes, None all.
     """
 
     out: Path
@@ -54,8 +54,9 @@ class Session:
     stop: int | None = None
 
     def prepare(self) -> None:
-        """Make the folder and set the number of threads."""
+        """Make the folder, set the number of threads, let cuDNN choose: pieces have one size."""
         self.out.mkdir(parents=True, exist_ok=True)
+        torch.backends.cudnn.benchmark = True
         torch.set_num_threads(self.threads)
         cv2.setNumThreads(self.threads)
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dfp_batch.engine.processes import fresh
 from dfp_batch.errors import ConfigError
 from dfp_batch.merging.defocus_spread import detail
 from dfp_batch.networks.defocus_spread_network import PLANES, DefocusSpreadNetwork
@@ -18,6 +18,7 @@ from dfp_batch.networks.weights import save_defocus_spread
 from dfp_batch.training import cards, loop
 from dfp_batch.training.checkpoints import Row, Session, made_once
 from dfp_batch.training.seams import Planes, seam_example
+from dfp_batch.training.workers import Random, examples, opened
 
 KEPT_ASIDE = 0.05
 LEAST_BAND = 0.3  # mean of the band over a piece
@@ -25,7 +26,6 @@ SLOPES = 2.0  # weight of the error's slopes against the error: detail counts
 SOFTEST = 1e-6
 GRADIENT_LIMIT = 0.5
 AVERAGED_STEPS = 500  # of the running mean of the weights, at most
-Random = np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ def train(settings: SpreadSettings, session: Session, say: Callable[[str], None]
     training = start(settings)
 
     def lesson() -> loop.Lesson[DefocusSpreadNetwork, Tensor]:
-        pool = pool_of(settings, session)
-        scenes, aside = pool[settings.kept_aside :], pool[: settings.kept_aside]
+        scenes = scenes_of(settings, session)
+        aside = opened(scenes)[: settings.kept_aside]
         return loop.Lesson(
-            lambda random: draw_batch(scenes, settings, random),
+            partial(draw_from, scenes, settings),
             loss_of,
             lambda losses: measured(losses, gains_db(training.mean, aside)),
             lambda rows: publish(training, rows, settings, session),
@@ -111,19 +111,17 @@ def measured(losses: Tensor, gains: Row) -> Row:
 # Examples
 
 
-def pool_of(settings: SpreadSettings, session: Session) -> Planes:
-    """All scenes, (count, 6, side, side), made once."""
+def scenes_of(settings: SpreadSettings, session: Session) -> Path:
+    """The file of all scenes, (count, 6, side, side), made once."""
     name = f"seams-{settings.scenes}-{settings.side}-{settings.seed}.npy"
-    path = made_once(session.out / name, partial(make_pool, settings, session.processes))
-    pool: Planes = np.load(path, mmap_mode="r")
-    return pool
+    example = partial(seam_example, settings.side)
+    make = partial(examples, example, settings.scenes, settings.seed, session.processes)
+    return made_once(session.out / name, make)
 
 
-def make_pool(settings: SpreadSettings, processes: int) -> Planes:
-    """As ``pool_of``, by so many processes."""
-    seeds = [(settings.seed, index) for index in range(settings.scenes)]
-    with fresh(processes) as pool:
-        return np.stack(list(pool.map(partial(seam_example, settings.side), seeds, chunksize=8)))
+def draw_from(scenes: Path, settings: SpreadSettings, random: Random) -> Tensor:
+    """As ``draw_batch``, of the scenes in a file that are not kept aside."""
+    return draw_batch(opened(scenes)[settings.kept_aside :], settings, random)
 
 
 def draw_batch(pool: Planes, settings: SpreadSettings, random: Random) -> Tensor:

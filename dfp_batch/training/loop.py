@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dfp_batch.networks.running_mean import approach, share_of_step
 from dfp_batch.training.checkpoints import Row, Session, Settings, keep, restored
+from dfp_batch.training.workers import Random, drawn_ahead
 
 WARM_UP_STEPS = 100
-Random = np.random.Generator
 Network = TypeVar("Network", bound=nn.Module)
 Batch = TypeVar("Batch")
 
@@ -87,8 +86,9 @@ class Lesson(Generic[Network, Batch]):
     """What is learnt from, and how it is judged.
 
     Attributes:
-        draw: Makes a batch; the random numbers are all that it depends on.
-        loss: Of a network on a batch.
+        draw: Makes a batch of tensors; the random numbers are all that it depends on. Several
+            processes pickle it.
+        loss: Of a network on a batch, which it moves to the device.
         measured: What is recorded, of the last losses (log,) and of the mean of the weights.
         publish: Writes the weights and their card, given all records.
     """
@@ -126,9 +126,10 @@ def run(
     rows = restored(training, settings, session)
     course = lesson()
     losses, started = torch.zeros(settings.log, device=session.device), time.perf_counter()
-    while training.step < min(settings.steps, session.stop or settings.steps):
+    last = settings.steps if session.stop is None else min(settings.steps, session.stop)
+    for batch in drawn_ahead(course.draw, settings.seed, range(training.step, last), session):
         slot = training.step % settings.log
-        losses[slot] = _step(training, course, settings)
+        losses[slot] = _step(training, course, settings, batch)
         if training.step % settings.log == 0 or training.step == settings.steps:
             row = {"step": training.step, **course.measured(losses)}
             seconds, started = time.perf_counter() - started, time.perf_counter()
@@ -139,9 +140,7 @@ def run(
 
 
 def _step(
-    training: Training[Network], lesson: Lesson[Network, Batch], settings: Settings
+    training: Training[Network], lesson: Lesson[Network, Batch], settings: Settings, batch: Batch
 ) -> Tensor:
-    # Its own generator for every step: nothing to restore after an interruption.
-    batch = lesson.draw(np.random.default_rng((settings.seed, training.step)))
     share = schedule(training.step, settings.steps)
     return training.advance(lambda network: lesson.loss(network, batch), share)

@@ -21,22 +21,46 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step along the orthogonal matrix next to the momentum."""
+        """One step along the orthogonal matrices next to the momenta.
+
+        All weights of one shape go together: a GPU is asked once, and not for every matrix.
+        """
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}
             for weight in group["params"]:
-                state = self.state[weight]
-                momentum = state.setdefault("momentum", torch.zeros_like(weight))
-                momentum.lerp_(weight.grad, 1 - _MOMENTUM)
-                ahead = weight.grad.lerp(momentum, _MOMENTUM)
-                weight.mul_(1 - group["lr"] * _WEIGHT_DECAY)
-                weight.add_(orthogonal(ahead.flatten(1)).view_as(weight), alpha=-group["lr"])
+                alike.setdefault(weight.shape, []).append(weight)
+            for weights in alike.values():
+                self._move(weights, group["lr"])
+
+    def _move(self, weights: list[Tensor], rate: float) -> None:
+        gradients = [gradient_of(weight) for weight in weights]
+        momenta = [
+            self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+            for weight in weights
+        ]
+        torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)
+        ahead = torch.stack(torch._foreach_lerp(gradients, momenta, _MOMENTUM))
+        along = orthogonal(ahead.flatten(2)).view(ahead.shape)
+        torch._foreach_mul_(weights, 1 - rate * _WEIGHT_DECAY)
+        torch._foreach_add_(weights, along.unbind(), alpha=-rate)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """Nearly the nearest matrix (m, n), m <= n, with orthonormal rows; by Newton and Schulz."""
+def gradient_of(weight: Tensor) -> Tensor:
+    """Of a weight that has one."""
+    assert weight.grad is not None
+    return weight.grad
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Nearly the nearest matrices (..., m, n), m <= n, with orthonormal rows; by Newton and Schulz.
+
+    Returns:
+        Of the same shape, float32.
+    """
     a, b, c = _NEWTON_SCHULZ
-    x: Tensor = matrix.bfloat16() / (matrix.norm() + 1e-7)
+    norms = matrices.norm(dim=(-2, -1), keepdim=True)
+    x: Tensor = (matrices / (norms + 1e-7)).bfloat16()
     for _ in range(5):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
     return x.float()

@@ -1,19 +1,22 @@
 """Batches to learn enlargement from: pieces of procedural scenes, as cameras give them."""
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dfp_batch.core.degradation import Degradation, Kernel
+from dfp_batch.core.degradation import Degradation, Kernel, OwnKernels, windows_of
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.reconstruction.learned_prior import initial_enlargement
 from dfp_batch.synthetic.camera import Levels, levels, noisy, through_jpeg, unit
 from dfp_batch.training.scenes import training_scene
+from dfp_batch.training.workers import Random, examples, opened
 
 Pool = Levels
-Random = np.random.Generator
 
 KERNELS_PER_BATCH = 4
 _MARGIN_PX = 4  # of low resolution, cut off so that borders are those of a piece, not of an image
@@ -25,6 +28,22 @@ _SIGMA_ERROR = 0.04  # relative, of the kernel that the network is told
 _NOISY_SHARE, _LARGEST_NOISE = 0.5, 0.02
 _JPEG_SHARE, _QUALITIES = 0.25, (70, 99)
 _JPEG_BLOCK_PX = 8
+
+
+class Drawn(NamedTuple):
+    """N pieces as they are drawn, with a margin, in groups of N / 4 with one kernel each.
+
+    Attributes:
+        low: What the camera gives, (N, 1, q, q), in 8 bits.
+        truth: Sharp and clean, (N, 1, scale * q, scale * q), in 8 bits.
+        windows: The kernels as they are believed to be, as windows, (4, k, k).
+        code: Of these kernels, (4, 8).
+    """
+
+    low: Tensor
+    truth: Tensor
+    windows: Tensor
+    code: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,12 +67,13 @@ class Batch:
         return Batch(*(tensor.to(device) for tensor in vars(self).values()))
 
 
-def scene_pool(count: int, side_px: int, seed: int) -> Pool:
-    """Scenes (count, side_px, side_px) in 8 bits."""
-    pool = np.empty((count, side_px, side_px), np.uint8)
-    for index in range(count):
-        pool[index] = levels(training_scene(side_px, (seed, index)))
-    return pool
+def scene_pool(count: int, side_px: int, seed: int, processes: int = 1) -> Pool:
+    """Scenes (count, side_px, side_px) in 8 bits, made by so many processes."""
+    return examples(partial(_scene, side_px), count, seed, processes)
+
+
+def _scene(side_px: int, seed: tuple[int, int]) -> Levels:
+    return levels(training_scene(side_px, seed))
 
 
 def smallest_scene_px(side_px: int) -> int:
@@ -61,45 +81,59 @@ def smallest_scene_px(side_px: int) -> int:
     return max(_SCALES) * (side_px + 2 * _MARGIN_PX)
 
 
-def draw_batch(pool: Pool, size: int, side_px: int, random: Random) -> Batch:
-    """A batch at a scale drawn by chance.
+def draw_from(scenes: Path, size: int, side_px: int, random: Random) -> Drawn:
+    """As ``draw_pieces``, from a file of scenes that processes share."""
+    return draw_pieces(opened(scenes), size, side_px, random)
+
+
+def draw_pieces(pool: Pool, size: int, side_px: int, random: Random) -> Drawn:
+    """Pieces at a scale drawn by chance: what a CPU does for a batch.
 
     Args:
         pool: Scenes, of ``smallest_scene_px`` at least.
         size: N, a multiple of 4.
-        side_px: p, of the pieces at low resolution.
+        side_px: p, of the pieces at low resolution; q is the margins more.
         random: Source of all randomness.
     """
     scale = int(random.choice(_SCALES, p=_SCALE_SHARES))
-    groups = [
-        _group(pool, size // KERNELS_PER_BATCH, side_px, scale, random)
-        for _ in range(KERNELS_PER_BATCH)
-    ]
-    return Batch(*(torch.cat(parts) for parts in zip(*groups, strict=True)))
+    lows, truths, kernels = [], [], []
+    for _ in range(KERNELS_PER_BATCH):
+        true, believed = draw_kernels(scale, random)
+        pieces = _pieces(
+            pool, size // KERNELS_PER_BATCH, scale * (side_px + 2 * _MARGIN_PX), random
+        )
+        lows.append(_captured(Degradation(scale, true)(torch.from_numpy(unit(pieces))), random))
+        truths.append(pieces)
+        kernels.append(believed)
+    low, truth = (torch.from_numpy(np.concatenate(parts)) for parts in (lows, truths))
+    code = torch.stack([kernel.code(scale) for kernel in kernels])
+    return Drawn(low, truth, windows_of(kernels, scale), code)
 
 
-def _group(
-    pool: Pool, size: int, side_px: int, scale: int, random: Random
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Fields of a batch with one kernel."""
-    true, believed = draw_kernels(scale, random)
-    truth = _pieces(pool, size, scale * (side_px + 2 * _MARGIN_PX), random)
-    low = captured(Degradation(scale, true)(truth), random)
-    projected = initial_enlargement(low, Degradation(scale, believed))
-    inner = (..., *(slice(_MARGIN_PX, -_MARGIN_PX),) * 2)
-    inner_high = (..., *(slice(scale * _MARGIN_PX, -scale * _MARGIN_PX),) * 2)
-    code = believed.code(scale).expand(size, -1)
-    return low[inner], projected[inner_high], code, truth[inner_high]
+def batch_of(drawn: Drawn, device: torch.device) -> Batch:
+    """The batch of pieces: what a GPU does for it, and never waits for the host."""
+    low, truth, windows, code = (tensor.to(device, non_blocking=True) for tensor in drawn)
+    low, truth = low / 255, truth / 255
+    count = len(low) // len(code)
+    scale = truth.shape[-1] // low.shape[-1]
+    degrade = OwnKernels(scale, windows.repeat_interleave(count, 0))
+    projected = initial_enlargement(low, degrade)
+    inner, inner_high = (
+        (..., *(slice(margin_px, -margin_px),) * 2)
+        for margin_px in (_MARGIN_PX, scale * _MARGIN_PX)
+    )
+    codes = code.repeat_interleave(count, 0)
+    return Batch(low[inner], projected[inner_high], codes, truth[inner_high])
 
 
-def _pieces(pool: Pool, count: int, side_px: int, random: Random) -> Tensor:
-    """Pieces anywhere, turned and mirrored, (count, 1, side_px, side_px) in [0, 1]."""
-    pieces = np.empty((count, 1, side_px, side_px), np.float32)
+def _pieces(pool: Pool, count: int, side_px: int, random: Random) -> Levels:
+    """Pieces anywhere, turned and mirrored, (count, 1, side_px, side_px)."""
+    pieces = np.empty((count, 1, side_px, side_px), np.uint8)
     for index in range(count):
         candidates = [_piece(pool, side_px, random) for _ in range(_CANDIDATES)]
         turned = np.rot90(max(candidates, key=_detail), int(random.integers(4)))
         pieces[index, 0] = turned[::-1] if random.random() < 0.5 else turned  # noqa: PLR2004
-    return torch.from_numpy(pieces / np.float32(255))
+    return pieces
 
 
 def _piece(pool: Pool, side_px: int, random: Random) -> Levels:
@@ -133,6 +167,10 @@ def draw_kernels(scale: int, random: Random) -> tuple[Kernel, Kernel]:
 
 def captured(low: Tensor, random: Random) -> Tensor:
     """Add what a camera adds to images (N, 1, h, w): noise to half, 8 bits, JPEG to a quarter."""
+    return torch.from_numpy(unit(_captured(low, random)))
+
+
+def _captured(low: Tensor, random: Random) -> Levels:
     grain = random.standard_normal(low.shape, np.float32)
     is_noisy = random.random(len(low)) < _NOISY_SHARE
     sigmas = (is_noisy * random.uniform(0, _LARGEST_NOISE, len(low))).astype(np.float32)
@@ -140,7 +178,7 @@ def captured(low: Tensor, random: Random) -> Tensor:
     for plane in planes[:, 0]:
         if random.random() < _JPEG_SHARE:
             plane[:] = _jpeg(plane, random)
-    return torch.from_numpy(unit(planes))
+    return planes
 
 
 def _jpeg(plane: Levels, random: Random) -> Levels:

@@ -21,9 +21,11 @@ from dfp_batch.training.muon import Muon
 from dfp_batch.training.patches import (
     KERNELS_PER_BATCH,
     Batch,
+    Drawn,
     Pool,
+    batch_of,
     captured,
-    draw_batch,
+    draw_from,
     scene_pool,
     smallest_scene_px,
 )
@@ -46,7 +48,7 @@ class PriorSettings:
         patch: Side of a piece, in px of the sources.
         width: Channels of the network.
         blocks: Of the network.
-        grow: Weights of a network with fewer blocks to begin with, or None.
+        grow: Weights of a network with no more blocks to begin with, or None.
         rate: Of learning, of Adam.
         trunk_rate: Of learning, of Muon.
         log: Steps from one record to the next.
@@ -97,11 +99,11 @@ def train(settings: PriorSettings, session: Session, say: Callable[[str], None])
     """
     training, device = start(settings, session), torch.device(session.device)
 
-    def lesson() -> loop.Lesson[PriorNetwork, Batch]:
-        pool, kept_aside = pool_of(settings, session), validation(settings)
+    def lesson() -> loop.Lesson[PriorNetwork, Drawn]:
+        scenes, kept_aside = scenes_of(settings, session), validation(settings)
         return loop.Lesson(
-            lambda random: draw_batch(pool, settings.batch, settings.patch, random).to(device),
-            loss_of,
+            partial(draw_from, scenes, settings.batch, settings.patch),
+            lambda network, drawn: loss_of(network, batch_of(drawn, device)),
             lambda losses: measured(losses, gains_db(training.mean, kept_aside, device)),
             lambda rows: publish(training, rows, settings, session),
         )
@@ -187,12 +189,11 @@ def _gain_db(network: PriorNetwork, batch: Batch) -> float:
 # Files
 
 
-def pool_of(settings: PriorSettings, session: Session) -> Pool:
-    """The scenes, made once."""
+def scenes_of(settings: PriorSettings, session: Session) -> Path:
+    """The file of the scenes, made once."""
     name = f"scenes-{settings.scenes}-{settings.side}-{settings.seed}.npy"
-    make = partial(scene_pool, settings.scenes, settings.side, settings.seed)
-    pool: Pool = np.load(made_once(session.out / name, make))
-    return pool
+    make = partial(scene_pool, settings.scenes, settings.side, settings.seed, session.processes)
+    return made_once(session.out / name, make)
 
 
 def publish(

@@ -1,9 +1,9 @@
 """Grey scenes to learn from: procedural images with more of what photographs have.
 
 On top of dead leaves: surfaces with textures of many kinds, repeated patterns up to the finest that
-pixels hold, stones and other reliefs lit from the side, hair, lines, text, shadows, things that
-bulge, blurred depths behind sharp ones; then a camera: the integration over a pixel, a soft or a
-sharpened own look, tone and JPEG. Nothing is read from a file.
+pixels hold, stones and other reliefs lit from the side, cloth, circuits, veins, print, hair, lines,
+text, shadows, things that bulge, blurred depths behind sharp ones; then a camera: the integration
+over a pixel, a soft or a sharpened own look, tone and JPEG. Nothing is read from a file.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from dfp_batch.synthetic.camera import defocused, levels, through_jpeg
 from dfp_batch.synthetic.procedural import draw_stroke, draw_text, filled, outline, radii
-from dfp_batch.training.textures import Palette, Plane, Random, surface
+from dfp_batch.training.structures import Plane, Random
+from dfp_batch.training.textures import Palette, surface
 
 Mask = NDArray[np.uint8]
 

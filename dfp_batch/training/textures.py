@@ -1,7 +1,7 @@
 """Textures of many kinds, for surfaces that photographs have and flat leaves have not.
 
 Rough, bent and repeated ones up to the finest that pixels hold, stones and other reliefs lit from
-the side, hair, speckles, and any of them pulled about.
+the side, hair, speckles, any of them pulled about, and what ``structures`` draws.
 """
 
 from collections.abc import Callable
@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
-Random = np.random.Generator
+from dfp_batch.training.structures import STRUCTURES, Plane, Random
 
+_ROOM_PX, _STRUCTURED_SHARE = 24, 0.3
 _FIELDS = 4  # noise fields of a palette, each of its own kind
 
 
@@ -40,7 +39,8 @@ class Palette:
 
 def _noise(side_px: int, random: Random) -> Plane:
     """Noise with a power-law spectrum, often with one direction stronger or a band of its own."""
-    frequency_y, frequency_x = np.fft.fftfreq(side_px)[:, None], np.fft.rfftfreq(side_px)[None]
+    frequency_y = np.fft.fftfreq(side_px)[:, None].astype(np.float32)
+    frequency_x = np.fft.rfftfreq(side_px)[None].astype(np.float32)
     angle, stretch = random.uniform(0, np.pi), 2 ** random.uniform(-3, 0)
     along = np.cos(angle) * frequency_x + np.sin(angle) * frequency_y
     across = np.cos(angle) * frequency_y - np.sin(angle) * frequency_x
@@ -49,7 +49,7 @@ def _noise(side_px: int, random: Random) -> Plane:
     if random.random() < 0.3:  # noqa: PLR2004
         octaves = np.log2(np.maximum(radius, 1e-6)) + random.uniform(1.5, 5)
         amplitude *= np.exp(-((octaves / random.uniform(0.3, 1)) ** 2))
-    phases = np.exp(2j * np.pi * random.random(amplitude.shape))
+    phases = np.exp(np.complex64(2j * np.pi) * random.random(amplitude.shape, np.float32))
     spectrum = amplitude * phases
     spectrum[0, 0] = 0
     field = np.fft.irfft2(spectrum, (side_px, side_px))
@@ -65,9 +65,16 @@ def surface(palette: Palette, h: int, w: int) -> Plane:
     shade = random.uniform(0.05, 0.95) + change * (along + random.uniform(-1, 1) * along**2)
     if random.random() < 0.2:  # noqa: PLR2004
         return np.asarray(shade, np.float32)
-    texture = TEXTURES[int(random.choice(len(TEXTURES), p=_SHARES))](palette, h, w)
     strength = palette.contrast * 2 ** random.uniform(-2.5, 1)
-    return np.asarray(shade + strength * texture, np.float32)
+    return np.asarray(shade + strength * _texture(palette, h, w), np.float32)
+
+
+def _texture(palette: Palette, h: int, w: int) -> Plane:
+    """One of all kinds; what has a structure that takes room only where there is some."""
+    random = palette.random
+    if min(h, w) >= _ROOM_PX and random.random() < _STRUCTURED_SHARE:
+        return np.float32(2) * STRUCTURES[int(random.integers(len(STRUCTURES)))](h, w, random)
+    return TEXTURES[int(random.choice(len(TEXTURES), p=_SHARES))](palette, h, w)
 
 
 def _rough(palette: Palette, h: int, w: int) -> Plane:

@@ -112,6 +112,12 @@ def test_interrupted_training_goes_on_to_the_same_result(trained, tmp_path):
     assert next(logs) == next(logs)
 
 
+def test_processes_change_nothing_but_the_time(trained, tmp_path):
+    train(tmp_path, "--processes", "2")
+    several, one = (load_file(f / "prior.safetensors") for f in (tmp_path, trained))
+    assert all(torch.equal(several[name], weight) for name, weight in one.items())
+
+
 def test_training_goes_on_with_a_deeper_network(trained, tmp_path):
     small = str(trained / "prior.safetensors")
     train(tmp_path, "--blocks", "2", "--grow", small, "--stop", "1")

@@ -59,6 +59,11 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, stop):
     assert all(map(torch.equal, weights(straight), weights(resumed)))
 
 
+def test_no_step_is_done_but_the_lesson_is_made_ready(tmp_path):
+    training, rows = run(tmp_path, stop=0)
+    assert (training.step, rows) == (0, [])
+
+
 def test_a_checkpoint_with_one_optimiser_as_it_was_once_written_is_taken(tmp_path):
     run(tmp_path, stop=2)
     path = tmp_path / "checkpoint.pt"

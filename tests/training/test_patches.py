@@ -5,7 +5,15 @@ import torch
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.reconstruction.learned_prior import initial_enlargement
-from dfp_batch.training.patches import Batch, captured, draw_batch, draw_kernels, scene_pool
+from dfp_batch.training.patches import (
+    Batch,
+    batch_of,
+    captured,
+    draw_from,
+    draw_kernels,
+    draw_pieces,
+    scene_pool,
+)
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +23,10 @@ def pool():
 
 def generator(seed=0):
     return np.random.default_rng(seed)
+
+
+def draw_batch(pool, size, side_px, random):
+    return batch_of(draw_pieces(pool, size, side_px, random), torch.device("cpu"))
 
 
 def test_the_pool_is_given_by_its_seed_and_begins_alike_whatever_its_size(pool):
@@ -49,6 +61,30 @@ def test_low_is_the_truth_seen_through_the_kernel(pool):
         own = (seen - batch.low).abs().mean((1, 2, 3))
         other = (seen - batch.low.roll(1, 0)).abs().mean((1, 2, 3))
         assert (own < other).float().mean() > 0.8
+
+
+def test_pieces_that_processes_draw_from_a_file_are_those_of_its_scenes(pool, tmp_path):
+    np.save(tmp_path / "scenes.npy", pool)
+    inline = draw_pieces(pool, 8, 16, generator(1))
+    drawn = draw_from(tmp_path / "scenes.npy", 8, 16, generator(1))
+    assert all(map(torch.equal, inline, drawn))
+    assert {field.dtype for field in (drawn.low, drawn.truth)} == {torch.uint8}
+
+
+def test_the_enlargement_of_a_batch_is_that_of_its_kernels(pool):
+    """They are told by their code; of the pieces the margin is cut off."""
+    seeds_with_scales = 8
+    for seed in range(seeds_with_scales):
+        drawn = draw_pieces(pool, 4, 16, generator(seed))
+        scale = drawn.truth.shape[-1] // drawn.low.shape[-1]
+        random = generator(seed)
+        random.choice(1, p=[1.0])  # where the scale was drawn
+        _, believed = draw_kernels(scale, random)
+        batch = batch_of(drawn, torch.device("cpu"))
+        assert torch.equal(batch.code[0], believed.code(scale))
+        enlarged = initial_enlargement(drawn.low[:1] / 255, Degradation(scale, believed))
+        inner = (slice(4 * scale, -4 * scale),) * 2
+        torch.testing.assert_close(batch.projected[:1], enlarged[..., *inner], atol=1e-5, rtol=0)
 
 
 def test_there_are_four_kernels_in_a_batch(pool):
