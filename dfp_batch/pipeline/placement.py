@@ -9,7 +9,8 @@ from dfp_batch.pipeline.composition import FusionConfig
 
 _FULL_FRAMES = 14  # in float32, that the steps up to the merge hold at once
 _DECISIONS = 4  # likewise; evidence at several scales, duals of the labelling
-_OUTPUTS = 7  # images of the size of the result, that the enlargement holds
+_OUTPUTS = 10  # images of the size of the result, that the enlargement holds
+_TILE_BYTES = 1 << 30  # of the largest network in a tile
 _USABLE = 0.8  # of the memory of a device: the rest is its context and what is lost in pieces
 
 
@@ -102,5 +103,5 @@ def device_bytes(config: FusionConfig, n_frames: int, size: tuple[int, int, int]
     frames = _FULL_FRAMES + (n_frames if needs_all else 0)
     return max(
         frames * frame + _DECISIONS * decision,
-        _OUTPUTS * config.scale**2 * frame + decision,
+        _OUTPUTS * config.scale**2 * frame + decision + (_TILE_BYTES if config.scale > 1 else 0),
     )

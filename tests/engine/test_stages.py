@@ -139,7 +139,7 @@ def test_what_was_short_of_memory_is_done_in_smaller_tiles_with_the_same_result(
         np.testing.assert_allclose(one.fused, whole.fused, atol=2e-5)
 
 
-BESIDE_A_GPU = Circumstances(Accelerator(1 << 30))
+BESIDE_A_GPU = Circumstances(Accelerator(4 << 30))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
