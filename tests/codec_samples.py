@@ -5,7 +5,9 @@ import zlib
 from io import BytesIO
 
 import cv2
+import imagecodecs
 import numpy as np
+import pillow_heif
 import tifffile
 from PIL import Image, ImageCms
 
@@ -151,6 +153,60 @@ def packed_tiff(values, bits):
     return plain_tiff([rows], values.shape[1], values.shape[0], bits, 1)
 
 
+def netpbm(kind, samples, top):
+    """P1 to P7 of these samples (h, w, C), with a comment in the header."""
+    height, width, channels = samples.shape
+    if kind == 7:
+        values = {"WIDTH": width, "HEIGHT": height, "DEPTH": channels, "MAXVAL": top}
+        lines = "".join(f"{name} {value}\n" for name, value in values.items())
+        head = f"P7\n# of a test\n{lines}TUPLTYPE RGB_ALPHA\nENDHDR\n"
+    else:
+        size = f"{width} {height}" + ("" if kind in (1, 4) else f"\n{top}")
+        head = f"P{kind}\n# of a test\n{size}\n"
+    if kind <= 3:
+        return (head + " ".join(str(value) for value in samples.flat)).encode()
+    if kind == 4:
+        return head.encode() + np.packbits(samples[..., 0], axis=1).tobytes()
+    return head.encode() + samples.astype("u1" if top < 256 else ">u2").tobytes()
+
+
+def box(name, content):
+    """A box of JPEG 2000 or JPEG XL."""
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def jp2(samples, form="jp2", **options):
+    """A lossless JPEG 2000: a file with boxes, or a bare codestream."""
+    return imagecodecs.jpeg2k_encode(
+        np.squeeze(samples), codecformat=form, reversible=True, **options
+    )
+
+
+def jpeg_xl(samples, **options):
+    """A lossless JPEG XL, a bare codestream by default."""
+    options = {"usecontainer": False, "lossless": True, **options}
+    return imagecodecs.jpegxl_encode(np.squeeze(samples), **options)
+
+
+def jxl_container(codestream, exif_box):
+    """The boxes around a codestream, and one with EXIF data."""
+    kind = box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    return box(b"JXL ", b"\r\n\x87\n") + kind + box(b"Exif", exif_box) + box(b"jxlc", codestream)
+
+
+def heic(samples, mode, append=None, exif=None, **options):
+    """A HEIC of these samples."""
+    height, width, _ = samples.shape
+    file = pillow_heif.from_bytes(mode, (width, height), samples.tobytes())
+    if append is not None:
+        file.add_frombytes(mode, (width, height), append.tobytes())
+    if exif is not None:
+        options["exif"] = b"Exif\0\0" + exif
+    buffer = BytesIO()
+    file.save(buffer, quality=100, **options)
+    return buffer.getvalue()
+
+
 def small_files():
     """One small valid file of every kind that is read, by name."""
     grey, colour = ramp(9, 12, 1), ramp(9, 12)
@@ -195,6 +251,22 @@ def small_files():
         "tiff palette": pillow(palette, "TIFF"),
         "tiff 12 bit": packed_tiff(ramp(9, 12, 1, "uint16")[..., 0] >> 4, 12),
         "tiff alpha": tiff(rgba, extrasamples=("assocalpha",), **rgb),
+        "bmp": pillow(colour, "BMP"),
+        "bmp palette": pillow(palette, "BMP"),
+        "bmp alpha": cv2.imencode(".bmp", rgba)[1].tobytes(),
+        "pnm text": netpbm(3, colour, 255),
+        "pnm": netpbm(6, wide >> 4, 4095),
+        "pnm alpha": netpbm(7, rgba, 255),
+        "gif": pillow(palette, "GIF", transparency=3),
+        "jpeg 2000": jp2(wide >> 4, bitspersample=12),
+        "jpeg 2000 grey codestream": jp2(grey, "j2k"),
+        "jpeg 2000 alpha": pillow(rgba, "JPEG2000"),
+        "jpeg xl": jpeg_xl(wide, usecontainer=True),
+        "jpeg xl grey codestream": jpeg_xl(grey),
+        "jpeg xl alpha": jpeg_xl(rgba),
+        "jpeg xl float": jpeg_xl(floats),
+        "jpeg xl exif": jxl_container(jpeg_xl(colour), bytes(4) + block),
+        "heic": heic(ramp(16, 18), "RGB", exif=block, icc_profile=ICC),
         "webp lossy": pillow(colour, "WEBP", exif=block, icc_profile=ICC),
         "webp lossless": pillow(colour, "WEBP", lossless=True),
         "webp alpha": pillow(rgba, "WEBP"),

@@ -3,6 +3,7 @@
 from PIL import Image
 
 from codec_samples import pillow, ramp, small_files, tiff
+from dfp_batch.io.codec.names import FORMATS
 
 URL = "s3://archive/lot 7/a.png"
 
@@ -11,9 +12,8 @@ REFUSED = {
     "empty": (b"", "is empty (0 bytes), expected an image"),
     "text": (
         b"hello world",
-        "does not start like a JPEG, PNG, TIFF or WebP image: b'hello wo'..., 11 bytes",
+        f"does not start like a {FORMATS} image: b'hello wo'..., 11 bytes",
     ),
-    "gif": (b"GIF89a\x01\0\x01\0\x80\0\0", "does not start like a JPEG, PNG, TIFF or WebP image"),
     "cmyk jpeg": (
         pillow(Image.new("CMYK", (9, 7)), "JPEG"),
         "holds CMYK pixels, expected grey or RGB; convert it to RGB",

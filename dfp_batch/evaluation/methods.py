@@ -77,7 +77,7 @@ class External:
         if not found:
             raise ImageError(
                 f"{urls.join(folder, folder_name(item))}.*: nothing is there, expected the "
-                f"result for this item as JPEG, PNG, TIFF or WebP"
+                f"result for this item as an image"
             )
         if len(found) > 1:
             raise ImageError(f"{folder} holds {' and '.join(found)}, expected one of them")

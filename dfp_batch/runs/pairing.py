@@ -10,19 +10,19 @@ from typing import NoReturn
 from natsort import natsorted
 
 from dfp_batch.errors import ImageError, ObjectAccessError, ObjectMissingError
+from dfp_batch.io.codec.names import is_image_name
 from dfp_batch.io.codec.pages import holds_stack
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.storage import list_folder
 from dfp_batch.io.urls import absolute_url, join
 from dfp_batch.runs.manifest import MIN_SOURCES, TIFF_NAME, Pair, id_problems, refuse
 
-_IMAGE = re.compile(r".+\.(jpe?g|png|tiff?|webp)", re.IGNORECASE)
 _MEMBER = re.compile(r"(?P<name>.+)_(?P<letter>[A-Za-z])")
 
 
 def image_names(files: Iterable[str]) -> list[str]:
-    """The names of JPEG, PNG, TIFF and WebP images among these, in natural order (1, 2, 10)."""
-    return natsorted(name for name in files if _is_visible(name) and _IMAGE.fullmatch(name))
+    """The names of images among these, in natural order (1, 2, 10)."""
+    return natsorted(name for name in files if _is_visible(name) and is_image_name(name))
 
 
 def build_manifest(directory: str) -> tuple[list[Pair], list[str]]:
@@ -31,7 +31,7 @@ def build_manifest(directory: str) -> tuple[list[Pair], list[str]]:
     Pairs are ``<name>_A.*`` with ``<name>_B.*`` (and ``_C``, ``_D``...) directly in the folder, all
     images of one subfolder in natural order (1, 2, 10), or a TIFF of 2 or more pages, directly in
     the folder and in none of the former, or alone in a subfolder. All may be mixed; only the last
-    are opened. Files that are not JPEG, PNG, TIFF or WebP by name are left out, and so is what
+    are opened. Files that are no images by name are left out, and so is what
     starts with a dot.
 
     Args:

@@ -134,7 +134,7 @@ class SceneSet:
         if not names:
             raise ConfigError(
                 f"{folder}: holds no image; expected bundled, procedural or a folder of sharp "
-                "JPEG, PNG, TIFF or WebP images"
+                "images"
             )
         return tuple(names)
 

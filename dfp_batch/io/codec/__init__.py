@@ -1,4 +1,4 @@
-"""Bytes <-> pixels: JPEG, PNG, TIFF and WebP, with ICC profile, EXIF and alpha."""
+"""Bytes <-> pixels of every format that is read or written, with ICC profile, EXIF and alpha."""
 
 from dfp_batch.io.codec.files import (
     check_depth,

@@ -1,16 +1,28 @@
-"""Whole files: JPEG, PNG, TIFF and WebP in and out.
+"""Whole files in, and JPEG, PNG, TIFF and WebP out.
 
 Nothing is guessed: what would be read wrongly without a word (a second page, pixels for print, a
 camera's raw data) is refused with the reason.
 """
 
 import io
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.io.codec import exif, jpeg, png, tiff, webp
+from dfp_batch.io.codec import (
+    exif,
+    heic,
+    jpeg,
+    jpeg2000,
+    jpeg_xl,
+    pillow_image,
+    png,
+    pnm,
+    tiff,
+    webp,
+)
 from dfp_batch.io.codec.frame import Frame, Metadata, Pixels, full_range
 from dfp_batch.io.codec.header import (
     Header,
@@ -22,11 +34,39 @@ from dfp_batch.io.codec.header import (
     oriented,
     upright,
 )
+from dfp_batch.io.codec.names import FORMATS
 
 QUALITY = 95
 
-_OPENED = {"JPEG": jpeg.opened, "PNG": png.opened, "TIFF": tiff.opened, "WebP": webp.opened}
-_HOLD_HEADER = {"JPEG": jpeg.holds_header, "PNG": png.holds_header}
+_OPENED = {
+    "JPEG": jpeg.opened,
+    "PNG": png.opened,
+    "TIFF": tiff.opened,
+    "WebP": webp.opened,
+    "BMP": pillow_image.opened_bmp,
+    "PNM": pnm.opened,
+    "GIF": pillow_image.opened_gif,
+    "JPEG 2000": jpeg2000.opened,
+    "JPEG XL": jpeg_xl.opened,
+    "HEIC": heic.opened,
+}
+_HOLD_HEADER: dict[str, Callable[[bytes], bool]] = {  # of the others the whole file is read
+    "JPEG": jpeg.holds_header,
+    "PNG": png.holds_header,
+    "BMP": bool,
+    "PNM": bool,
+    "JPEG 2000": jpeg2000.holds_header,
+}
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    **dict.fromkeys(jpeg2000.SIGNATURES, "JPEG 2000"),
+    **dict.fromkeys(jpeg_xl.SIGNATURES, "JPEG XL"),
+}
+_PNM_NUMBERS = b"1234567"
 _DEPTHS = {"png": (8, 16), "tiff": (8, 16, 32), "jpg": (8,), "webp": (8,)}
 _OPAQUE = {"jpg"}
 _FLOAT_BITS = 32
@@ -99,7 +139,9 @@ def inspect(data: bytes, url: str) -> Header:
 
 
 def inspect_file(file: BinaryIO, url: str) -> Header:
-    """As :func:`inspect`, and reads no more than it needs: only of a WebP the whole file.
+    """As :func:`inspect`, and reads no more than it needs.
+
+    Of a WebP, a GIF, a JPEG XL and a HEIC that is the whole file.
 
     A PNG that states its orientation after the pixels, as few programs write it, counts as upright.
 
@@ -118,7 +160,7 @@ def inspect_file(file: BinaryIO, url: str) -> Header:
         kind = _kind(data, url, size_bytes)
         if kind == "TIFF":
             return tiff.inspected(file, size_bytes)
-        holds_header = _HOLD_HEADER.get(kind, lambda _: False)
+        holds_header = _HOLD_HEADER.get(kind, _needs_all)
         while len(data) < size_bytes and not holds_header(data):
             data += file.read(len(data))
         found = _opened(data, url, size_bytes)
@@ -192,6 +234,11 @@ def extension_for(frame: Frame) -> str:
     return "png" if frame.bit_depth in _DEPTHS["png"] else "tiff"
 
 
+def _needs_all(_data: bytes) -> bool:
+    """Of a format whose header may be anywhere."""
+    return False
+
+
 def _opened(data: bytes, url: str, size_bytes: int | None = None) -> Opened:
     """Open a file by its bytes, or by those up to its pixels and the size of the whole."""
     size_bytes = len(data) if size_bytes is None else size_bytes
@@ -206,20 +253,23 @@ def _kind(data: bytes, url: str, size_bytes: int) -> str:
     kind = _signature(data)
     if kind is None:
         raise RefusedError(
-            f"does not start like a JPEG, PNG, TIFF or WebP image: {data[:8]!r}..., "
-            f"{size_bytes} bytes"
+            f"does not start like a {FORMATS} image: {data[:8]!r}..., {size_bytes} bytes"
         )
     return kind
 
 
 def _signature(data: bytes) -> str | None:
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
+    for start, kind in _SIGNATURES.items():
+        if data.startswith(start):
+            return kind
     if data.startswith(_TIFF_SIGNATURES):
         return "TIFF"
-    return "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    is_pnm = data[:1] == b"P" and data[1:2] in _PNM_NUMBERS and data[2:3] in b" \t\r\n#"
+    if is_pnm and len(data) > 2:  # noqa: PLR2004
+        return "PNM"
+    return "HEIC" if heic.is_heic(data) else None
 
 
 def _check_raw(data: bytes, url: str) -> None:

@@ -20,7 +20,7 @@ class Header:
     """What is known before pixels are decoded.
 
     Attributes:
-        format: JPEG, PNG, TIFF or WebP.
+        format: One of those that ``names.FORMATS`` lists.
         width: In px, after the orientation has been applied.
         height: In px, after the orientation has been applied.
         channels: 1 (grey) or 3 (colour), without alpha.
@@ -78,7 +78,7 @@ def damaged(kind: str, size_bytes: int) -> RefusedError:
     """The error for a file that starts well."""
     return RefusedError(
         f"starts like a {kind} but does not decode ({size_bytes} bytes): truncated or damaged; "
-        "expected a whole JPEG, PNG, TIFF or WebP image"
+        "expected a whole image"
     )
 
 

@@ -78,7 +78,7 @@ def test_a_truncated_image_is_refused(kind, kept):
     message = failure(data)
     start = f"starts like a {kind} but does not decode ({len(data)} bytes): truncated or damaged"
     assert message.startswith(start)
-    assert message.endswith("expected a whole JPEG, PNG, TIFF or WebP image")
+    assert message.endswith("expected a whole image")
 
 
 @given(kind=st.sampled_from(sorted(WHOLE)), place=st.floats(0, 0.999), value=st.binary(min_size=1))
@@ -145,7 +145,7 @@ def test_inspect_says_what_decode_gives(name):
     assert (header.height, header.width, header.channels) == image.pixels.shape
     assert header.has_alpha == (image.alpha is not None)
     assert header.dtype == image.pixels.dtype.name
-    assert header.format.lower() == name.split()[0]
+    assert name.startswith(header.format.lower())
 
 
 def test_inspect_needs_no_pixels():
