@@ -48,7 +48,7 @@ def open_frames(urls: Sequence[str]) -> Iterator["Frames"]:
         return
     with seekable.open_seekable(urls[0]) as file, open_pages(file, urls[0]) as pages:
         names = tuple(f"{urls[0]} page {index}" for index in range(len(pages)))
-        yield Frames(names, pages.frame)
+        yield Frames(names, pages.frame, pages.notes)
 
 
 class Frames:
@@ -57,10 +57,14 @@ class Frames:
     Args:
         names: Of the N frames, for messages.
         load: Decodes one.
+        notes: What people should know of their files, a line each.
     """
 
-    def __init__(self, names: tuple[str, ...], load: Callable[[int], Frame]) -> None:
+    def __init__(
+        self, names: tuple[str, ...], load: Callable[[int], Frame], notes: tuple[str, ...] = ()
+    ) -> None:
         self.names = names
+        self.notes = notes
         self._load = load
         self._kind: tuple[str, str] | None = None  # of the first that was loaded, and its name
 

@@ -130,7 +130,8 @@ def prepare(
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
     progress.check()
-    return prepared, {"source_versions": versions, **_facts(prepared, alignment)}
+    read = {"source_versions": versions, "source_notes": list(frames.notes) or None}
+    return prepared, {**read, **_facts(prepared, alignment)}
 
 
 def _placement(

@@ -58,6 +58,7 @@ SCHEMA = pa.schema(
         ("kernel_error_px", pa.float64()),
         ("n_sources", pa.int32()),
         ("source_versions", pa.list_(pa.string())),
+        ("source_notes", pa.list_(pa.string())),
         ("adopted", pa.bool_()),
         ("reference_frame", pa.int32()),
         ("align_flags", pa.list_(pa.string())),

@@ -6,6 +6,7 @@ same. Page numbers count from 0.
 
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -14,7 +15,7 @@ from xml.etree import ElementTree
 from tifffile import TiffFile, TiffPage
 
 from dfp_batch.errors import ImageError
-from dfp_batch.io.codec import files, stack_layout, tiff_page
+from dfp_batch.io.codec import files, imagej, stack_layout, tiff_page
 from dfp_batch.io.codec import tiff as tiff_codec
 from dfp_batch.io.codec.frame import Frame
 from dfp_batch.io.codec.header import Header, RefusedError, is_sideways
@@ -34,9 +35,20 @@ class Pages:
     """The images of one stack, in an open file; ``len(pages)`` of them, at least two.
 
     A context manager, for one thread. Closing it leaves the file open, which is the caller's.
+
+    Attributes:
+        notes: What people should know of the file, a line each.
     """
 
-    def __init__(self, tiff: TiffFile, url: str, planes: Sequence[Plane], facts: Facts) -> None:
+    def __init__(
+        self,
+        tiff: TiffFile,
+        url: str,
+        planes: Sequence[Plane],
+        facts: Facts,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.notes = notes
         self._tiff = tiff
         self._url = url
         self._planes = planes
@@ -113,17 +125,45 @@ def open_pages(file: BinaryIO, url: str) -> Pages:
             one of several files, or images that differ in size or kind or cannot be decoded.
         StorageError: The store failed.
     """
-    try:
+    with _whole_tiff(url):
         tiff, root = _opened(file, url)
-        directories = [
-            stack_layout.directory_of(page, tiff.filehandle.size) for page in _walk(tiff, url)
-        ]
-        planes = stack_layout.planes_of(tiff, directories, url)
         facts = facts_of(tiff, root)
-    except _DAMAGE as error:
-        raise ImageError(f"{url}: is not a whole TIFF ({_reason(error)})") from error
+    try:
+        with _whole_tiff(url):
+            return Pages(tiff, url, _planes(tiff, url), facts)
+    except ImageError:
+        planes, note = _planes_that_are_there(tiff, url)
+        if not planes:
+            raise
+        return Pages(tiff, url, planes, facts, (note,))
+
+
+def _planes(tiff: TiffFile, url: str) -> list[Plane]:
+    """All images of the stack, none of which is missing."""
+    directories = [
+        stack_layout.directory_of(page, tiff.filehandle.size) for page in _walk(tiff, url)
+    ]
+    planes = stack_layout.planes_of(tiff, directories, url)
     stack_layout.check_planes(planes, directories, url)
-    return Pages(tiff, url, planes, facts)
+    return planes
+
+
+def _planes_that_are_there(tiff: TiffFile, url: str) -> tuple[list[Plane], str]:
+    """The images of a stack of ImageJ that was not written to its end, and what to say of it."""
+    pages: list[TiffPage] = []
+    is_cut_off = True
+    with suppress(ImageError, *_DAMAGE):
+        for page in _walk(tiff, url):
+            pages.append(page)
+        is_cut_off = False
+    with suppress(*_DAMAGE):
+        _, following = _entries(tiff, _page(tiff, 0).offset)
+        planes = imagej.planes_that_are_there(tiff, pages, following)
+        promised = imagej.promised_images(tiff)
+        if is_cut_off or len(planes) < promised:
+            note = f"holds {len(planes)} of the {promised} pages that its description names"
+            return planes, f"{note}; it is not whole"
+    return [], ""
 
 
 def holds_stack(file: BinaryIO, url: str) -> bool:
@@ -135,14 +175,30 @@ def holds_stack(file: BinaryIO, url: str) -> bool:
         ImageError: Not a TIFF, or damaged.
         StorageError: The store failed.
     """
-    try:
+    with _whole_tiff(url):
         file.seek(0)
         with TiffFile(file, **_NEVER) as tiff:
-            images = (page for page in _walk(tiff, url) if not stack_layout.is_aside(page))
-            next(images, None)
-            if next(images, None) is not None:
-                return True
-            return not tiff.is_ome and stack_layout.images_in_one_page(tiff) >= LEAST_PAGES
+            try:
+                return _has_two_images(tiff, url) or bool(_planes_that_are_there(tiff, url)[0])
+            except ImageError:
+                if _planes_that_are_there(tiff, url)[0]:
+                    return True
+                raise
+
+
+def _has_two_images(tiff: TiffFile, url: str) -> bool:
+    images = (page for page in _walk(tiff, url) if not stack_layout.is_aside(page))
+    next(images, None)
+    if next(images, None) is not None:
+        return True
+    return not tiff.is_ome and stack_layout.images_in_one_page(tiff) >= LEAST_PAGES
+
+
+@contextmanager
+def _whole_tiff(url: str) -> Iterator[None]:
+    """What is read in here belongs to a TIFF; if it is damaged, say so."""
+    try:
+        yield
     except _DAMAGE as error:
         raise ImageError(f"{url}: is not a whole TIFF ({_reason(error)})") from error
 

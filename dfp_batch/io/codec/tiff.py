@@ -121,6 +121,8 @@ def _load(page: Any, start: int | None) -> Stored:  # noqa: ANN401
     except tiff_page.DAMAGE as error:
         raise damaged("TIFF", page.parent.filehandle.size) from error
     white = tiff_page.white(page)
+    if page.photometric == tiff_page.WHITE_IS_ZERO:
+        pixels = tiff_pixels.inverted(pixels, white, bool(page.extrasamples))
     if tuple(page.extrasamples) == (tiff_page.ASSOCIATED,):
         pixels = tiff_pixels.divided(pixels, white)
     return Stored(pixels, white)

@@ -33,11 +33,12 @@ DAMAGE = (  # what tifffile and imagecodecs let through on a damaged file
     struct.error,
 )
 MAXIMUM, ICC = 281, 34675
-ASSOCIATED, PALETTE = 1, 3
+ASSOCIATED, WHITE_IS_ZERO, PALETTE = 1, 0, 3
 _DTYPES = {"uint8", "uint16", "float32", "float64"}
-_COLOURS = {"MINISBLACK": 1, "RGB": 3, "PALETTE": 1}
+_COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "PALETTE": 1}
 _CMYK, _CFA, _LINEAR_RAW = 5, 32803, 34892
 _PACKED_BITS = (10, 12, 14)
+_PALETTE_BITS = (1, 2, 4, 8)
 _UNASSOCIATED = 2
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 274, 282, 283, 296
 _SUB_IFDS, _DNG = 330, 50706
@@ -73,12 +74,14 @@ def check_only(pages: Sequence[Any], size_bytes: int) -> None:
 
 def stored_header(page: Any) -> Header:  # noqa: ANN401
     """What a page is as stored."""
-    colours = 3 if page.photometric == PALETTE else _colours(page)
-    has_alpha = page.samplesperpixel == _colours(page) + 1
+    size = page.imagewidth, page.imagelength
+    if page.photometric == PALETTE:
+        return Header("TIFF", *size, 3, False, "uint8", 8)
+    colours = _colours(page)
+    has_alpha = page.samplesperpixel == colours + 1
     dtype = "float32" if page.dtype.kind == "f" else page.dtype.name
     top = white(page)
     bits = int(top).bit_length() if top else min(page.bitspersample, 32)
-    size = page.imagewidth, page.imagelength
     return Header("TIFF", *size, colours, has_alpha, dtype, bits)
 
 
@@ -177,15 +180,24 @@ def _colour_problem(page: Any) -> str | None:  # noqa: ANN401
     name = getattr(page.photometric, "name", str(page.photometric))
     if name in _COLOURS or (name == "YCBCR" and page.compression == tiff_pixels.JPEG):
         return None
-    return f"holds {name} pixels, expected grey (black is 0) or RGB; convert it"
+    return f"holds {name} pixels, expected grey or RGB; convert it"
 
 
 def _sample_problem(page: Any) -> str | None:  # noqa: ANN401
     name, bits = page.dtype.name if page.dtype else "unknown", page.bitspersample
     whole = name in _DTYPES and bits == 8 * page.dtype.itemsize
     packed = bits in _PACKED_BITS and page.sampleformat == 1 and page.predictor == 1
-    if (whole or packed) and (page.photometric != PALETTE or bits == 8):  # noqa: PLR2004
+    if page.photometric == PALETTE:
+        fits = name in ("uint8", "bool") and bits in _PALETTE_BITS
+    elif page.photometric == WHITE_IS_ZERO:
+        fits = (whole or packed) and page.dtype.kind == "u"
+    else:
+        fits = whole or packed
+    if fits:
         return None
+    if whole and page.photometric == WHITE_IS_ZERO:
+        expected = "expected uint8 or uint16; convert it"
+        return f"holds {bits}-bit {name} samples where white is 0, {expected}"
     return f"holds {bits}-bit {name} samples, expected uint8, uint16 or float32; convert it"
 
 

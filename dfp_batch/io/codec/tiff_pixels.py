@@ -82,9 +82,23 @@ def pixels_of(page: Any, start: int | None = None) -> Pixels:  # noqa: ANN401
 
 
 def coloured(page: Any, indices: Pixels) -> Pixels:  # noqa: ANN401
-    """Look indices (h, w, 1) up in the colour map, whose 16 bits repeat 8."""
-    table = np.asarray(page.tags.valueof(_COLOUR_MAP), np.uint16).reshape(3, 256)
-    return (table >> 8).astype(np.uint8).T[indices[:, :, 0]]
+    """Look indices (h, w, 1) up in the colour map, whose 16 bits repeat 8.
+
+    Some programs write 8 bits there.
+    """
+    table = np.asarray(page.tags.valueof(_COLOUR_MAP), np.uint16)
+    table = table.reshape(3, 2**page.bitspersample)
+    levels = table if table.max() <= 255 else table >> 8  # noqa: PLR2004
+    return levels.astype(np.uint8).T[indices[:, :, 0].astype(np.uint8)]
+
+
+def inverted(pixels: Pixels, white: float | None, has_alpha: bool) -> Pixels:
+    """Make black 0 where white was; alpha (the last channel) stays."""
+    top = pixels.dtype.type(full_range(pixels.dtype) if white is None else white)
+    found = pixels.copy()
+    colours = found[:, :, :-1] if has_alpha else found
+    colours[:] = top - np.minimum(colours, top)
+    return found
 
 
 def divided(pixels: Pixels, white: float | None) -> Pixels:

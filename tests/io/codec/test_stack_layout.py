@@ -280,10 +280,6 @@ UNREADABLE = {
         written_apart([images(3), images(3)], volumetric=True, tile=(3, 16, 16)),
         " page 0: stores bits or planes in an unusual order; save it again",
     ),
-    "inverted": (
-        written(images(3), photometric="miniswhite"),
-        " page 0: holds MINISWHITE pixels, expected grey (black is 0) or RGB; convert it",
-    ),
     "float range": (
         written(2 * images(3, "float32") + 1),
         " page 0: float samples must be in [0, 1], found 1",

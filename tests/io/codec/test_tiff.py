@@ -1,5 +1,6 @@
 """TIFF in every layout."""
 
+import struct
 import zlib
 from io import BytesIO
 
@@ -129,6 +130,49 @@ def test_a_palette_is_looked_up():
     np.testing.assert_array_equal(decode(pillow(image, "TIFF"), URL).pixels, expected)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("scale", [1, 257])
+def test_a_palette_of_fewer_bits_is_looked_up(bits, scale):
+    rng = np.random.default_rng(bits)
+    indices = rng.integers(0, 2**bits, (6, 9)).astype(np.uint8)
+    colours = rng.integers(0, 256, (3, 2**bits)).astype(np.uint16)
+    data = plain_tiff([packed_rows(indices, bits)], 9, 6, bits, 1, tags={262: 3, 320: 0})
+    data = with_colour_map(data, colours * scale)
+    np.testing.assert_array_equal(decode(data, URL).pixels, colours.T[indices])
+
+
+def packed_rows(indices, bits):
+    rows = ["".join(f"{value:0{bits}b}" for value in row) for row in indices]
+    whole = [row + "0" * (-len(row) % 8) for row in rows]
+    return b"".join(int(row, 2).to_bytes(len(row) // 8, "big") for row in whole)
+
+
+def with_colour_map(data, colours):
+    """The TIFF with its empty field of a colour map filled."""
+    place = data.index(struct.pack("<HHII", 320, 4, 1, 0))
+    entry = struct.pack("<HHII", 320, 3, colours.size, len(data))
+    return data[:place] + entry + data[place + 12 :] + colours.astype("<u2").tobytes()
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("uint8", 8), ("uint16", 16), ("uint16", 12)])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_where_white_is_zero_it_is_turned_round(dtype, bits, compression):
+    pixels = ramp(channels=1, dtype=dtype)[..., 0] >> (16 - bits if dtype == "uint16" else 0)
+    top = 2**bits - 1
+    tags = [(281, "H", 1, top, True)]
+    options = {"photometric": "miniswhite", "compression": compression, "extratags": tags}
+    image = decode(tiff(pixels, **options), URL)
+    np.testing.assert_array_equal(image.pixels[..., 0], top - pixels)
+
+
+def test_alpha_stays_where_white_is_zero():
+    pixels = ramp(channels=2)
+    options = {"photometric": "miniswhite", "extrasamples": ("unassalpha",)}
+    image = decode(tiff(pixels, planarconfig="contig", **options), URL)
+    np.testing.assert_array_equal(image.pixels[..., 0], 255 - pixels[..., 0])
+    np.testing.assert_array_equal(image.alpha, pixels[..., 1])
+
+
 def test_a_big_tiff_is_read():
     pixels = ramp(dtype="uint16")
     np.testing.assert_array_equal(decode(tiff(pixels, bigtiff=True, **RGB), URL).pixels, pixels)
@@ -183,13 +227,13 @@ REFUSED = {
         "holds 7 pages, expected one image; a stack in one file must be the only source of its "
         "pair, else save each page as its own file",
     ),
-    "white is zero": (
-        tiff(np.zeros((6, 8), np.uint16), photometric="miniswhite"),
-        "holds MINISWHITE pixels, expected grey (black is 0) or RGB; convert it",
+    "floats of which white is zero": (
+        tiff(GREY, photometric="miniswhite"),
+        "holds 32-bit float32 samples where white is 0, expected uint8 or uint16; convert it",
     ),
     "CIELAB": (
         tiff(np.zeros((6, 8, 3), np.uint8), photometric="cielab"),
-        "holds CIELAB pixels, expected grey (black is 0) or RGB; convert it",
+        "holds CIELAB pixels, expected grey or RGB; convert it",
     ),
     "int32": (
         tiff(np.zeros((6, 8), np.int32)),
