@@ -39,6 +39,17 @@ def exif(orientation=1, order="<", **texts):
     return block.tobytes().removeprefix(b"Exif\0\0")
 
 
+def exif_at(time, tag=0x9003, fraction=True):
+    """An EXIF block that says when: taken (0x9003), made digital (0x9004) or changed (0x0132)."""
+    block = Image.Exif()
+    own = block if tag == 0x0132 else block.get_ifd(0x8769)
+    own[tag] = f"{time:%Y:%m:%d %H:%M:%S}"
+    if fraction:
+        of_tag = {0x9003: 0x9291, 0x9004: 0x9292, 0x0132: 0x9290}[tag]
+        block.get_ifd(0x8769)[of_tag] = f"{time.microsecond:06}"
+    return block.tobytes().removeprefix(b"Exif\0\0")
+
+
 def pillow(pixels, kind, **options):
     """A file that Pillow writes; ``pixels`` (h, w, 1, 3 or 4), or an image."""
     image = pixels

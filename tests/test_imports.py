@@ -23,7 +23,7 @@ LAYERS = [
     {"alignment", "focus", "merging", "refinement", "reconstruction"},
     {"pipeline"},
     {"io", "metrics"},
-    {"config", "runs", "synthetic"},
+    {"archive", "config", "runs", "synthetic"},
     {"engine", "evaluation", "training"},
     {"cli", "__main__", "jobs"},
 ]

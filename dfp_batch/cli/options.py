@@ -106,6 +106,24 @@ CompareFloor = Annotated[
     ),
 ]
 Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100; default 95.")]
+Gap = Annotated[
+    str | None,
+    typer.Option(
+        metavar="5s",
+        help="Cut each folder into stacks where no photograph was taken for longer, by EXIF times.",
+    ),
+]
+Every = Annotated[
+    int | None, typer.Option(metavar="N", help="Cut each folder into stacks of N images.")
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX",
+        help=r"What belongs together by its path from DIR on, without the ending: a group pair, "
+        r"and perhaps z, its place; e.g. '(?P<pair>.+)_z(?P<z>\d+)'.",
+    ),
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
 
 

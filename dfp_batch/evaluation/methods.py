@@ -25,11 +25,11 @@ from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.io import codec, storage, urls
 from dfp_batch.io.codec import Frame
+from dfp_batch.io.codec.names import image_names
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.presets import PRESETS
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.runs.manifest import folder_name
-from dfp_batch.runs.pairing import image_names
 
 _UNDECIDED = {"focus": "undecided", "refinement": "unrefined"}
 _FUSIONS: dict[str, dict[str, Any]] = {

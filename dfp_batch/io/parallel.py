@@ -16,6 +16,7 @@ def in_parallel(
     work: Callable[[Item], Answer],
     items: Iterable[Item],
     meanwhile: Callable[[], None] = lambda: None,
+    threads: int = THREADS,
 ) -> Iterator[Answer]:
     """Apply ``work`` in threads; the answers come in the order of the items.
 
@@ -23,8 +24,9 @@ def in_parallel(
         work: Called in a thread of its own; the first exception ends it all.
         items: Taken as they are needed, so that any number of them fits.
         meanwhile: Called about once a second while nothing comes, in the thread of the caller.
+        threads: How many.
     """
-    pool = ThreadPoolExecutor(THREADS)
+    pool = ThreadPoolExecutor(threads)
     running: deque[Future[Answer]] = deque()
 
     def first() -> Answer:
@@ -35,7 +37,7 @@ def in_parallel(
     try:
         for item in items:
             running.append(pool.submit(work, item))
-            if len(running) > 2 * THREADS:
+            if len(running) > 2 * threads:
                 yield first()
         while running:
             yield first()

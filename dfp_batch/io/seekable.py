@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dfp_batch.errors import StorageError
 from dfp_batch.io.storage import TRAFFIC, file_in_store, translated
+from dfp_batch.io.urls import is_local
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -12,12 +13,19 @@ if TYPE_CHECKING:
 _LEAST_READ_BYTES = 256 * 1024
 
 
-def open_seekable(url: str) -> BinaryIO:
+def open_seekable(
+    url: str, size_bytes: int | None = None, least_read_bytes: int = _LEAST_READ_BYTES
+) -> BinaryIO:
     """Open a file for reading in any order; only the ranges that are read are fetched.
 
     Small reads share one request of 256 KiB, a larger one is a request of its own; nothing else is
     kept in memory. Reads raise the errors below as well, and once one has failed all later ones
     do: a reader that takes a failure for the end of the file does not go on with half of it.
+
+    Args:
+        url: Of the file.
+        size_bytes: Of it, where a listing has told: then the store is not asked again.
+        least_read_bytes: Of a request.
 
     Returns:
         The open file; close it or use it in ``with``. It is for one thread.
@@ -29,9 +37,35 @@ def open_seekable(url: str) -> BinaryIO:
     """
     with translated("read", url):
         fs, path = file_in_store(url)
-        return io.BufferedReader(
-            _DriverFile(fs.open(path, "rb", cache_type="none"), url), _LEAST_READ_BYTES
-        )
+        if size_bytes is None or is_local(url):
+            file = fs.open(path, "rb", cache_type="none")
+        else:
+            file = _Ranges(fs, path, size_bytes)
+        return io.BufferedReader(_DriverFile(file, url), least_read_bytes)
+
+
+class _Ranges:
+    """An object of a known size; each read is one request and no other is made."""
+
+    def __init__(self, fs: Any, path: str, size_bytes: int) -> None:  # noqa: ANN401
+        self._fs = fs
+        self._path = path
+        self._place = 0
+        self.size = size_bytes
+
+    def seek(self, place: int) -> None:
+        self._place = place
+
+    def read(self, count: int) -> bytes:
+        end = min(self._place + count, self.size)
+        if self._place >= end:
+            return b""
+        data: bytes = self._fs.cat_file(self._path, start=self._place, end=end)
+        self._place += len(data)
+        return data
+
+    def close(self) -> None:
+        pass
 
 
 class _DriverFile(io.RawIOBase):

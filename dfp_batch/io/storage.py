@@ -59,7 +59,7 @@ def exists(url: str) -> bool:
         StorageError: The store failed.
     """
     with suppress(ObjectMissingError), translated("read", url):
-        fs, path = _store_of(url)
+        fs, path = store_of(url)
         fs.info(path)
         return True
     return False
@@ -185,7 +185,7 @@ def list_folder(url: str) -> tuple[list[str], list[str]]:
         StorageError: The store failed.
     """
     with suppress(ObjectMissingError), translated("list", url):
-        fs, path = _store_of(url)
+        fs, path = store_of(url)
         own = path.rstrip("/")
         found = {(entry["name"].rstrip("/"), entry["type"]) for entry in fs.ls(path, detail=True)}
         inside = [(posixpath.basename(name), kind) for name, kind in found if name != own]
@@ -215,7 +215,7 @@ def file_in_store(url: str) -> tuple[Any, str]:
     """
     if url.endswith("/"):
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file")
-    fs, path = _store_of(url)
+    fs, path = store_of(url)
     if "/" not in path:
         raise IsADirectoryError(errno.EISDIR, "is a bucket, not a file")
     return fs, path
@@ -231,8 +231,12 @@ def translated(action: Action, url: str) -> Iterator[None]:
         raise storage_error(told, action, url) from error
 
 
-def _store_of(url: str) -> tuple[Any, str]:
-    """The filesystem of a URL in this process, and the path within it."""
+def store_of(url: str) -> tuple[Any, str]:
+    """The filesystem of a URL in this process, and the path within it.
+
+    Raises:
+        ConfigError: The URL must not be opened, or its driver is not installed.
+    """
     protocol, path = protocol_and_path(url)
     versions = {"version_aware": True} if without_version(url) != url else {}
     try:

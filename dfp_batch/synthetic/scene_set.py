@@ -15,8 +15,8 @@ from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Lanczos2
 from dfp_batch.errors import ConfigError, ImageError, ObjectMissingError
 from dfp_batch.io import codec, storage, urls
+from dfp_batch.io.codec.names import image_names
 from dfp_batch.runs.manifest import Pair, id_problems, read_manifest, write_manifest
-from dfp_batch.runs.pairing import image_names
 from dfp_batch.synthetic.camera import Image, Psf
 from dfp_batch.synthetic.procedural import procedural_image
 from dfp_batch.synthetic.scene import SMALLEST_PX, Scene, SceneSpec, make_scene

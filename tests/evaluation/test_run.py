@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from conftest import texture, write_image
+from dfp_batch.archive.find import find_stacks
 from dfp_batch.core.contracts import Merge
 from dfp_batch.degradation.kernels import Gaussian
 from dfp_batch.errors import ConfigError, RunStoppedError
@@ -21,7 +22,6 @@ from dfp_batch.evaluation.work import SCHEMA
 from dfp_batch.io import storage
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.runs.manifest import read_manifest, write_manifest
-from dfp_batch.runs.pairing import build_manifest
 from evaluation_parts import (
     DIE,
     HERE,
@@ -119,7 +119,7 @@ def test_images_of_sources_can_be_fused_elsewhere(tmp_path):
     np.testing.assert_array_equal(
         pixels(f"{found.url}/sources/x1/p0_B.png"), pixels(f"{tmp_path}/p0_B.png")
     )
-    (pair,), _ = build_manifest(f"{found.url}/sources/x2")
+    (pair,) = find_stacks(f"{found.url}/sources/x2").pairs()
     first, second = (pixels(url) for url in pair.sources)
     assert first.shape == (24, 28, 3)
     mean = (first.astype(np.float64) + second) / 2

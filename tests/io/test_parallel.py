@@ -22,6 +22,11 @@ def test_answers_come_in_order_and_items_are_taken_as_they_are_needed():
     assert list(answers) == [2 * number for number in range(1, 500)]
 
 
+def test_so_many_threads_work_at_once():
+    together = threading.Barrier(40, timeout=60)
+    assert list(in_parallel(lambda _: together.wait() >= 0, range(40), threads=40)) == [True] * 40
+
+
 def test_an_exception_ends_it():
     done = []
 

@@ -10,7 +10,7 @@ from fsspec.implementations.memory import MemoryFile
 
 from dfp_batch.errors import ObjectMissingError, StorageError
 from dfp_batch.io.seekable import open_seekable
-from dfp_batch.io.storage import write_bytes
+from dfp_batch.io.storage import store_of, write_bytes
 from dfp_batch.io.urls import join
 from store_parts import DENIED, FAULTS, serving, text_of
 
@@ -35,6 +35,17 @@ def test_a_file_is_read_in_any_order(folder):
         file.seek(0)
         assert file.read() == data
     assert file.closed
+
+
+def test_of_a_known_size_nothing_else_is_asked(folder, monkeypatch):
+    write_bytes(join(folder, "a"), b"0123456789")
+    fs, _ = store_of(join(folder, "a"))
+    if not folder.startswith("/"):
+        monkeypatch.setattr(type(fs), "info", Mock(side_effect=AssertionError))
+    with open_seekable(join(folder, "a"), 10, 4) as file:
+        assert file.read(3) == b"012"
+        assert file.seek(-2, os.SEEK_END) == 8
+        assert (file.read(), file.read(1)) == (b"89", b"")
 
 
 def test_a_file_may_be_open_twice(folder):

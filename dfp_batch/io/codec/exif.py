@@ -15,9 +15,9 @@ Directory = dict[int, "Entry"]
 RawEntry = tuple[int, int, int, bytes, int]  # tag, type, count, inline bytes and their place
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x0112, 0x011A, 0x011B, 0x0128
-_EXIF, _GPS, _INTEROP = 0x8769, 0x8825, 0xA005
+EXIF, _GPS, _INTEROP = 0x8769, 0x8825, 0xA005
 _WIDTH_PX, _HEIGHT_PX = 0xA002, 0xA003
-_POINTERS = frozenset({_EXIF, _GPS, _INTEROP})
+_POINTERS = frozenset({EXIF, _GPS, _INTEROP})
 _SHORT, _LONG, _RATIONAL, _LONG8 = 3, 4, 5, 16
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _CLASSIC = frozenset(_BYTES)
@@ -34,7 +34,7 @@ DESCRIPTIVE = frozenset(
     {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298, 0x4746, 0x4749}
     | {0x02BC, 0x83BB}
     | set(range(0x9C9B, 0x9CA0))
-    | {_EXIF, _GPS}
+    | {EXIF, _GPS}
 )
 
 
@@ -122,6 +122,14 @@ def pixel_size_um(block: bytes) -> tuple[float, float] | None:
     return size_of_resolution(x, y, int(found.get(RESOLUTION_UNIT, 2)))
 
 
+def directory(block: bytes) -> Directory:
+    """All fields of a block; none if it is damaged."""
+    try:
+        return _parse(block, *_start(block), None, 0)
+    except (struct.error, ValueError):
+        return {}
+
+
 def size_of_resolution(x: float, y: float, unit: int) -> tuple[float, float] | None:
     """Micrometres of a pixel from pixels per unit, 2 (inch) or 3 (cm); None without a size."""
     length_um = _UNIT_UM.get(unit)
@@ -150,7 +158,7 @@ def stamped(
     changed = bytearray(block)
     entries = layout.entries(block, at)
     for entry in entries:
-        if entry[0] == _EXIF:
+        if entry[0] == EXIF:
             _write_size(changed, layout, _pointer(layout, entry), (width_px, height_px))
     new = {} if size_um is None else _resolution(layout.order, size_um)
     kept = [e for e in entries if e[0] not in {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}]

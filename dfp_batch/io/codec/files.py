@@ -157,16 +157,39 @@ def inspect_file(file: BinaryIO, url: str) -> Header:
     file.seek(0)
     data = file.read(_FIRST_BYTES)
     try:
-        kind = _kind(data, url, size_bytes)
-        if kind == "TIFF":
+        if _kind(data, url, size_bytes) == "TIFF":
             return tiff.inspected(file, size_bytes)
-        holds_header = _HOLD_HEADER.get(kind, _needs_all)
-        while len(data) < size_bytes and not holds_header(data):
-            data += file.read(len(data))
-        found = _opened(data, url, size_bytes)
+        found = _opened_from(data, file, url, size_bytes)
     except RefusedError as error:
         raise ImageError(f"{url}: {error}") from error
     return upright(found.header, found.orientation)
+
+
+def metadata_of(file: BinaryIO, url: str) -> Metadata:
+    """What travels with the pixels of an image other than a TIFF; read as by `inspect_file`.
+
+    Args:
+        file: Open for reading in any order.
+        url: Where it comes from.
+
+    Raises:
+        ImageError: As :func:`decode`, as far as the header tells.
+        StorageError: The store failed.
+    """
+    size_bytes = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    try:
+        return _opened_from(file.read(_FIRST_BYTES), file, url, size_bytes).metadata
+    except RefusedError as error:
+        raise ImageError(f"{url}: {error}") from error
+
+
+def _opened_from(data: bytes, file: BinaryIO, url: str, size_bytes: int) -> Opened:
+    """Open a file that is no TIFF by its beginning, and as much more as it takes."""
+    holds_header = _HOLD_HEADER.get(_kind(data, url, size_bytes), _needs_all)
+    while len(data) < size_bytes and not holds_header(data):
+        data += file.read(len(data))
+    return _opened(data, url, size_bytes)
 
 
 def encode(frame: Frame, extension: str, quality: int = QUALITY) -> bytes:
