@@ -68,18 +68,14 @@ def _name(stack: Stack) -> str:
 
 def _others(home: str, stacks: Sequence[Stack], homes: Homes) -> set[str]:
     """Folders of the stacks whose names a folder bears; none if it bears its own."""
-    if len(stacks) == 1 and not stacks[0].name:
-        names = [image.stem for image in stacks[0].images]
-        found = [_beginning(name, homes) for name in names]
-    else:
-        found = [homes[_name(stack)] for stack in stacks]
+    found = [_beginning(image.stem, homes) for stack in stacks for image in stack.images]
     elsewhere = [others - {home} for others in found if others - {home}]
     return set.union(*elsewhere) if elsewhere and len(elsewhere) >= _SHARE * len(found) else set()
 
 
 def _beginning(stem: str, homes: Homes) -> set[str]:
     """Folders of the stacks whose name a file name is, or begins with: ``x_fused`` of ``x``."""
-    ends = [len(stem), *(match.start() for match in _SEPARATOR.finditer(stem))]
+    ends = [*(match.start() for match in _SEPARATOR.finditer(stem)), len(stem)][::-1]
     return next((homes[stem[:end]] for end in ends if stem[:end] in homes), set())
 
 

@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import BinaryIO, TypeVar
 
-from dfp_batch.archive.stacks import Image
+from dfp_batch.archive.stacks import Image, Stack
 from dfp_batch.errors import ImageError, ObjectAccessError, ObjectMissingError
 from dfp_batch.io import codec
 from dfp_batch.io.codec import Header
@@ -45,28 +46,31 @@ class Head:
     digest: bytes = b""
 
 
-def heads(root: str, images: Sequence[Image], holds_stack: bool, moved: Moved) -> Iterator[Head]:
-    """Look at files, in their order.
+def heads(root: str, stacks: Sequence[Stack], moved: Moved) -> Iterator[tuple[Head, ...]]:
+    """Look at the files of stacks, in their order.
 
     Args:
         root: URL of the tree.
-        images: Files of it.
-        holds_stack: Whether each holds a whole stack.
+        stacks: Of it.
         moved: Told how far it is.
 
     Raises:
         StorageError: The store failed.
     """
+    whole = {stack.images[0].path for stack in stacks if len(stack.images) == 1}
 
-    def look(file: BinaryIO, url: str) -> Head:
+    def look(file: BinaryIO, url: str, image: Image) -> Head:
         digest = hashlib.blake2b(file.read(_HEAD_BYTES), digest_size=16).digest()
-        if not holds_stack:
+        if image.path not in whole:
             return Head(codec.inspect_file(file, url), digest=digest)
         with open_pages(file, url) as pages:
             return Head(pages.header(0), frames=len(pages), digest=digest)
 
+    images = [image for stack in stacks for image in stack.images]
     answers = _looked(root, images, look, moved)
-    return (Head(None, answer) if isinstance(answer, str) else answer for answer in answers)
+    for stack in stacks:
+        found = islice(answers, len(stack.images))
+        yield tuple(Head(None, one) if isinstance(one, str) else one for one in found)
 
 
 def times(root: str, images: Sequence[Image], moved: Moved) -> dict[str, datetime | str]:
@@ -75,7 +79,7 @@ def times(root: str, images: Sequence[Image], moved: Moved) -> dict[str, datetim
     Raises:
         StorageError: The store failed.
     """
-    answers = _looked(root, images, lambda file, url: taken_at(file, url) or NO_TIME, moved)
+    answers = _looked(root, images, lambda file, url, _: taken_at(file, url) or NO_TIME, moved)
     return {image.path: answer for image, answer in zip(images, answers, strict=True)}
 
 
@@ -89,7 +93,10 @@ def content_digest(root: str, image: Image) -> bytes:
 
 
 def _looked(
-    root: str, images: Sequence[Image], look: Callable[[BinaryIO, str], Answer], moved: Moved
+    root: str,
+    images: Sequence[Image],
+    look: Callable[[BinaryIO, str, Image], Answer],
+    moved: Moved,
 ) -> Iterator[Answer | str]:
     """What ``look`` says of each file, or why it cannot be read."""
 
@@ -97,7 +104,7 @@ def _looked(
         url = join(root, image.path)
         try:
             with open_seekable(url, image.size_bytes, _HEAD_BYTES + 1) as file:
-                return look(file, url)
+                return look(file, url, image)
         except (ImageError, ObjectMissingError, ObjectAccessError) as error:
             return str(error).removeprefix(f"{url}: ")
 

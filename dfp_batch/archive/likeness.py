@@ -14,6 +14,7 @@ from dfp_batch.io.urls import join
 ONE_SCENE = 0.65
 """Least likeness of images that may show one scene; real stacks have 0.87, photographs 0.42."""
 _SIDE_PX = 24
+_EVEN = 1e-3  # norm of an image that shows nothing
 _SIZES = 1.1  # of frames of one scene, at most
 
 
@@ -29,9 +30,10 @@ class Likeness:
         self._small: dict[str, tuple[tuple[int, int], NDArray[np.float32]] | None] = {}
 
     def __call__(self, images: Sequence[Image]) -> float | None:
-        """The least correlation of any two of them, -1 to 1; None if one cannot be read.
+        """The least correlation of the first one with another, -1 to 1.
 
-        Images of quite different sizes are not alike: 0 at most.
+        None if one of them cannot be read, or shows nothing at all. Images of quite different sizes
+        are not alike: 0 at most.
 
         Raises:
             StorageError: The store failed.
@@ -63,7 +65,8 @@ def _small(url: str) -> tuple[tuple[int, int], NDArray[np.float32]] | None:
     grey = np.asarray(pixels.mean(0), np.float32)
     small = cv2.resize(grey, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
     small = np.asarray(small - small.mean(), np.float32)
-    return (height, width), small / np.float32(max(float(np.linalg.norm(small)), 1e-6))
+    norm = float(np.linalg.norm(small))
+    return None if norm < _EVEN else ((height, width), small / np.float32(norm))
 
 
 def _correlation(

@@ -45,22 +45,28 @@ def open_seekable(
 
 
 class _Ranges:
-    """An object of a known size; each read is one request and no other is made."""
+    """An object of a known size; a read is one request at most, and no other is made.
+
+    The last answer is kept, for whoever looks at the same bytes again.
+    """
 
     def __init__(self, fs: Any, path: str, size_bytes: int) -> None:  # noqa: ANN401
         self._fs = fs
         self._path = path
         self._place = 0
+        self._kept, self._kept_at = b"", 0
         self.size = size_bytes
 
     def seek(self, place: int) -> None:
         self._place = place
 
     def read(self, count: int) -> bytes:
-        end = min(self._place + count, self.size)
-        if self._place >= end:
+        place, end = self._place, min(self._place + count, self.size)
+        if place >= end:
             return b""
-        data: bytes = self._fs.cat_file(self._path, start=self._place, end=end)
+        if place < self._kept_at or end > self._kept_at + len(self._kept):
+            self._kept, self._kept_at = self._fs.cat_file(self._path, start=place, end=end), place
+        data = self._kept[place - self._kept_at : end - self._kept_at]
         self._place += len(data)
         return data
 

@@ -30,6 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote
 
@@ -140,14 +141,19 @@ def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
 
 def manifest_bytes(pairs: Iterable[Pair]) -> bytes:
     """A normalised manifest: all columns with an explicit schema."""
-    rows = list(pairs)
+    left, buffer = iter(pairs), BytesIO()
+    with pq.ParquetWriter(buffer, _SCHEMA) as writer:
+        while rows := list(islice(left, _ROWS_AT_ONCE)):
+            writer.write_batch(_batch(rows))
+    return buffer.getvalue()
+
+
+def _batch(rows: Sequence[Pair]) -> pa.RecordBatch:
     columns = [
         pa.array((getattr(pair, field.name) for pair in rows), field.type, size=len(rows))
         for field in _SCHEMA
     ]
-    buffer = BytesIO()
-    pq.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), buffer)
-    return buffer.getvalue()
+    return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
 
 
 def manifest_sha256(pairs: Iterable[Pair]) -> str:

@@ -48,6 +48,22 @@ def test_of_a_known_size_nothing_else_is_asked(folder, monkeypatch):
         assert (file.read(), file.read(1)) == (b"89", b"")
 
 
+def test_the_same_bytes_of_an_object_of_a_known_size_are_fetched_once(s3_url, monkeypatch):
+    url = f"{s3_url}/{uuid.uuid4().hex}/a"
+    write_bytes(url, counted(300_000))
+    fs, _ = store_of(url)
+    cat_file = Mock(side_effect=fs.cat_file)
+    monkeypatch.setattr(fs, "cat_file", cat_file)
+    with open_seekable(url, 300_000, 1000) as file:
+        for _ in range(3):
+            file.seek(0, os.SEEK_END)
+            file.seek(0)
+            assert file.read(900) == counted(900)
+        file.seek(500)
+        assert file.read(900) == counted(1400)[500:]
+    assert cat_file.call_count == 2
+
+
 def test_a_file_may_be_open_twice(folder):
     write_bytes(join(folder, "a"), b"abcdef")
     with open_seekable(join(folder, "a")) as one, open_seekable(join(folder, "a")) as other:
