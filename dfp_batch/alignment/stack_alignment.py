@@ -1,6 +1,7 @@
 """How the frames of a stack are brought to the place and the exposure of the reference."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,7 +91,7 @@ class _Lumas:
     def __init__(self, images: Images, white: float) -> None:
         self._images = images
         self._white = np.float32(white)
-        self._thumbnails: dict[int, NDArray[np.float32]] = {}
+        self._thumbnails: dict[int, NDArray[Any]] = {}  # at the depth of the file: there are many
         self._factor = 1
 
     def __len__(self) -> int:
@@ -102,21 +103,26 @@ class _Lumas:
         self._factor = max(1, round((h * w / _THUMBNAIL_PX) ** 0.5))
         size = (max(1, w // self._factor), max(1, h // self._factor))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        self._thumbnails[index] = small.reshape(*size[::-1], channels) / self._white
+        self._thumbnails[index] = small.reshape(*size[::-1], channels)
         luma = array_luma(image)
         return luma / self._white if self._white != 1 else luma
 
     def gains(self, registered: RegistrationResult, exposure: ExposureMatch) -> NDArray[np.float64]:
         """Gains (N, C) to the reference; 1 for frames that could not be registered."""
-        reference = self._thumbnails[registered.reference]
+        reference = self._thumbnail(registered.reference)
         gains = np.ones((len(self), reference.shape[2]))
-        for index, small in self._thumbnails.items():
+        for index in self._thumbnails:
             if index != registered.reference and registered.kept[index]:
                 warp = _reduced(registered.warps[index], self._factor)
                 size = reference.shape[:2]
+                small = self._thumbnail(index)
                 moved = np.asarray(warp_image(small, warp, size), np.float32)
                 gains[index] = exposure(moved, reference, inside(warp, size))
         return gains
+
+    def _thumbnail(self, index: int) -> NDArray[np.float32]:
+        """Of a frame, (h, w, C), in [0, 1]."""
+        return np.asarray(self._thumbnails[index] / self._white, np.float32)
 
 
 def _reduced(warp: NDArray[np.float64], factor: int) -> NDArray[np.float64]:

@@ -1,20 +1,23 @@
 """Merging the frames of a pair, wherever that was placed: the pixels and what they tell."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.core.contracts import Images
 from dfp_batch.core.decision import winners
 from dfp_batch.merging.blend import blend
-from dfp_batch.pipeline import steps
+from dfp_batch.pipeline import slabs, steps
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.steps import Merged, Workplace
 
 LOW_CONFIDENCE = 0.1
+_SMALL = 256  # indices that fit 8 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +48,13 @@ class Maps:
     """What the decision tells people, at the size of the sources.
 
     Attributes:
-        labels: Index among all frames of the source of every pixel, (h, w).
+        labels: Index among all frames of the source of every pixel, (h, w); uint16 if one is
+            above 255.
         confidence: Of the measured focus, (h, w), in 255ths.
         alpha: (1, 1, h, w), float32, in [0, 1], or None.
     """
 
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | NDArray[np.uint16]
     confidence: NDArray[np.uint8]
     alpha: NDArray[np.float32] | None
 
@@ -70,11 +74,21 @@ def merge_frames(aligned: Aligned, config: FusionConfig, place: Workplace) -> tu
     """The steps from the warp to the merge, and what they tell."""
     white, alignment, device = aligned.white, aligned.alignment, place.device
     sources = steps.sources_on(device, aligned.frames, white, alignment)
-    merged = steps.merge(sources, config, place)
-    labels = winners(merged.decision).cpu().numpy()
-    alpha = None
+    alphas = None
     if aligned.alphas is not None:
         alphas = steps.sources_on(device, aligned.alphas, white, alignment.unexposed())
-        alpha = blend(alphas, merged.decision).cpu().numpy()
+    if len(sources) > slabs.MOST_AT_ONCE:
+        reference = alignment.kept.index(alignment.registered.reference)
+        deep = slabs.merge_in_slabs(sources, alphas, reference, config, place)
+        return deep.merged, _maps(deep.merged, deep.labels, deep.alpha, alignment.kept)
+    merged = steps.merge(sources, config, place)
+    alpha = None if alphas is None else blend(alphas, merged.decision)
+    return merged, _maps(merged, winners(merged.decision), alpha, alignment.kept)
+
+
+def _maps(merged: Merged, labels: Tensor, alpha: Tensor | None, kept: Sequence[int]) -> Maps:
+    """On the host; labels count the frames that were kept."""
+    frames = np.array(kept, np.uint8 if max(kept) < _SMALL else np.uint16)
     confidence = (merged.confidence[0, 0] * 255).round().to(torch.uint8).cpu().numpy()
-    return merged, Maps(np.take(np.array(alignment.kept, np.uint8), labels), confidence, alpha)
+    opacity = None if alpha is None else alpha.cpu().numpy()
+    return Maps(np.take(frames, labels.cpu().numpy()), confidence, opacity)

@@ -22,11 +22,12 @@ from dfp_batch.io.codec import Frame
 from dfp_batch.pipeline.checked_sources import SMALLEST_PX
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.placement import Accelerator, Placement, placement
+from dfp_batch.pipeline.slabs import MOST_AT_ONCE
 from dfp_batch.pipeline.steps import Workplace
 from dfp_batch.runs.manifest import Pair
 
 _CPU = torch.device("cpu")
-MOST_FRAMES = 200
+MOST_FRAMES = 2000
 _MOST_RELIEF = 1  # beyond that the memory of the device is not relied on any more
 
 
@@ -166,6 +167,11 @@ def reference_index(count: int, config: FusionConfig) -> int:
     """
     if count > MOST_FRAMES:
         raise ImageError(f"{count} frames, at most {MOST_FRAMES} can be fused")
+    if count > MOST_AT_ONCE and (config.refinement.iterations or config.merge.needs_all):
+        raise ImageError(
+            f"{count} frames, at most {MOST_AT_ONCE} can be fused by a composition that needs all "
+            "at once, as paper does; take another preset"
+        )
     try:
         return config.align.reference_of(count)
     except ConfigError as error:  # a stack with fewer frames than the others

@@ -6,6 +6,7 @@ from enum import StrEnum
 import torch
 
 from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.slabs import MOST_AT_ONCE
 
 _FULL_FRAMES = 14  # in float32, that the steps up to the merge hold at once
 _DECISIONS = 4  # likewise; evidence at several scales, duals of the labelling
@@ -77,7 +78,8 @@ def placement(
     """Which steps run where, for one item.
 
     Decoding and registration are work for a CPU. From the warp on everything runs on the
-    accelerator if the item fits its memory; a larger one is merged frame by frame on a CPU. Without
+    accelerator if the item fits its memory; a larger or deeper one is merged frame by frame on a
+    CPU. Without
     an accelerator both stages have a CPU: then the second one merges only what fits a network, or
     wants all sources, which are smallest as they are stored.
 
@@ -90,6 +92,8 @@ def placement(
     if config.refinement.iterations or config.merge.needs_all:
         return Placement.after(Step.REGISTER)
     if accelerator is None:
+        return Placement.after(Step.MERGE)
+    if n_frames > MOST_AT_ONCE:
         return Placement.after(Step.MERGE)
     fits = device_bytes(config, n_frames, size) <= _USABLE * accelerator.memory_bytes
     return Placement.after(Step.REGISTER if fits else Step.MERGE)

@@ -21,6 +21,15 @@ def test_indices_are_read_as_they_were_written(labels):
     np.testing.assert_array_equal(read, labels)
 
 
+@pytest.mark.parametrize("last", [0, 255, 256, 1999])
+def test_indices_of_16_bits_are_read_as_they_were_written(last):
+    labels = np.arange(last + 1, dtype=np.uint16)[None].repeat(2, 0)
+    data = encode_indices(labels)
+    assert decode_indices(data).dtype == np.uint16
+    np.testing.assert_array_equal(decode_indices(data), labels)
+    np.testing.assert_array_equal(np.asarray(seen(data)), labels)  # by other programs, too
+
+
 @pytest.mark.parametrize("last", [1, 2, 3, 16, 199, 255])
 def test_people_see_greys_from_black_to_white(last):
     """In order, as far as 256 greys can tell them apart; also by other programs."""
