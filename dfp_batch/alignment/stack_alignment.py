@@ -11,7 +11,7 @@ from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.registration import Registration, RegistrationResult, register
 from dfp_batch.alignment.warp import inside, is_identity, warp_image
 from dfp_batch.core.contracts import Images
-from dfp_batch.core.image import Plane, array_luma
+from dfp_batch.core.image import Image, Plane, array_luma
 from dfp_batch.errors import AlignmentError
 
 _THUMBNAIL_PX = 128 * 128
@@ -75,6 +75,23 @@ def align_stack(
     return StackAlignment(registered, lumas.gains(registered, exposure))
 
 
+def gains_of(
+    images: Images, white: float, registered: RegistrationResult, exposure: ExposureMatch
+) -> NDArray[np.float64]:
+    """Gains (N, C) to the reference of other images of the same frames, each loaded once.
+
+    Args:
+        images: N images.
+        white: Value of white in them.
+        registered: How the frames are registered.
+        exposure: How to compare exposures.
+    """
+    lumas = _Lumas(images, white)
+    for index in range(len(images)):
+        lumas.look_at(index)
+    return lumas.gains(registered, exposure)
+
+
 def _check_registered(registered: RegistrationResult, registration: Registration) -> None:
     if sum(registered.kept) > 1:
         return
@@ -98,14 +115,18 @@ class _Lumas:
         return len(self._images)
 
     def __getitem__(self, index: int, /) -> Plane:
+        luma = array_luma(self.look_at(index))
+        return luma / self._white if self._white != 1 else luma
+
+    def look_at(self, index: int) -> Image:
+        """Keep the thumbnail of a frame, and give the frame."""
         image = self._images[index]
         h, w, channels = image.shape
         self._factor = max(1, round((h * w / _THUMBNAIL_PX) ** 0.5))
         size = (max(1, w // self._factor), max(1, h // self._factor))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         self._thumbnails[index] = small.reshape(*size[::-1], channels)
-        luma = array_luma(image)
-        return luma / self._white if self._white != 1 else luma
+        return image
 
     def gains(self, registered: RegistrationResult, exposure: ExposureMatch) -> NDArray[np.float64]:
         """Gains (N, C) to the reference; 1 for frames that could not be registered."""

@@ -68,6 +68,25 @@ Crop = Annotated[
     str | None,
     typer.Option(help="none (default), or valid: the largest rectangle every frame covers."),
 ]
+StackAxis = Annotated[
+    str | None,
+    typer.Option(help="Axis of a file that is the depth: Z (default), or T, as some store it."),
+]
+FocusChannel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|sum",
+        help="Of files with several channels: the one that decides, from 0 on, or sum (default). "
+        "Every channel is fused by that decision.",
+    ),
+]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        help="none (default) refuses frames of several sizes; crop takes the top left that all "
+        "have, if they differ by a few pixels."
+    ),
+]
 GpusPerPair = Annotated[
     float | None,
     typer.Option(help="GPUs per pair, e.g. 0.25 for small images; default 1 where there are GPUs."),
@@ -141,6 +160,9 @@ _COMPOSITION: dict[str, Any] = {
     "image_format": ImageFormat,
     "quality": Quality,
     "crop": Crop,
+    "stack_axis": StackAxis,
+    "focus_channel": FocusChannel,
+    "fit": Fit,
 }
 _SETTINGS = {
     "scale": "scale",
@@ -152,6 +174,9 @@ _SETTINGS = {
     "image_format": "output.format",
     "quality": "output.quality",
     "crop": "output.crop",
+    "stack_axis": "reading.stack_axis",
+    "focus_channel": "reading.focus_channel",
+    "fit": "reading.fit",
 }
 
 
@@ -232,6 +257,9 @@ def resolve(context: typer.Context, more: dict[str, Any] | None = None) -> Any: 
     given: dict[str, Any] = {setting: flags.get(name) for name, setting in _SETTINGS.items()}
     given |= more or {}
     given = {setting: value for setting, value in given.items() if value is not None}
+    channel = given.get("reading.focus_channel")
+    if channel is not None and channel.isdecimal():
+        given["reading.focus_channel"] = int(channel)
     if "align_from" in given:
         given["align_from"] = urls.absolute_url(given["align_from"])
     if given.get("align.model") == "file":

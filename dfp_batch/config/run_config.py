@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, cast
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Predicate
 
 from dfp_batch.config.building import built, changed, describe
 from dfp_batch.config.registry import FORMER_NAMES
@@ -46,6 +46,39 @@ class Output(Part):
     crop: Literal["none", "valid"] = "none"
 
 
+def is_channel(value: int | str) -> bool:
+    """Sum, or the number of a channel from 0 on."""
+    return value == "sum" or (isinstance(value, int) and value >= 0)
+
+
+@dataclass(frozen=True)
+class Reading(Part):
+    """How the files of a pair become its frames.
+
+    What is later than the first runs is recorded only where it is not the default: older runs keep
+    their fingerprint.
+
+    Attributes:
+        stack_axis: Axis of a file that is the depth: "Z", or "T", as some programs store it.
+        focus_channel: Of a file of several channels the one that is decided by, 0 for the first;
+            "sum" is all of them together.
+        fit: "none" refuses frames of several sizes; "crop" takes the top left that all of them
+            have, if they differ by a few pixels.
+
+    Raises:
+        ConfigError: for a field out of its range.
+    """
+
+    stack_axis: Literal["Z", "T"] = "Z"
+    focus_channel: Annotated[int | str, Predicate(is_channel)] = "sum"
+    fit: Literal["none", "crop"] = "none"
+
+    def changes(self) -> dict[str, int | str]:
+        """The fields that are not as by default."""
+        usual = vars(Reading())
+        return {name: value for name, value in vars(self).items() if value != usual[name]}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """What a run computes.
@@ -54,6 +87,7 @@ class RunConfig:
         preset: The composition it started from.
         fusion: The composition it ended as.
         output: How images are written.
+        reading: How the files of a pair become its frames.
         align_from: URL of a run, or of a registration file, whose registration is used.
         given: What was asked for, ``{"preset": name or None, dotted path: JSON value}``; None if
             that is not known. The rest of the configuration are the defaults of its day.
@@ -64,11 +98,13 @@ class RunConfig:
     output: Output = Output()
     align_from: str | None = None
     given: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    reading: Reading = Reading()
 
     def values(self) -> dict[str, Any]:
         """Flat ``{dotted path: JSON value}``, preset included."""
         files = {f"output.{name}": value for name, value in vars(self.output).items()}
-        own = {"preset": self.preset, **files, "align_from": self.align_from}
+        read = {f"reading.{name}": value for name, value in self.reading.changes().items()}
+        own = {"preset": self.preset, **files, **read, "align_from": self.align_from}
         return {**own, **_flat(describe(self.fusion))}
 
     @property
@@ -164,7 +200,7 @@ def _settings_of(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _changed(run: RunConfig, layer: Mapping[str, Any]) -> RunConfig:
     """A configuration with nested settings applied."""
-    own = {key: layer[key] for key in ("output", "align_from") if key in layer}
+    own = {key: layer[key] for key in ("output", "reading", "align_from") if key in layer}
     fusion = {key: value for key, value in layer.items() if key not in {*own, "preset"}}
     return replace(changed(run, own), fusion=changed(run.fusion, fusion))
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_mod
 
 from dfp_batch.config.building import describe, is_named
 from dfp_batch.config.registry import FORMER_NAMES, name_of, parts_for
-from dfp_batch.config.run_config import Output, RunConfig
+from dfp_batch.config.run_config import Output, Reading, RunConfig
 from dfp_batch.core.degradation import Kernel
 from dfp_batch.core.part import Part
 from dfp_batch.pipeline.composition import FusionConfig
@@ -35,6 +35,7 @@ def json_schema() -> dict[str, Any]:
     own: dict[str, Any] = {
         "preset": (Literal[tuple(PRESETS)] | None, None),
         "output": (models.of(Output) | None, None),
+        "reading": (models.of(Reading) | None, None),
         "align_from": (str | None, None),
     }
     config = ConfigDict(title="dfp-batch configuration", extra="forbid")
@@ -102,7 +103,8 @@ class _Models:
 
 def as_toml(run: RunConfig) -> str:
     """A whole configuration as a TOML file, which ``--config`` takes; what is None is left out."""
-    tables = {"output": describe(run.output), **describe(run.fusion)}
+    own = {"output": describe(run.output), "reading": describe(run.reading)}
+    tables = {**own, **describe(run.fusion)}
     known = {"preset": run.preset, "align_from": run.align_from, **tables}
     return tomli_w.dumps(_without_none(known))
 

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dfp_batch.config.run_config import Reading
 from dfp_batch.errors import ImageError
-from dfp_batch.io import codec, seekable, storage
+from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
-from dfp_batch.io.codec.pages import open_pages
+from dfp_batch.io.stack_files import StackFile, open_stack
+
+USUAL = Reading()
 
 
 def read_frame(url: str) -> Frame:
@@ -36,8 +40,8 @@ def read_sources(urls: Sequence[str]) -> list[Frame]:
 
 
 @contextmanager
-def open_frames(urls: Sequence[str]) -> Iterator["Frames"]:
-    """The frames of one item: every URL is one, or the only URL is a TIFF whose pages they are.
+def open_frames(urls: Sequence[str], reading: Reading = USUAL) -> Iterator["Frames"]:
+    """The frames of one item: every URL is one, or the only URL is a file whose images they are.
 
     Raises:
         ImageError: if the only URL is not a stack.
@@ -46,9 +50,58 @@ def open_frames(urls: Sequence[str]) -> Iterator["Frames"]:
     if len(urls) > 1:
         yield Frames(tuple(urls), lambda index: read_frame(urls[index]))
         return
-    with seekable.open_seekable(urls[0]) as file, open_pages(file, urls[0]) as pages:
-        names = tuple(f"{urls[0]} page {index}" for index in range(len(pages)))
-        yield Frames(names, pages.frame, pages.notes)
+    with open_stack(urls[0], reading.stack_axis) as stack:
+        yield _frames_of(stack, urls[0], reading)
+
+
+def _frames_of(stack: StackFile, url: str, reading: Reading) -> "Frames":
+    names = tuple(f"{url} page {index}" for index in range(len(stack)))
+    if len(stack.channels) == 1:
+        return Frames(names, stack.frame, stack.notes)
+    check_channel(stack, url, reading)
+    channels = Channels(
+        stack.channels,
+        tuple(
+            Frames(tuple(f"{name} channel {k}" for name in names), partial(stack.frame, channel=k))
+            for k in range(len(stack.channels))
+        ),
+    )
+    chosen = reading.focus_channel
+    load = partial(stack.frame, channel=chosen) if isinstance(chosen, int) else channels.mean
+    return Frames(names, load, stack.notes, channels)
+
+
+def check_channel(stack: StackFile, url: str, reading: Reading) -> None:
+    """Refuse a channel to decide by that is not there.
+
+    Raises:
+        ImageError: if it is not.
+    """
+    count, chosen = len(stack.channels), reading.focus_channel
+    if isinstance(chosen, int) and chosen >= count > 1:
+        names = ", ".join(f"{k} ({name})" for k, name in enumerate(stack.channels))
+        raise ImageError(f"{url} has {count} channels, {names}; --focus-channel asks for {chosen}")
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Channels of the same N frames.
+
+    Attributes:
+        names: Of each.
+        frames: Of each, grey.
+    """
+
+    names: tuple[str, ...]
+    frames: tuple["Frames", ...]
+
+    def mean(self, index: int) -> Frame:
+        """The mean of all channels of a frame, at the depth of their file."""
+        found = [frames[index] for frames in self.frames]
+        total = np.sum([one.pixels for one in found], axis=0, dtype=np.float32) / len(found)
+        dtype = found[0].pixels.dtype
+        whole = np.rint(total) if dtype.kind == "u" else total
+        return replace(found[0], pixels=whole.astype(dtype))
 
 
 class Frames:
@@ -58,18 +111,29 @@ class Frames:
         names: Of the N frames, for messages.
         load: Decodes one.
         notes: What people should know of their files, a line each.
+        channels: Where the frames are what is decided by, and there are several.
     """
 
     def __init__(
-        self, names: tuple[str, ...], load: Callable[[int], Frame], notes: tuple[str, ...] = ()
+        self,
+        names: tuple[str, ...],
+        load: Callable[[int], Frame],
+        notes: tuple[str, ...] = (),
+        channels: Channels | None = None,
     ) -> None:
         self.names = names
         self.notes = notes
+        self.channels = channels
         self._load = load
         self._kind: tuple[str, str] | None = None  # of the first that was loaded, and its name
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def n_channels(self) -> int:
+        """Images that a frame stands for: 1, or the channels of a file that has several."""
+        return 1 if self.channels is None else len(self.channels.names)
 
     def __getitem__(self, index: int, /) -> Frame:
         """Decode a frame.
@@ -93,8 +157,10 @@ class Frames:
         """Value of white in all frames.
 
         What the files say, or for 16-bit samples without a word the range of 10, 12, 14 or 16 bits
-        that holds all values of all frames.
+        that holds all values of all frames, and of all channels.
         """
+        if self.channels is not None:
+            return max(frames.white() for frames in self.channels.frames)
         first = self[0]
         if first.white is not None or first.pixels.dtype != np.uint16:
             return codec.white(first)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfp_batch.config.run_config import RunConfig
+from dfp_batch.engine.frames import check_channel
 from dfp_batch.engine.prepare import (
+    check_channels,
     check_output,
     check_side,
     check_truth,
@@ -15,9 +17,9 @@ from dfp_batch.engine.prepare import (
     truths,
 )
 from dfp_batch.errors import ImageError, StorageError
-from dfp_batch.io import codec, seekable
+from dfp_batch.io import codec, seekable, storage
 from dfp_batch.io.codec import Frame, Header
-from dfp_batch.io.codec.pages import open_pages
+from dfp_batch.io.stack_files import open_stack
 from dfp_batch.runs.manifest import Pair
 
 _PX = 1e6
@@ -75,14 +77,15 @@ def look(pair: Pair, run: RunConfig) -> Looked | Problem:
     """
     what = "cannot be decoded"
     try:
-        sources, source_bytes = _sources(pair.sources)
+        sources, source_bytes, channels = _sources(pair.sources, run)
         references, truth_bytes = _headers(truths(pair))
         what = "does not fit"
         _check_sources(pair, sources, run)
         for url, header in zip(truths(pair), references, strict=True):
             size = (sources[0].height, sources[0].width)
             check_truth(url, (header.height, header.width), size, run.fusion.scale)
-        check_output(_blank(sources[0]), run.output)
+        check_channels(channels, run.fusion)
+        check_output(_blank(sources[0]), run.output, channels)
     except ImageError as error:
         return Problem(pair.pair_id, what, str(error))
     except StorageError as error:
@@ -93,12 +96,14 @@ def look(pair: Pair, run: RunConfig) -> Looked | Problem:
     return Looked(pair.pair_id, *counts)
 
 
-def _sources(urls: Sequence[str]) -> tuple[list[Header], int]:
-    """Header of every source, and the bytes of all their files."""
+def _sources(urls: Sequence[str], run: RunConfig) -> tuple[list[Header], int, int]:
+    """Header of every source, the bytes of all their files, and their channels."""
     if len(urls) > 1:
-        return _headers(urls)
-    with seekable.open_seekable(urls[0]) as file, open_pages(file, urls[0]) as pages:
-        return [pages.header(k) for k in range(len(pages))], file.seek(0, 2)
+        return *_headers(urls), 1
+    with open_stack(urls[0], run.reading.stack_axis) as stack:
+        check_channel(stack, urls[0], run.reading)
+        headers = [stack.header(k) for k in range(len(stack))]
+        return headers, storage.size_bytes(urls[0]), len(stack.channels)
 
 
 def _headers(urls: Sequence[str]) -> tuple[list[Header], int]:

@@ -1,7 +1,7 @@
 """Merging the frames of a pair, wherever that was placed: the pixels and what they tell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from dfp_batch.core.contracts import Images
 from dfp_batch.core.decision import winners
 from dfp_batch.merging.blend import blend
 from dfp_batch.pipeline import slabs, steps
+from dfp_batch.pipeline.channels import merge_channels
 from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.slabs import DeepStack
 from dfp_batch.pipeline.steps import Merged, Workplace
 
 LOW_CONFIDENCE = 0.1
@@ -29,12 +31,14 @@ class Aligned:
         alphas: (h, w, 1) each, or None.
         white: Value of white in them.
         alignment: Of all of them.
+        channels: Images (h, w, 1) of each channel beside the frames, with their gains (N, 1).
     """
 
     frames: Images
     alphas: Images | None
     white: float
     alignment: StackAlignment
+    channels: Sequence[tuple[Images, NDArray[np.float64]]] = ()
 
     @property
     def nbytes(self) -> int:
@@ -70,20 +74,53 @@ class Maps:
         return float((self.confidence < 255 * LOW_CONFIDENCE).mean())
 
 
-def merge_frames(aligned: Aligned, config: FusionConfig, place: Workplace) -> tuple[Merged, Maps]:
+@dataclass(frozen=True, eq=False)
+class MergedFrames:
+    """What was merged.
+
+    Attributes:
+        merged: The sources.
+        maps: Of the decision.
+        channels: Merged likewise, (K, h, w), float32, in [0, 1]; None where there is one alone.
+    """
+
+    merged: Merged
+    maps: Maps
+    channels: NDArray[np.float32] | None
+
+
+def merge_frames(aligned: Aligned, config: FusionConfig, place: Workplace) -> MergedFrames:
     """The steps from the warp to the merge, and what they tell."""
-    white, alignment, device = aligned.white, aligned.alignment, place.device
-    sources = steps.sources_on(device, aligned.frames, white, alignment)
+    stack = _stack_on(place.device, aligned)
+    kept = aligned.alignment.kept
+    if len(stack.sources) > slabs.MOST_AT_ONCE:
+        deep = slabs.merge_in_slabs(stack, config, place)
+        maps = _maps(deep.merged, deep.labels, deep.alpha, kept)
+        return MergedFrames(deep.merged, maps, _on_host(deep.channels))
+    merged = steps.merge(stack.sources, config, place)
+    alpha = None if stack.alphas is None else blend(stack.alphas, merged.decision)
+    channels = merge_channels(stack.channels, merged, config, place)
+    maps = _maps(merged, winners(merged.decision), alpha, kept)
+    return MergedFrames(merged, maps, _on_host(channels))
+
+
+def _stack_on(device: torch.device, aligned: Aligned) -> DeepStack:
+    """All frames, to be looked at on a device."""
+    white, alignment = aligned.white, aligned.alignment
     alphas = None
     if aligned.alphas is not None:
         alphas = steps.sources_on(device, aligned.alphas, white, alignment.unexposed())
-    if len(sources) > slabs.MOST_AT_ONCE:
-        reference = alignment.kept.index(alignment.registered.reference)
-        deep = slabs.merge_in_slabs(sources, alphas, reference, config, place)
-        return deep.merged, _maps(deep.merged, deep.labels, deep.alpha, alignment.kept)
-    merged = steps.merge(sources, config, place)
-    alpha = None if alphas is None else blend(alphas, merged.decision)
-    return merged, _maps(merged, winners(merged.decision), alpha, alignment.kept)
+    channels = [
+        steps.sources_on(device, images, white, replace(alignment, gains=gains))
+        for images, gains in aligned.channels
+    ]
+    sources = steps.sources_on(device, aligned.frames, white, alignment)
+    reference = alignment.kept.index(alignment.registered.reference)
+    return DeepStack(sources, reference, alphas, channels)
+
+
+def _on_host(channels: Sequence[Tensor]) -> NDArray[np.float32] | None:
+    return torch.cat(list(channels)).cpu().numpy() if channels else None
 
 
 def _maps(merged: Merged, labels: Tensor, alpha: Tensor | None, kept: Sequence[int]) -> Maps:

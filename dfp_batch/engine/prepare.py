@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack
+from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack, gains_of
 from dfp_batch.config.run_config import Output, RunConfig
 from dfp_batch.core.contracts import Images
 from dfp_batch.engine import receipt, registration_file
@@ -21,7 +21,7 @@ from dfp_batch.io import codec
 from dfp_batch.io.codec import Frame
 from dfp_batch.pipeline.checked_sources import SMALLEST_PX
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.pipeline.placement import Accelerator, Placement, placement
+from dfp_batch.pipeline.placement import Accelerator, Placement, Step, placement
 from dfp_batch.pipeline.slabs import MOST_AT_ONCE
 from dfp_batch.pipeline.steps import Workplace
 from dfp_batch.runs.manifest import Pair
@@ -47,6 +47,9 @@ class Prepared:
         valid: Pixels that every frame covers, (h, w).
         blank: The reference frame without its pixels: type, white and metadata.
         registration: Content of registration.json.
+        channels: Merged by the decision for the frames, (K, h, w), float32, in [0, 1]; None where
+            the frames are all there is.
+        channel_names: Of the K channels.
     """
 
     aligned: Aligned | None
@@ -57,6 +60,8 @@ class Prepared:
     valid: NDArray[np.bool_]
     blank: Frame
     registration: bytes
+    channels: NDArray[np.float32] | None = None
+    channel_names: tuple[str, ...] = ()
 
     @property
     def to_merge(self) -> tuple[int, int]:
@@ -66,7 +71,7 @@ class Prepared:
     @property
     def nbytes(self) -> int:
         """Memory of all arrays."""
-        held = [self.merged, self.floor, self.valid]
+        held = [self.merged, self.floor, self.valid, self.channels]
         own = sum(array.nbytes for array in held if array is not None)
         return own + sum(part.nbytes for part in (self.maps, self.aligned) if part is not None)
 
@@ -114,17 +119,18 @@ def prepare(
     """
     config = for_pair(pair, run.fusion)
     versions = receipt.versions(pair)  # before they are read: a change meanwhile is noticed later
-    with open_frames(pair.sources) as frames:
+    with open_frames(pair.sources, run.reading) as frames:
         reference = _reference(frames, config)
+        check_channels(frames.n_channels, config)
         h, w, _ = reference.pixels.shape
         progress.expect(prepare_limit_s(len(frames), h * w))
         _check_truth(pair, reference, config.scale)
-        check_output(reference, run.output)
+        check_output(reference, run.output, frames.n_channels)
         white = frames.white()
         alignment = _alignment(pair, frames, white, run, config)
         if run.align_from is not None:  # another run may have had another reference
             reference = frames[alignment.registered.reference]
-        plan = _placement(reference, len(frames), config, circumstances)
+        plan = _placement(reference, frames, config, circumstances)
         prepared = _prepared(
             frames, replace(reference, white=white), alignment, config, plan, circumstances
         )
@@ -136,13 +142,15 @@ def prepare(
 
 
 def _placement(
-    reference: Frame, count: int, config: FusionConfig, circumstances: Circumstances
+    reference: Frame, frames: Frames, config: FusionConfig, circumstances: Circumstances
 ) -> Placement:
     h, w, channels = reference.pixels.shape
+    if frames.channels is not None:
+        return Placement.after(Step.MERGE)
     accelerator = circumstances.accelerator
     if accelerator is not None and circumstances.relief > _MOST_RELIEF:
         accelerator = Accelerator(0)
-    return placement(config, count, (h, w, channels), accelerator)
+    return placement(config, len(frames), (h, w, channels), accelerator)
 
 
 def for_pair(pair: Pair, config: FusionConfig) -> FusionConfig:
@@ -167,7 +175,7 @@ def reference_index(count: int, config: FusionConfig) -> int:
     """
     if count > MOST_FRAMES:
         raise ImageError(f"{count} frames, at most {MOST_FRAMES} can be fused")
-    if count > MOST_AT_ONCE and (config.refinement.iterations or config.merge.needs_all):
+    if count > MOST_AT_ONCE and _takes_all(config):
         raise ImageError(
             f"{count} frames, at most {MOST_AT_ONCE} can be fused by a composition that needs all "
             "at once, as paper does; take another preset"
@@ -176,6 +184,24 @@ def reference_index(count: int, config: FusionConfig) -> int:
         return config.align.reference_of(count)
     except ConfigError as error:  # a stack with fewer frames than the others
         raise ImageError(str(error)) from error
+
+
+def check_channels(count: int, config: FusionConfig) -> None:
+    """Refuse channels that a composition could not fuse all alike.
+
+    Raises:
+        ImageError: if there are several, and all frames are needed at once.
+    """
+    if count > 1 and _takes_all(config):
+        raise ImageError(
+            f"{count} channels cannot be fused by a composition that needs all frames at once, as "
+            "paper does; take another preset"
+        )
+
+
+def _takes_all(config: FusionConfig) -> bool:
+    """Whether no frame can be let go before the reconstruction."""
+    return bool(config.refinement.iterations or config.merge.needs_all)
 
 
 def check_side(name: str, h: int, w: int) -> None:
@@ -220,12 +246,24 @@ def check_truth(url: str, truth: tuple[int, int], source: tuple[int, int], scale
         )
 
 
-def check_output(frame: Frame, output: Output) -> str:
+def check_output(frame: Frame, output: Output, channels: int = 1) -> str:
     """Extension of the file that will hold frames like this one.
+
+    Args:
+        frame: The reference frame, or one like it.
+        output: What was asked for.
+        channels: Of the file, each of which is such a frame.
 
     Raises:
         ImageError: if the format that was asked for cannot hold them.
     """
+    if channels > 1:
+        if output.format in ("auto", "tiff"):
+            return "ome.tiff"
+        raise ImageError(
+            f"--format {output.format}: holds one image, the result has {channels} channels; "
+            "use tiff"
+        )
     if output.format == "auto":
         return codec.extension_for(frame)
     extension = codec.extension_of(f".{output.format}")
@@ -255,23 +293,38 @@ def _prepared(
 ) -> Prepared:
     white, size = codec.white(reference), reference.pixels.shape[:2]
     has_alpha = reference.alpha is not None
-    aligned = Aligned(Colours(frames), Alphas(frames) if has_alpha else None, white, alignment)
+    alphas = Alphas(frames) if has_alpha else None
+    channels = _channels(frames, white, alignment, config)
+    aligned = Aligned(Colours(frames), alphas, white, alignment, channels)
     # First, so that there is never more than one decision.
     floor = _floor(aligned, config, plan) if circumstances.compare_floor else None
-    merged, maps = None, None
+    found, merged = None, None
     if not plan.hands_over_frames:
-        found, maps = merge_frames(aligned, config, Workplace(_CPU, relief=circumstances.relief))
-        merged = found.sources.numpy()
+        found = merge_frames(aligned, config, Workplace(_CPU, relief=circumstances.relief))
+        merged = found.merged.sources.numpy()
     return Prepared(
         aligned=_loaded(aligned) if plan.hands_over_frames else None,
         merged=merged,
-        maps=maps,
+        maps=found.maps if found else None,
         floor=merged if floor is None and circumstances.compare_floor else floor,
         compared=circumstances.compare_floor,
         valid=alignment.valid((size[0], size[1])),
         blank=replace(_emptied(reference), alpha=None),
         registration=registration_file.to_bytes(alignment, frames.names, (size[0], size[1])),
+        channels=found.channels if found else None,
+        channel_names=frames.channels.names if frames.channels else (),
     )
+
+
+def _channels(
+    frames: Frames, white: float, alignment: StackAlignment, config: FusionConfig
+) -> list[tuple[Images, NDArray[np.float64]]]:
+    """Every channel with its own exposure; none where the frames are all there is."""
+    if frames.channels is None:
+        return []
+    found = [Colours(channel) for channel in frames.channels.frames]
+    registered = alignment.registered
+    return [(images, gains_of(images, white, registered, config.exposure)) for images in found]
 
 
 def _loaded(aligned: Aligned) -> Aligned:
@@ -292,8 +345,8 @@ def _floor(aligned: Aligned, config: FusionConfig, plan: Placement) -> NDArray[n
     is_same = all(getattr(config, part) == getattr(floor, part) for part in parts)
     if config == floor or (is_same and not plan.hands_over_frames):
         return None
-    colours = replace(aligned, alphas=None)
-    return merge_frames(colours, floor, Workplace(_CPU))[0].sources.numpy()
+    colours = replace(aligned, alphas=None, channels=())
+    return merge_frames(colours, floor, Workplace(_CPU)).merged.sources.numpy()
 
 
 def floor_config(config: FusionConfig) -> FusionConfig:
@@ -307,6 +360,7 @@ def _facts(prepared: Prepared, alignment: StackAlignment) -> dict[str, Any]:
     others = [k for k in range(len(found.flags)) if k != found.reference]
     return {
         "n_sources": len(found.flags),
+        "channel_names": list(prepared.channel_names) or None,
         "bit_depth": prepared.blank.bit_depth,
         "significant_bits": prepared.blank.significant_bits,
         "reference_frame": found.reference,

@@ -46,8 +46,7 @@ def publish(
     progress.expect(publish_limit_s(prepared.valid.size, run.fusion.scale))
     measured = _measure_all(pair, prepared, reconstructed, run.fusion)
     frame = finished_frame(prepared, reconstructed, run)
-    extension = check_output(frame, run.output)
-    data = codec.encode(frame, extension, run.output.quality)
+    extension, data = encoded(frame, prepared, reconstructed, run)
     folder = urls.join(run_url, "outputs", folder_name(pair.pair_id))
     progress.check()
     for name, content in _side_files(prepared, reconstructed, frame).items():
@@ -67,16 +66,45 @@ def publish(
 def finished_frame(prepared: Prepared, reconstructed: Reconstructed, run: RunConfig) -> Frame:
     """The image at the depth of the sources, with their alpha and metadata, cropped if asked."""
     blank, scale = prepared.blank, run.fusion.scale
-    frame = _as_stored(reconstructed.fused, blank)
     alpha = None
     maps = reconstructed.maps
     if maps.alpha is not None:
         larger = enlarge(torch.from_numpy(maps.alpha.copy()), scale)[0].numpy()
         alpha = _as_stored(larger, blank).pixels[..., 0]
+    return _finished(reconstructed.fused, alpha, prepared, run)
+
+
+def encoded(
+    frame: Frame, prepared: Prepared, reconstructed: Reconstructed, run: RunConfig
+) -> tuple[str, bytes]:
+    """Extension and content of the file of the result.
+
+    Args:
+        frame: The finished image; of several channels that which was decided by.
+        prepared: By the first stage.
+        reconstructed: By the second.
+        run: What was asked for.
+
+    Raises:
+        ImageError: if it cannot be encoded.
+    """
+    names = prepared.channel_names
+    extension = check_output(frame, run.output, len(names) or 1)
+    if reconstructed.channels is None:
+        return extension, codec.encode(frame, extension, run.output.quality)
+    frames = [_finished(image[None], None, prepared, run) for image in reconstructed.channels]
+    return extension, codec.encode_channels(frames, names)
+
+
+def _finished(
+    image: NDArray[np.float32], alpha: NDArray[Any] | None, prepared: Prepared, run: RunConfig
+) -> Frame:
+    """An image (C, H, W) at the depth of the sources, with their metadata, cropped if asked."""
+    blank, scale = prepared.blank, run.fusion.scale
     size_um = blank.metadata.pixel_size_um
     smaller_um = size_um and (size_um[0] / scale, size_um[1] / scale)
     metadata = replace(blank.metadata, pixel_size_um=smaller_um)
-    frame = replace(frame, alpha=alpha, metadata=metadata)
+    frame = replace(_as_stored(image, blank), alpha=alpha, metadata=metadata)
     return cropped(frame, prepared.valid, scale) if run.output.crop == "valid" else frame
 
 

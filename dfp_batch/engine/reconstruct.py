@@ -1,7 +1,7 @@
 """The second stage, for an accelerator: merge, if that was left to it, and enlarge."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,17 +27,20 @@ class Reconstructed:
         maps: Of the decision.
         consistency: Mean |D(X) - u| of the fused image X, in [0, 1].
         kernel: Of D.
+        channels: (K, H, W), float32, in [0, 1], of each channel; None where the fused image is all.
     """
 
     fused: NDArray[np.float32]
     maps: Maps
     consistency: float
     kernel: Kernel
+    channels: NDArray[np.float32] | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory of all arrays."""
-        return self.fused.nbytes + self.maps.nbytes
+        channels = 0 if self.channels is None else self.channels.nbytes
+        return self.fused.nbytes + self.maps.nbytes + channels
 
 
 def reconstruct(
@@ -63,12 +66,26 @@ def reconstruct(
     made = steps.reconstruct(merged, config, place)
     facts = _facts(made, config, place.device) | confidence_facts(maps)
     kernel = made.kernel.kernel
-    return Reconstructed(made.fused.cpu().numpy(), maps, made.consistency, kernel), facts
+    channels = _channels(prepared, replace(config, kernel=kernel), place)
+    fused = made.fused.cpu().numpy()
+    return Reconstructed(fused, maps, made.consistency, kernel, channels), facts
+
+
+def _channels(
+    prepared: Prepared, config: FusionConfig, place: Workplace
+) -> NDArray[np.float32] | None:
+    """Every channel enlarged by itself, with the kernel of the fused image."""
+    if prepared.channels is None:
+        return None
+    images = [Merged.of_one(torch.from_numpy(one.copy())[None, None]) for one in prepared.channels]
+    made = [steps.reconstruct(image, config, place).fused.cpu().numpy() for image in images]
+    return np.concatenate(made)
 
 
 def _merged(prepared: Prepared, config: FusionConfig, place: Workplace) -> tuple[Merged, Maps]:
     if prepared.aligned is not None:
-        return merge_frames(prepared.aligned, config, place)
+        found = merge_frames(prepared.aligned, config, place)
+        return found.merged, found.maps
     if prepared.merged is None or prepared.maps is None:
         raise ValueError("prepared must hold frames, or a merged image with its maps; got neither")
     # A copy, since what comes out of the object store cannot be written to.

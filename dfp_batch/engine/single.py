@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.contracts import OnIteration, ignore_progress
 from dfp_batch.engine.prepare import Circumstances, prepare
-from dfp_batch.engine.publish import finished_frame
+from dfp_batch.engine.publish import encoded, finished_frame
 from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import codec
@@ -54,9 +54,8 @@ def fuse_files(
     prepared, _ = prepare(Pair("command line", sources), run, circumstances=alone)
     reconstructed, _ = reconstruct(prepared, run.fusion, on_iteration)
     frame = finished_frame(prepared, reconstructed, run)
-    extension = codec.extension_of(f".{run.output.format}")
     return Files(
-        codec.encode(frame, extension, run.output.quality),
+        encoded(frame, prepared, reconstructed, run)[1],
         encode_indices(reconstructed.maps.labels),
         codec.encode(Frame(reconstructed.maps.confidence[..., None]), "png"),
         prepared.registration,

@@ -16,6 +16,7 @@ from dfp_batch.core.contracts import Sources
 from dfp_batch.core.decision import winners
 from dfp_batch.merging.blend import blend
 from dfp_batch.pipeline import steps
+from dfp_batch.pipeline.channels import merge_channels
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.steps import Merged, Workplace
 
@@ -30,11 +31,30 @@ class MergedSlabs:
         merged: The image; its decision is that for the slabs, its confidence that of the frames.
         labels: Index of the source of every pixel, (h, w), int16.
         alpha: (1, 1, h, w), in [0, 1]; None without one.
+        channels: (1, h, w), in [0, 1], of each channel.
     """
 
     merged: Merged
     labels: Tensor
     alpha: Tensor | None
+    channels: Sequence[Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class DeepStack:
+    """More sources than are decided at once.
+
+    Attributes:
+        sources: N sources (C, h, w), in [0, 1].
+        reference: Index of the reference among them.
+        alphas: N of (1, h, w), in [0, 1]; None without alpha.
+        channels: N of (1, h, w), in [0, 1], of each channel beside the sources.
+    """
+
+    sources: Sources
+    reference: int
+    alphas: Sources | None = None
+    channels: Sequence[Sources] = ()
 
 
 class _Slab(Sources):
@@ -88,22 +108,16 @@ def slabs(count: int, reference: int, most: int) -> list[tuple[int, ...]]:
     return [tuple(sorted({reference, *range(*run)})) for run in itertools.pairwise(bounds)]
 
 
-def merge_in_slabs(
-    sources: Sources, alphas: Sources | None, reference: int, config: FusionConfig, place: Workplace
-) -> MergedSlabs:
+def merge_in_slabs(stack: DeepStack, config: FusionConfig, place: Workplace) -> MergedSlabs:
     """Merge more sources than are decided at once.
 
     Args:
-        sources: N sources (C, h, w), in [0, 1].
-        alphas: N of (1, h, w), in [0, 1]; None without alpha.
-        reference: Index of the reference among them.
+        stack: The sources.
         config: What to compute; neither its refinement iterates nor its merge needs all sources.
         place: Where.
     """
-    made = [
-        _merged_slab(sources, alphas, indices, config, place)
-        for indices in slabs(len(sources), reference, MOST_AT_ONCE)
-    ]
+    parts = slabs(len(stack.sources), stack.reference, MOST_AT_ONCE)
+    made = [_merged_slab(stack, indices, config, place) for indices in parts]
     whole = steps.merge(_Images([one.merged.sources[0] for one in made]), config, place)
     which = winners(whole.decision).long()[None]
     labels = torch.stack([one.labels for one in made]).gather(0, which)[0]
@@ -111,23 +125,19 @@ def merge_in_slabs(
     opacities = [one.alpha[0] for one in made if one.alpha is not None]
     alpha = blend(_Images(opacities), whole.decision) if opacities else None
     merged = Merged(whole.sources, whole.weights, whole.decision, sure[None])
-    return MergedSlabs(merged, labels, alpha)
+    images = [_Images(channel) for channel in zip(*(one.channels for one in made), strict=True)]
+    return MergedSlabs(merged, labels, alpha, merge_channels(images, merged, config, place))
 
 
 def _merged_slab(
-    sources: Sources,
-    alphas: Sources | None,
-    indices: Sequence[int],
-    config: FusionConfig,
-    place: Workplace,
+    stack: DeepStack, indices: Sequence[int], config: FusionConfig, place: Workplace
 ) -> MergedSlabs:
-    merged = steps.merge(_Slab(sources, indices), config, place)
+    merged = steps.merge(_Slab(stack.sources, indices), config, place)
     labels = torch.tensor(indices, dtype=torch.int16, device=place.device)
     labels = labels[winners(merged.decision).long()]
-    alpha = None if alphas is None else blend(_Slab(alphas, indices), merged.decision)
-    nothing = merged.decision[:0]  # the memory of this decision is needed for the next
-    return MergedSlabs(
-        Merged(merged.sources, merged.weights[:1], nothing.clone(), merged.confidence),
-        labels,
-        alpha,
-    )
+    alpha = None if stack.alphas is None else blend(_Slab(stack.alphas, indices), merged.decision)
+    some = [_Slab(channel, indices) for channel in stack.channels]
+    channels = merge_channels(some, merged, config, place)
+    nothing = merged.decision[:0].clone()  # the memory of this decision is needed for the next
+    image = Merged(merged.sources, merged.weights[:1], nothing, merged.confidence)
+    return MergedSlabs(image, labels, alpha, channels)

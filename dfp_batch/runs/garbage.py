@@ -25,7 +25,7 @@ from dfp_batch.runs.manifest import folder_name
 from dfp_batch.runs.run_directory import read_header, read_ids
 
 _RECEIPT = "result.json"
-_IMAGE = re.compile(r"fused\.(png|tif|tiff|jpg|jpeg|webp)")
+_IMAGE = re.compile(r"fused\.(png|(ome\.)?tiff?|jpg|jpeg|webp)")
 _OURS = re.compile(
     rf"{_IMAGE.pattern}|(decision|confidence|valid)\.png|registration\.json|preview\.jpg"
 )

@@ -22,6 +22,7 @@ from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
     [
         {},
         {"kernel": "sigma=1.2x0.8@30", "output.format": "tiff", "align_from": "s3://a/run"},
+        {"reading.stack_axis": "T", "reading.focus_channel": 2, "reading.fit": "crop"},
         {"kernel": "auto", "align.model": "translation", "align.reference": 2, "scale": 3},
         {"focus": MINE, "focus.inner.two_3x3": True, "reconstruction": "deep-fusion-prior"},
     ],
@@ -39,6 +40,19 @@ def test_values_that_this_version_cannot_make_are_refused(change):
     values = {path: value for path, value in values.items() if path != "scale" or value}
     with pytest.raises(ConfigError, match=r"gone|cannot make \(scale\)|preset must be one of"):
         config_of(values)
+
+
+def test_what_is_later_than_the_first_runs_is_recorded_only_where_it_is_not_the_default():
+    plain = run_config("fast", None, {})
+    assert not [path for path in plain.values() if path.startswith("reading.")]
+    same = {"reading.stack_axis": "Z", "reading.focus_channel": "sum", "reading.fit": "none"}
+    assert run_config("fast", None, same).fingerprint == plain.fingerprint
+    others = {"reading.stack_axis": "T", "reading.focus_channel": 0, "reading.fit": "crop"}
+    for path, value in others.items():
+        changed = run_config("fast", None, {path: value})
+        assert changed.values()[path] == value
+        assert changed.fingerprint != plain.fingerprint
+        assert not changed.resumes(plain.values(), plain.given)
 
 
 # Runs that began when the defaults were others.

@@ -6,7 +6,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
-from dfp_batch.config.run_config import Output, config_of, run_config
+from dfp_batch.config.run_config import Output, Reading, config_of, run_config
 from dfp_batch.config.schema import as_toml, json_schema
 from dfp_batch.degradation.kernels import AnisotropicGaussian
 from dfp_batch.errors import ConfigError
@@ -24,6 +24,7 @@ def schema():
 def test_a_configuration_comes_back_from_its_toml(preset, schema):
     run = run_config(preset, None, {"kernel": "sigma=1.2x0.8@30", "align.reference": 2})
     run = replace(run, output=Output("tiff", 80, "valid"), align_from="s3://a/run")
+    run = replace(run, reading=Reading("T", 1, "crop"))
     text = as_toml(run)
     schema.validate(tomllib.loads(text))
     assert run_config(None, text, {}) == run

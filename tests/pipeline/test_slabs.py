@@ -12,7 +12,7 @@ from dfp_batch.core.contracts import Sources
 from dfp_batch.pipeline import slabs as slabs_module
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.pipeline.slabs import MOST_AT_ONCE, merge_in_slabs, slabs
+from dfp_batch.pipeline.slabs import MOST_AT_ONCE, DeepStack, merge_in_slabs, slabs
 from dfp_batch.pipeline.steps import Workplace
 
 CPU = Workplace(torch.device("cpu"))
@@ -56,7 +56,7 @@ def test_a_stack_in_slabs_is_what_it_is_at_once(monkeypatch, preset):
     config = FusionConfig.preset(preset, scale=1)
     whole = steps.merge(Listed(frames), config, CPU)
     monkeypatch.setattr(slabs_module, "MOST_AT_ONCE", 5)
-    deep = merge_in_slabs(Listed(frames), None, 6, config, CPU)
+    deep = merge_in_slabs(DeepStack(Listed(frames), 6), config, CPU)
     at_once, apart = (
         float((one.sources[0, 0] - torch.from_numpy(sharp)).square().mean())
         for one in (whole, deep.merged)
@@ -73,7 +73,7 @@ def test_alpha_comes_from_the_frames_that_were_chosen(monkeypatch):
     alphas = [np.full_like(frame, k / 10) for k, frame in enumerate(frames)]
     monkeypatch.setattr(slabs_module, "MOST_AT_ONCE", 4)
     config = FusionConfig.preset("fast", scale=1)
-    deep = merge_in_slabs(Listed(frames), Listed(alphas), 4, config, CPU)
+    deep = merge_in_slabs(DeepStack(Listed(frames), 4, Listed(alphas)), config, CPU)
     np.testing.assert_allclose(deep.alpha[0, 0], deep.labels / 10, atol=1e-6)
     assert (deep.labels.numpy() == owner).mean() > 0.85
     assert deep.alpha.shape == (1, 1, *sharp.shape)

@@ -5,7 +5,7 @@ camera's raw data) is refused with the reason.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -218,6 +218,23 @@ def encode(frame: Frame, extension: str, quality: int = QUALITY) -> bytes:
         return _written(frame, extension, quality)
     except RefusedError as error:
         raise ImageError(f"cannot encode {frame.size} as {extension}: {error}") from error
+
+
+def encode_channels(frames: Sequence[Frame], names: Sequence[str]) -> bytes:
+    """Write several grey images as the channels of one OME-TIFF, lossless.
+
+    Args:
+        frames: (h, w, 1) each, of one size and kind, without alpha; the metadata of the first one.
+        names: Of the channels.
+
+    Raises:
+        ImageError: The encoder failed.
+    """
+    try:
+        return tiff.written_channels(frames, names)
+    except RefusedError as error:
+        count = len(frames)
+        raise ImageError(f"cannot encode {count} channels of {frames[0].size}: {error}") from error
 
 
 def check_depth(extension: str, frame: Frame) -> None:

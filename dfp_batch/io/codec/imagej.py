@@ -11,29 +11,40 @@ from tifffile import COMPRESSION, TiffFile, TiffPage
 from dfp_batch.io.codec import stack_layout
 from dfp_batch.io.codec.stack_layout import LEAST_PAGES, Plane
 
-_OTHERS = ("frames", "channels")
+_AXES = ("slices", "frames", "channels")
 
 
-def promised_images(tiff: TiffFile) -> int:
-    """Images of a stack along Z that the description of ImageJ names; 0 is none of that."""
+def promised_images(tiff: TiffFile, axis: str) -> int:
+    """Images of a stack of one channel that the description of ImageJ names; 0 is none of that.
+
+    Args:
+        tiff: The file.
+        axis: Z, or T, that is the depth as well.
+    """
     said = tiff.imagej_metadata if tiff.is_imagej else None
-    if not said or any(int(said.get(name, 1)) > 1 for name in _OTHERS):
+    if not said:
+        return 0
+    depths = {"slices", "frames"} if axis == "T" else {"slices"}
+    long = [name for name in _AXES if int(said.get(name, 1)) > 1]
+    if len(long) > 1 or not depths.issuperset(long):
         return 0
     return int(said.get("images", 1))
 
 
-def planes_that_are_there(tiff: TiffFile, pages: Sequence[TiffPage], following: int) -> list[Plane]:
+def planes_that_are_there(
+    tiff: TiffFile, pages: Sequence[TiffPage], following: int, promised: int
+) -> list[Plane]:
     """The first images of such a stack, as far as their pixels are in the file.
 
     Args:
         tiff: The file.
         pages: Those of its pages that can be read.
         following: Where the first page says that the next one is; 0 is nowhere.
+        promised: As ``promised_images``.
 
     Returns:
         At least two images, or none.
     """
-    promised = promised_images(tiff)
     if promised < LEAST_PAGES or not pages:
         return []
     first, size_bytes = pages[0], tiff.filehandle.size

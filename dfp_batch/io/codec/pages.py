@@ -37,6 +37,7 @@ class Pages:
     A context manager, for one thread. Closing it leaves the file open, which is the caller's.
 
     Attributes:
+        channels: Names of the channels, each of which has so many images.
         notes: What people should know of the file, a line each.
     """
 
@@ -44,10 +45,11 @@ class Pages:
         self,
         tiff: TiffFile,
         url: str,
-        planes: Sequence[Plane],
+        planes: Sequence[Sequence[Plane]],
         facts: Facts,
         notes: tuple[str, ...] = (),
     ) -> None:
+        self.channels = facts.names_of(len(planes))
         self.notes = notes
         self._tiff = tiff
         self._url = url
@@ -55,7 +57,7 @@ class Pages:
         self._facts = facts
 
     def __len__(self) -> int:
-        return len(self._planes)
+        return len(self._planes[0])
 
     def __enter__(self) -> Self:
         return self
@@ -73,19 +75,23 @@ class Pages:
         self._tiff.close()
 
     def header(self, k: int) -> Header:
-        """What image ``k`` will be (0 <= k < N), from the header of its page.
+        """What image ``k`` of every channel will be (0 <= k < N), from the header of its page.
 
         Raises:
             ImageError: Not an image that can be used.
             StorageError: The store failed.
         """
         try:
-            return tiff_codec.page_header(self._page_of(k))
+            return tiff_codec.page_header(self._page_of(k, 0))
         except RefusedError as error:
             raise ImageError(f"{self._url} page {k}: {error}") from error
 
-    def frame(self, k: int) -> Frame:
+    def frame(self, k: int, channel: int = 0) -> Frame:
         """Read image ``k`` (0 <= k < N) of the stack; no other is read.
+
+        Args:
+            k: Which along the depth.
+            channel: Which of the channels.
 
         Returns:
             The image, (h, w, C) at its own bit depth; float64 becomes float32.
@@ -94,28 +100,29 @@ class Pages:
             ImageError: This page is damaged, or not an image that can be used.
             StorageError: The store failed.
         """
-        plane = self._planes[k]
+        plane = self._planes[channel][k]
         try:
-            found = tiff_codec.opened_page(self._page_of(k), plane.offset)
+            found = tiff_codec.opened_page(self._page_of(k, channel), plane.offset)
             frame = files.loaded(found, self._tiff.filehandle.size)
         except RefusedError as error:
             raise ImageError(f"{self._url} page {k}: {error}") from error
         return with_facts(frame, self._facts, is_sideways(found.orientation))
 
-    def _page_of(self, k: int) -> TiffPage:
-        plane = self._planes[k]
+    def _page_of(self, k: int, channel: int) -> TiffPage:
+        plane = self._planes[channel][k]
         try:
             return _page(self._tiff, plane.page)
         except _DAMAGE as error:
             raise RefusedError(f"cannot be read, {TRUNCATED}") from error
 
 
-def open_pages(file: BinaryIO, url: str) -> Pages:
+def open_pages(file: BinaryIO, url: str, axis: str = "Z") -> Pages:
     """Look through a stack in one file; no pixels are read.
 
     Args:
         file: The whole TIFF, open for reading in any order.
         url: Where it comes from; used in error messages only.
+        axis: Z, or T, that is the depth as well.
 
     Returns:
         Its images along the depth.
@@ -130,25 +137,25 @@ def open_pages(file: BinaryIO, url: str) -> Pages:
         facts = facts_of(tiff, root)
     try:
         with _whole_tiff(url):
-            return Pages(tiff, url, _planes(tiff, url), facts)
+            return Pages(tiff, url, _planes(tiff, url, axis), facts)
     except ImageError:
-        planes, note = _planes_that_are_there(tiff, url)
+        planes, note = _planes_that_are_there(tiff, url, axis)
         if not planes:
             raise
-        return Pages(tiff, url, planes, facts, (note,))
+        return Pages(tiff, url, [planes], facts, (note,))
 
 
-def _planes(tiff: TiffFile, url: str) -> list[Plane]:
-    """All images of the stack, none of which is missing."""
+def _planes(tiff: TiffFile, url: str, axis: str) -> list[list[Plane]]:
+    """All images of the stack, channel by channel, none of which is missing."""
     directories = [
         stack_layout.directory_of(page, tiff.filehandle.size) for page in _walk(tiff, url)
     ]
-    planes = stack_layout.planes_of(tiff, directories, url)
+    planes = stack_layout.planes_of(tiff, directories, url, axis)
     stack_layout.check_planes(planes, directories, url)
     return planes
 
 
-def _planes_that_are_there(tiff: TiffFile, url: str) -> tuple[list[Plane], str]:
+def _planes_that_are_there(tiff: TiffFile, url: str, axis: str) -> tuple[list[Plane], str]:
     """The images of a stack of ImageJ that was not written to its end, and what to say of it."""
     pages: list[TiffPage] = []
     is_cut_off = True
@@ -158,8 +165,8 @@ def _planes_that_are_there(tiff: TiffFile, url: str) -> tuple[list[Plane], str]:
         is_cut_off = False
     with suppress(*_DAMAGE):
         _, following = _entries(tiff, _page(tiff, 0).offset)
-        planes = imagej.planes_that_are_there(tiff, pages, following)
-        promised = imagej.promised_images(tiff)
+        promised = imagej.promised_images(tiff, axis)
+        planes = imagej.planes_that_are_there(tiff, pages, following, promised)
         if is_cut_off or len(planes) < promised:
             note = f"holds {len(planes)} of the {promised} pages that its description names"
             return planes, f"{note}; it is not whole"
@@ -179,9 +186,9 @@ def holds_stack(file: BinaryIO, url: str) -> bool:
         file.seek(0)
         with TiffFile(file, **_NEVER) as tiff:
             try:
-                return _has_two_images(tiff, url) or bool(_planes_that_are_there(tiff, url)[0])
+                return _has_two_images(tiff, url) or bool(_planes_that_are_there(tiff, url, "T")[0])
             except ImageError:
-                if _planes_that_are_there(tiff, url)[0]:
+                if _planes_that_are_there(tiff, url, "T")[0]:
                     return True
                 raise
 

@@ -1,7 +1,6 @@
 """What the description in a TIFF says of all images of its stack."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
@@ -35,10 +34,17 @@ class Facts:
     Attributes:
         pixel_size_um: (width, height) of a pixel.
         significant_bits: Bits of a sample that are in use.
+        channels: Names of the channels, as far as it has them.
     """
 
     pixel_size_um: tuple[float, float] | None = None
     significant_bits: int | None = None
+    channels: tuple[str, ...] = ()
+
+    def names_of(self, count: int) -> tuple[str, ...]:
+        """A name for each of so many channels: their numbers, where they have none."""
+        named = (*self.channels, *("",) * count)[:count]
+        return tuple(name or str(k) for k, name in enumerate(named))
 
 
 def facts_of(tiff: TiffFile, root: ElementTree.Element | None) -> Facts:
@@ -50,25 +56,27 @@ def facts_of(tiff: TiffFile, root: ElementTree.Element | None) -> Facts:
     """
     if root is not None:
         pixels = root.find(".//{*}Pixels")
-        return Facts() if pixels is None else _ome_facts(pixels.attrib)
+        return Facts() if pixels is None else _ome_facts(pixels)
     if tiff.is_imagej:
         return _imagej_facts(tiff)
     return Facts()
 
 
-def _ome_facts(pixels: Mapping[str, str]) -> Facts:
+def _ome_facts(pixels: ElementTree.Element) -> Facts:
+    said = pixels.attrib
     sides = [
-        _size_um(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        size_um(said.get(f"PhysicalSize{axis}"), said.get(f"PhysicalSize{axis}Unit", "µm"))
         for axis in "XY"
     ]
-    return Facts(_both(*sides), int(pixels.get("SignificantBits", 0)) or None)
+    names = tuple(channel.get("Name", "") for channel in pixels.iterfind("{*}Channel"))
+    return Facts(_both(*sides), int(said.get("SignificantBits", 0)) or None, names)
 
 
 def _imagej_facts(tiff: TiffFile) -> Facts:
     """The resolution tags count pixels per unit, and the description names the unit."""
     unit = str((tiff.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
     tags = tiff.pages.first.tags
-    sides = [_size_um(_inverse(tags.valueof(code)), unit) for code in (282, 283)]
+    sides = [size_um(_inverse(tags.valueof(code)), unit) for code in (282, 283)]
     return Facts(_both(*sides))
 
 
@@ -77,7 +85,8 @@ def _inverse(resolution: Any) -> float | None:  # noqa: ANN401 - whatever the ta
     return resolution[1] / resolution[0] if resolution and resolution[0] else None
 
 
-def _size_um(length: str | float | None, unit: str) -> float | None:
+def size_um(length: str | float | None, unit: str) -> float | None:
+    """A length in micrometres; None where it or its unit is not known."""
     size = float(length or 0) * _UM.get(unit.strip(), 0)
     return size if 0 < size < math.inf else None
 

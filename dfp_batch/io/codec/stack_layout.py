@@ -7,17 +7,20 @@ the pages. Copies at a lower resolution are passed over. Page numbers count from
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 from dfp_batch.errors import ImageError
 from dfp_batch.io.codec.header import RefusedError, check_size
 
+P = TypeVar("P")  # whatever stands for an image
+
 LEAST_PAGES = 2
 TRUNCATED = "truncated or damaged"
 _PLAIN = {"uniform", "generic"}  # series that tifffile makes of pages without a description
 _STACK_AXES = {"Z", "I", "Q"}  # depth; pages of which the file says no more
+_EXPECTED = "expected Z (Y, X), with C or RGB"
 _AXES = {
     "T": "a time series",
     "C": "several channels",
@@ -79,17 +82,29 @@ def _extent_problem(page: TiffPage, file_bytes: int) -> str | None:
     return None
 
 
-def planes_of(tiff: TiffFile, directories: Sequence[Directory], url: str) -> list[Plane]:
-    """The images along the depth: as described in the file, else in the order of the pages."""
+def planes_of(
+    tiff: TiffFile, directories: Sequence[Directory], url: str, axis: str
+) -> list[list[Plane]]:
+    """The images along the depth: as described in the file, else in the order of the pages.
+
+    Args:
+        tiff: The file.
+        directories: What its pages say of themselves.
+        url: Where it comes from.
+        axis: Z, or T, that is the depth as well.
+
+    Returns:
+        The N images of every channel.
+    """
     series = [one for one in tiff.series if not one.keyframe.is_reduced]
     _check_description(tiff, series, url)
     described = tiff.is_ome or any(map(_lengths, series))
     if not described or series[0].kind in _PLAIN:
-        return [Plane(index) for index, page in enumerate(directories) if not page.aside]
+        return [[Plane(index) for index, page in enumerate(directories) if not page.aside]]
     if len(series) > 1:
         texts = shown(map(_axes_text, series))
         refuse(url, f"holds {len(series)} images or positions, {texts}; expected one stack")
-    return _series_planes(series[0], len(directories), url)
+    return _series_planes(series[0], len(directories), url, axis)
 
 
 def _check_description(tiff: TiffFile, series: Sequence[TiffPageSeries], url: str) -> None:
@@ -99,13 +114,48 @@ def _check_description(tiff: TiffFile, series: Sequence[TiffPageSeries], url: st
         refuse(url, f"does not hold the pages that its description names: {TRUNCATED}")
 
 
-def _series_planes(series: TiffPageSeries, n_pages: int, url: str) -> list[Plane]:
+def _series_planes(series: TiffPageSeries, n_pages: int, url: str, axis: str) -> list[list[Plane]]:
     lengths = _lengths(series)
-    wrong = next((axis for axis, _ in lengths if axis not in _STACK_AXES), None)
-    if wrong or len(lengths) > 1:
-        what = _AXES.get(wrong, f"an axis {wrong}") if wrong else "several stacks"
-        expected = "expected Z (Y, X) with optional RGB"
-        refuse(url, f"has axes {_axes_text(series)}: {what}; {expected}")
+    problem = _axes_problem(lengths, series.keyframe.samplesperpixel, axis)
+    if problem:
+        refuse(url, f"has axes {_axes_text(series)}: {problem}")
+    planes = _listed_planes(series, n_pages, url)
+    if "C" not in dict(lengths):
+        return [planes]
+    return by_channel(planes, [name for name, _ in lengths], [length for _, length in lengths])
+
+
+def by_channel(planes: Sequence[P], axes: Sequence[str], lengths: Sequence[int]) -> list[list[P]]:
+    """Images in the order of the axes C and depth, whichever comes first, channel by channel.
+
+    Args:
+        planes: All images.
+        axes: Two names, one of them "C".
+        lengths: Of these axes.
+    """
+    _, second = lengths
+    rows = [list(planes[at : at + second]) for at in range(0, len(planes), second)]
+    return rows if axes[0] == "C" else [list(column) for column in zip(*rows, strict=True)]
+
+
+def _axes_problem(lengths: Sequence[tuple[str, int]], samples: int, axis: str) -> str | None:
+    """Why such axes are no stack, and what to do; None if they are."""
+    names = [name for name, _ in lengths]
+    others = [name for name in names if name not in _STACK_AXES | {axis}]
+    depths = [name for name in names if name not in others]
+    if "T" in others and not depths:
+        return f"{_AXES['T']}; {_EXPECTED}; if T is the depth, --stack-axis T"
+    wrong = next((name for name in others if name != "C"), None)
+    if wrong:
+        return f"{_AXES.get(wrong, f'an axis {wrong}')}; {_EXPECTED}"
+    if len(depths) > 1 or names.count("C") > 1:
+        return f"several stacks; {_EXPECTED}"
+    if others and (not depths or samples > 1):
+        return f"several channels; {_EXPECTED}"
+    return None
+
+
+def _listed_planes(series: TiffPageSeries, n_pages: int, url: str) -> list[Plane]:
     n = _n_images(series)
     if len(series) < n or (n_pages < n and series.dataoffset is not None):
         return _planes_of_page(series, n, url)
@@ -143,14 +193,18 @@ def _axes_text(series: TiffPageSeries) -> str:
     return f"{''.join(names)} ({', '.join(map(str, lengths))})"
 
 
-def check_planes(planes: Sequence[Plane], directories: Sequence[Directory], url: str) -> None:
+def check_planes(
+    channels: Sequence[Sequence[Plane]], directories: Sequence[Directory], url: str
+) -> None:
     """Refuse what is no stack, and images that cannot be decoded or differ from the first."""
+    planes = channels[0]
     if len(planes) < LEAST_PAGES:
         needed = "a pair needs 2 or more sources, or one TIFF with 2 or more pages"
         refuse(url, f"holds {count_text(len(planes))}: {needed}")
     first = directories[planes[0].page]
-    for k, plane in enumerate(planes):
-        page = directories[plane.page]
+    places = [(k, plane.page) for planes in channels for k, plane in enumerate(planes)]
+    for k, index in places:
+        page = directories[index]
         if page.problem:
             refuse(f"{url} page {k}", page.problem)
         if page.kind != first.kind:

@@ -1,6 +1,9 @@
 """TIFF of one image, or one page of a stack, in and out."""
 
+import hashlib
 import struct
+import uuid
+from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
 from typing import Any, BinaryIO, Literal
@@ -106,6 +109,38 @@ def written(frame: Frame) -> bytes:
     if block is None:
         return buffer.getvalue()
     return _with_exif(bytearray(buffer.getbuffer()), frame, block)
+
+
+def written_channels(frames: Sequence[Frame], names: Sequence[str]) -> bytes:
+    """Encode grey frames of one kind as the channels of an OME-TIFF, lossless (deflate).
+
+    Raises:
+        RefusedError: tifffile failed.
+    """
+    first, samples = frames[0], np.stack([frame.pixels[:, :, 0] for frame in frames])
+    buffer = BytesIO()
+    try:
+        with tifffile.TiffWriter(buffer, bigtiff=_needs_big(samples), ome=True) as writer:
+            writer.write(samples, **_options(first, 1) | {"metadata": _ome(first, samples, names)})
+    except (ValueError, struct.error) as error:
+        raise RefusedError(f"tifffile refused it: {' '.join(str(error).split())}") from error
+    return buffer.getvalue()
+
+
+def _ome(first: Frame, samples: Pixels, names: Sequence[str]) -> dict[str, Any]:
+    """What OME-XML says of channels (C, h, w); the id is that of the pixels, not of the day."""
+    digest = hashlib.sha256(np.ascontiguousarray(samples).data).digest()
+    said: dict[str, Any] = {
+        "axes": "CYX",
+        "Channel": {"Name": list(names)},
+        "SignificantBits": first.significant_bits,
+        "UUID": str(uuid.UUID(bytes=digest[:16])),
+    }
+    size_um = first.metadata.pixel_size_um
+    if size_um is not None:
+        said |= {"PhysicalSizeX": size_um[0], "PhysicalSizeY": size_um[1]}
+        said |= {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+    return said
 
 
 def _opened(page: Any, block: bytes | None, start: int | None = None) -> Opened:  # noqa: ANN401

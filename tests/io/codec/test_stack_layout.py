@@ -98,39 +98,33 @@ def cube(*shape):
 AXES = {
     "ome time": (
         at_most(cube(5, 12, 20, 28), "TZYX", ome=True),
-        "has axes TZYX (5, 12, 20, 28): a time series; expected Z (Y, X) with optional RGB",
+        "has axes TZYX (5, 12, 20, 28): a time series; expected Z (Y, X), with C or RGB",
     ),
     "imagej time": (
         at_most(cube(5, 20, 28), "TYX", imagej=True),
-        "has axes TYX (5, 20, 28): a time series; expected Z (Y, X) with optional RGB",
+        "has axes TYX (5, 20, 28): a time series; expected Z (Y, X), with C or RGB; if T is the "
+        "depth, --stack-axis T",
     ),
     "tifffile time": (
         at_most(cube(5, 20, 28), "TYX"),
-        "has axes TYX (5, 20, 28): a time series; expected Z (Y, X) with optional RGB",
-    ),
-    "ome channels": (
-        at_most(cube(4, 2, 20, 28), "ZCYX", ome=True),
-        "has axes ZCYX (4, 2, 20, 28): several channels; expected Z (Y, X) with optional RGB",
-    ),
-    "imagej three channels that are no RGB": (
-        at_most(cube(4, 3, 20, 28), "ZCYX", imagej=True),
-        "has axes ZCYX (4, 3, 20, 28): several channels; expected Z (Y, X) with optional RGB",
+        "has axes TYX (5, 20, 28): a time series; expected Z (Y, X), with C or RGB; if T is the "
+        "depth, --stack-axis T",
     ),
     "channels alone": (
         at_most(cube(3, 20, 28), "CYX", ome=True),
-        "has axes CYX (3, 20, 28): several channels; expected Z (Y, X) with optional RGB",
+        "has axes CYX (3, 20, 28): several channels; expected Z (Y, X), with C or RGB",
     ),
     "mosaic": (
         at_most(cube(2, 4, 20, 28), "MZYX"),
-        "has axes MZYX (2, 4, 20, 28): a mosaic; expected Z (Y, X) with optional RGB",
+        "has axes MZYX (2, 4, 20, 28): a mosaic; expected Z (Y, X), with C or RGB",
     ),
     "unknown axes": (
         written(cube(2, 4, 20, 28), metadata={"axes": "QQYX"}),
-        "has axes QQYX (2, 4, 20, 28): several stacks; expected Z (Y, X) with optional RGB",
+        "has axes QQYX (2, 4, 20, 28): several stacks; expected Z (Y, X), with C or RGB",
     ),
     "another axis": (
         at_most(cube(4, 20, 28), "HYX"),
-        "has axes HYX (4, 20, 28): an axis H; expected Z (Y, X) with optional RGB",
+        "has axes HYX (4, 20, 28): an axis H; expected Z (Y, X), with C or RGB",
     ),
     "angles of OME": (
         written_apart(
@@ -143,7 +137,7 @@ AXES = {
                 "</XMLAnnotation></StructuredAnnotations>",
             ),
         ),
-        "has axes ZAYX (2, 2, 20, 28): an axis A; expected Z (Y, X) with optional RGB",
+        "has axes ZAYX (2, 2, 20, 28): an axis A; expected Z (Y, X), with C or RGB",
     ),
 }
 
