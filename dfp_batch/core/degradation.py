@@ -5,7 +5,6 @@ pixel. The kernels that come with the package are in ``degradation/kernels.py``.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -144,25 +143,6 @@ class Degradation:
         return result
 
 
-@dataclass(frozen=True)
-class OwnKernels:
-    """As ``Degradation``, of images that each have a kernel of their own.
-
-    Attributes:
-        scale: 2, 3 or 4.
-        windows: One for every image, (N, k, k), see ``windows_of``.
-    """
-
-    scale: int
-    windows: Tensor
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """D x of images (N, 1, scale * h, scale * w), (N, 1, h, w)."""
-        margin = (self.windows.shape[-1] - self.scale) // 2
-        padded = functional.pad(images, (margin,) * 4, mode="replicate")
-        return _sampled(padded[:, 0], self.windows[:, None], self.scale)[:, None]
-
-
 def _sampled(planes: Tensor, windows: Tensor, scale: int) -> Tensor:
     """Every ``scale``-th pixel of planes (N, H, W) seen through windows (N, 1, k, k)."""
     # Depthwise: as fast on a CPU, and in full precision where cuDNN would take TF32.
@@ -196,20 +176,6 @@ def weights_of(kernel: Kernel, scale: int) -> Tensor:
 def _weights_on(kernel: Kernel, scale: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(1, 1, k, k); kept, as a copy to the device in every iteration would block."""
     return weights_of(kernel, scale)[None, None].to(device, dtype)
-
-
-def windows_of(kernels: Sequence[Kernel], scale: int) -> Tensor:
-    """The taps of some kernels in windows of one size, (len(kernels), k, k), float32."""
-    weights = [weights_of(kernel, scale) for kernel in kernels]
-    squares = [taps.outer(taps) if taps.ndim == 1 else taps for taps in weights]
-    widest = max(map(len, squares))
-    margins = [(widest - len(square)) // 2 for square in squares]
-    return torch.stack(
-        [
-            functional.pad(square, (margin,) * 4)
-            for square, margin in zip(squares, margins, strict=True)
-        ]
-    ).float()
 
 
 def tap_positions(count: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
-from dfp_batch.core.degradation import Degradation, OwnKernels
+from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import Interpolation, enlarge
 from dfp_batch.core.part import CountOrNone
 
@@ -45,7 +45,7 @@ class BackProjection(Reconstruction):
 def project_back(
     fused: Tensor,
     low: Tensor,
-    degrade: Degradation | OwnKernels,
+    degrade: Degradation,
     steps: int,
     kernel: Interpolation = "bicubic",
     on_step: Callable[[int], None] = lambda _: None,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
-from dfp_batch.core.degradation import Degradation, OwnKernels
+from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import enlarge, luma
 from dfp_batch.core.part import CountOrNone
 from dfp_batch.core.quality import blockiness, noise_level
@@ -23,7 +23,7 @@ _LEAST_NOISE, _MOST_NOISE = 1 / 255, 2 / 255  # standard deviations
 _LEAST_BLOCKS, _MOST_BLOCKS = 1.15, 1.35  # JPEG of quality 90, 80
 
 
-def initial_enlargement(low: Tensor, degrade: Degradation | OwnKernels) -> Tensor:
+def initial_enlargement(low: Tensor, degrade: Degradation) -> Tensor:
     """What the network adds to: ten steps of back projection, (N, C, scale * h, scale * w)."""
     interpolated = enlarge(low, degrade.scale)
     return project_back(interpolated, low, degrade, PROJECTION_STEPS)[0]

@@ -5,13 +5,15 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from dfp_batch.networks.running_mean import approach, share_of_step
 from dfp_batch.training.checkpoints import Row, Session, Settings, keep, restored
+from dfp_batch.training.graphs import Recorded, make_recordable, set_rate
 from dfp_batch.training.workers import Random, drawn_ahead
 
 WARM_UP_STEPS = 100
@@ -39,27 +41,40 @@ class Training(Generic[Network]):
     averaged_steps: int
     step: int = 0
 
-    def advance(self, loss_of: Callable[[Network], Tensor], share: float) -> Tensor:
+    def advance(self, move: Callable[[], Tensor], share: float) -> Tensor:
         """One step.
 
         Args:
-            loss_of: Loss of the network on a batch.
+            move: Moves the weights by ``descend``.
             share: Of the full learning rates.
 
         Returns:
-            The loss before the step, on the device.
+            What ``move`` gives.
+        """
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                set_rate(group, share * optimiser.defaults["lr"])
+        loss = move()
+        self.step += 1
+        approach(self.mean, self.network, share_of_step(self.step, self.averaged_steps))
+        return loss
+
+    def descend(self, loss_of: Callable[[Network], Tensor]) -> Tensor:
+        """Move the weights of the network at the learning rates that are set.
+
+        Args:
+            loss_of: Loss of the network on a batch.
+
+        Returns:
+            The loss before, on the device.
         """
         for optimiser in self.optimisers:
             optimiser.zero_grad()
-            for group in optimiser.param_groups:
-                group["lr"] = share * optimiser.defaults["lr"]
         loss = loss_of(self.network)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_limit)
         for optimiser in self.optimisers:
             optimiser.step()
-        self.step += 1
-        approach(self.mean, self.network, share_of_step(self.step, self.averaged_steps))
         return loss.detach()
 
     def state(self) -> Row:
@@ -125,11 +140,13 @@ def run(
     """
     rows = restored(training, settings, session)
     course = lesson()
+    move = _mover(training, course, torch.device(session.device))
     losses, started = torch.zeros(settings.log, device=session.device), time.perf_counter()
     last = settings.steps if session.stop is None else min(settings.steps, session.stop)
     for batch in drawn_ahead(course.draw, settings.seed, range(training.step, last), session):
         slot = training.step % settings.log
-        losses[slot] = _step(training, course, settings, batch)
+        share = schedule(training.step, settings.steps)
+        losses[slot] = training.advance(partial(move, batch), share)
         if training.step % settings.log == 0 or training.step == settings.steps:
             row = {"step": training.step, **course.measured(losses)}
             seconds, started = time.perf_counter() - started, time.perf_counter()
@@ -139,8 +156,15 @@ def run(
             course.publish(rows)
 
 
-def _step(
-    training: Training[Network], lesson: Lesson[Network, Batch], settings: Settings, batch: Batch
-) -> Tensor:
-    share = schedule(training.step, settings.steps)
-    return training.advance(lambda network: lesson.loss(network, batch), share)
+def _mover(
+    training: Training[Network], lesson: Lesson[Network, Batch], device: torch.device
+) -> Callable[[Any], Tensor]:
+    """Moves the weights by a batch; on a GPU as it is recorded."""
+
+    def move(batch: Batch) -> Tensor:
+        return training.descend(lambda network: lesson.loss(network, batch))
+
+    if device.type != "cuda":
+        return move
+    make_recordable(training.optimisers, device)
+    return Recorded(move, device)

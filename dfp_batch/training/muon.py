@@ -32,7 +32,7 @@ class Muon(torch.optim.Optimizer):
             for weights in alike.values():
                 self._move(weights, group["lr"])
 
-    def _move(self, weights: list[Tensor], rate: float) -> None:
+    def _move(self, weights: list[Tensor], rate: float | Tensor) -> None:
         gradients = [gradient_of(weight) for weight in weights]
         momenta = [
             self.state[weight].setdefault("momentum", torch.zeros_like(weight))
@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
         ahead = torch.stack(torch._foreach_lerp(gradients, momenta, _MOMENTUM))
         along = orthogonal(ahead.flatten(2)).view(ahead.shape)
         torch._foreach_mul_(weights, 1 - rate * _WEIGHT_DECAY)
-        torch._foreach_add_(weights, along.unbind(), alpha=-rate)
+        torch._foreach_sub_(weights, (rate * along).unbind())
 
 
 def gradient_of(weight: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfp_batch.core.degradation import Degradation, Kernel, OwnKernels, windows_of
+from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
-from dfp_batch.reconstruction.learned_prior import initial_enlargement
+from dfp_batch.reconstruction.learned_prior import PROJECTION_STEPS
 from dfp_batch.synthetic.camera import Levels, levels, noisy, through_jpeg, unit
+from dfp_batch.training.projection import matrices_of, projected
 from dfp_batch.training.scenes import training_scene
 from dfp_batch.training.workers import Random, examples, opened
 
@@ -36,13 +37,13 @@ class Drawn(NamedTuple):
     Attributes:
         low: What the camera gives, (N, 1, q, q), in 8 bits.
         truth: Sharp and clean, (N, 1, scale * q, scale * q), in 8 bits.
-        windows: The kernels as they are believed to be, as windows, (4, k, k).
+        matrices: Of the kernels as they are believed to be, see ``matrices_of``.
         code: Of these kernels, (4, 8).
     """
 
     low: Tensor
     truth: Tensor
-    windows: Tensor
+    matrices: Tensor
     code: Tensor
 
 
@@ -107,23 +108,22 @@ def draw_pieces(pool: Pool, size: int, side_px: int, random: Random) -> Drawn:
         kernels.append(believed)
     low, truth = (torch.from_numpy(np.concatenate(parts)) for parts in (lows, truths))
     code = torch.stack([kernel.code(scale) for kernel in kernels])
-    return Drawn(low, truth, windows_of(kernels, scale), code)
+    return Drawn(low, truth, matrices_of(kernels, scale, low.shape[-1]), code)
 
 
 def batch_of(drawn: Drawn, device: torch.device) -> Batch:
     """The batch of pieces: what a GPU does for it, and never waits for the host."""
-    low, truth, windows, code = (tensor.to(device, non_blocking=True) for tensor in drawn)
+    low, truth, matrices, code = (tensor.to(device, non_blocking=True) for tensor in drawn)
     low, truth = low / 255, truth / 255
     count = len(low) // len(code)
     scale = truth.shape[-1] // low.shape[-1]
-    degrade = OwnKernels(scale, windows.repeat_interleave(count, 0))
-    projected = initial_enlargement(low, degrade)
+    enlargement = projected(low, matrices, scale, PROJECTION_STEPS)
     inner, inner_high = (
         (..., *(slice(margin_px, -margin_px),) * 2)
         for margin_px in (_MARGIN_PX, scale * _MARGIN_PX)
     )
     codes = code.repeat_interleave(count, 0)
-    return Batch(low[inner], projected[inner_high], codes, truth[inner_high])
+    return Batch(low[inner], enlargement[inner_high], codes, truth[inner_high])
 
 
 def _pieces(pool: Pool, count: int, side_px: int, random: Random) -> Levels:

@@ -10,9 +10,7 @@ from dfp_batch.core.degradation import (
     SCALES,
     Degradation,
     Kernel,
-    OwnKernels,
     weights_of,
-    windows_of,
 )
 from dfp_batch.core.image import enlarge
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
@@ -320,25 +318,3 @@ def test_own_kernels_have_response_and_code():
 def test_own_kernels_are_checked(values, message):
     with pytest.raises(ConfigError, match=message):
         Degradation(2, Weights(values))
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_images_with_kernels_of_their_own_are_seen_as_alone(scale):
-    images = random(len(KERNELS), 1, 5 * scale, 7 * scale).float()
-    seen = OwnKernels(scale, windows_of(KERNELS, scale))(images)
-    assert seen.shape == (len(KERNELS), 1, 5, 7)
-    for image, kernel, ours in zip(images, KERNELS, seen, strict=True):
-        torch.testing.assert_close(ours, Degradation(scale, kernel)(image[None])[0])
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_windows_have_the_size_of_the_widest_and_the_taps_in_the_middle(scale):
-    windows = windows_of(KERNELS, scale)
-    widest = max(len(weights_of(kernel, scale)) for kernel in KERNELS)
-    assert windows.shape == (len(KERNELS), widest, widest)
-    for kernel, window in zip(KERNELS, windows, strict=True):
-        taps = square(kernel, scale).float()
-        margin = (widest - len(taps)) // 2
-        inner = slice(margin, margin + len(taps))
-        assert torch.equal(window[inner, inner], taps)
-        assert window.sum().item() == pytest.approx(1, abs=1e-5)
