@@ -14,6 +14,7 @@ import numpy as np
 from codec_samples import small_files
 from dfp_batch.errors import ImageError
 from dfp_batch.io.codec import Frame, decode
+from dfp_batch.io.codec.frame import OPEN_DTYPES
 
 FILES = small_files()
 EXTREMES = [0, 1, 2, 255, 256, 32767, 65535, 65536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
@@ -113,9 +114,9 @@ def check(frame: Frame) -> None:
     assert pixels.ndim == 3
     assert pixels.size
     assert pixels.shape[2] in (1, 3)
-    assert pixels.dtype.name in ("uint8", "uint16", "float32")
+    assert pixels.dtype.name in ("uint8", "uint16", "float32", *OPEN_DTYPES)
     assert alpha is None or (alpha.shape == pixels.shape[:2] and alpha.dtype == pixels.dtype)
-    assert pixels.dtype.kind == "u" or (pixels.min() >= 0 and pixels.max() <= 1)
+    assert pixels.dtype.kind in "ui" or np.isfinite(pixels).all()
 
 
 def limit_memory(megabytes: int) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dfp_batch.config.run_config import Reading
+from dfp_batch.engine.fitting import CommonPart
 from dfp_batch.errors import ImageError
-from dfp_batch.io import codec, storage
-from dfp_batch.io.codec import Frame
+from dfp_batch.io import codec, seekable, storage
+from dfp_batch.io.codec import Frame, Header
 from dfp_batch.io.stack_files import StackFile, open_stack
 
 USUAL = Reading()
@@ -26,6 +27,17 @@ def read_frame(url: str) -> Frame:
         StorageError: if it cannot be read.
     """
     return codec.decode(storage.read_bytes(url), url)
+
+
+def read_header(url: str) -> tuple[Header, int]:
+    """What one image of the store will be, and the bytes of its file.
+
+    Raises:
+        ImageError: if it cannot be decoded, as far as the header tells.
+        StorageError: if it cannot be read.
+    """
+    with seekable.open_seekable(url) as file:
+        return codec.inspect_file(file, url), file.seek(0, 2)
 
 
 def read_sources(urls: Sequence[str]) -> list[Frame]:
@@ -48,10 +60,20 @@ def open_frames(urls: Sequence[str], reading: Reading = USUAL) -> Iterator["Fram
         StorageError: if it cannot be read.
     """
     if len(urls) > 1:
-        yield Frames(tuple(urls), lambda index: read_frame(urls[index]))
+        yield _fitted(urls) if reading.fit == "crop" else _listed(urls)
         return
     with open_stack(urls[0], reading.stack_axis) as stack:
         yield _frames_of(stack, urls[0], reading)
+
+
+def _listed(urls: Sequence[str]) -> "Frames":
+    return Frames(tuple(urls), lambda index: read_frame(urls[index]))
+
+
+def _fitted(urls: Sequence[str]) -> "Frames":
+    """The part that all have of frames of several sizes, which their headers tell."""
+    part = CommonPart.of([read_header(url)[0] for url in urls])
+    return Frames(tuple(urls), lambda index: part.of_frame(read_frame(urls[index])), part.notes)
 
 
 def _frames_of(stack: StackFile, url: str, reading: Reading) -> "Frames":
@@ -100,7 +122,7 @@ class Channels:
         found = [frames[index] for frames in self.frames]
         total = np.sum([one.pixels for one in found], axis=0, dtype=np.float32) / len(found)
         dtype = found[0].pixels.dtype
-        whole = np.rint(total) if dtype.kind == "u" else total
+        whole = total if dtype.kind == "f" else np.rint(total)
         return replace(found[0], pixels=whole.astype(dtype))
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfp_batch.config.run_config import RunConfig
-from dfp_batch.engine.frames import check_channel
+from dfp_batch.engine.fitting import CommonPart
+from dfp_batch.engine.frames import check_channel, read_header
 from dfp_batch.engine.prepare import (
     check_channels,
     check_output,
@@ -17,7 +18,7 @@ from dfp_batch.engine.prepare import (
     truths,
 )
 from dfp_batch.errors import ImageError, StorageError
-from dfp_batch.io import codec, seekable, storage
+from dfp_batch.io import storage
 from dfp_batch.io.codec import Frame, Header
 from dfp_batch.io.stack_files import open_stack
 from dfp_batch.runs.manifest import Pair
@@ -80,6 +81,7 @@ def look(pair: Pair, run: RunConfig) -> Looked | Problem:
         sources, source_bytes, channels = _sources(pair.sources, run)
         references, truth_bytes = _headers(truths(pair))
         what = "does not fit"
+        sources = _fitted(pair, sources, run)
         _check_sources(pair, sources, run)
         for url, header in zip(truths(pair), references, strict=True):
             size = (sources[0].height, sources[0].width)
@@ -107,12 +109,16 @@ def _sources(urls: Sequence[str], run: RunConfig) -> tuple[list[Header], int, in
 
 
 def _headers(urls: Sequence[str]) -> tuple[list[Header], int]:
-    headers, total = [], 0
-    for url in urls:
-        with seekable.open_seekable(url) as file:
-            headers.append(codec.inspect_file(file, url))
-            total += file.seek(0, 2)
-    return headers, total
+    found = [read_header(url) for url in urls]
+    return [header for header, _ in found], sum(size for _, size in found)
+
+
+def _fitted(pair: Pair, headers: list[Header], run: RunConfig) -> list[Header]:
+    """Headers of what will be taken of the sources."""
+    if run.reading.fit == "none" or len(pair.sources) == 1:
+        return headers
+    part = CommonPart.of(headers)
+    return [part.of_header(header) for header in headers]
 
 
 def _check_sources(pair: Pair, headers: Sequence[Header], run: RunConfig) -> None:
@@ -133,7 +139,5 @@ def _blank(header: Header) -> Frame:
     dtype = np.dtype(header.dtype)
     pixels = np.empty((0, 0, header.channels), dtype)
     alpha = np.empty((0, 0), dtype) if header.has_alpha else None
-    white = None
-    if dtype == np.uint16:
-        white = float(2**header.bits - 1)
+    white = float(2**header.bits - 1) if dtype == np.uint16 else None
     return Frame(pixels, alpha, white)

@@ -16,9 +16,10 @@ from dfp_batch.engine.budget import prepare_limit_s
 from dfp_batch.engine.frames import Alphas, Colours, Frames, open_frames, read_frame
 from dfp_batch.engine.merging import Aligned, Maps, merge_frames
 from dfp_batch.engine.progress import UNWATCHED, Progress
+from dfp_batch.engine.ranges import in_unit, span_of
 from dfp_batch.errors import ConfigError, ImageError
 from dfp_batch.io import codec
-from dfp_batch.io.codec import Frame
+from dfp_batch.io.codec import Frame, Span
 from dfp_batch.pipeline.checked_sources import SMALLEST_PX
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.placement import Accelerator, Placement, Step, placement
@@ -119,20 +120,22 @@ def prepare(
     """
     config = for_pair(pair, run.fusion)
     versions = receipt.versions(pair)  # before they are read: a change meanwhile is noticed later
-    with open_frames(pair.sources, run.reading) as frames:
-        reference = _reference(frames, config)
-        check_channels(frames.n_channels, config)
+    with open_frames(pair.sources, run.reading) as stored:
+        reference = _reference(stored, config)
+        check_channels(stored.n_channels, config)
         h, w, _ = reference.pixels.shape
-        progress.expect(prepare_limit_s(len(frames), h * w))
+        progress.expect(prepare_limit_s(len(stored), h * w))
         _check_truth(pair, reference, config.scale)
-        check_output(reference, run.output, frames.n_channels)
+        check_output(reference, run.output, stored.n_channels)
+        span = span_of(stored)
+        frames = in_unit(stored, span)
         white = frames.white()
         alignment = _alignment(pair, frames, white, run, config)
         if run.align_from is not None:  # another run may have had another reference
-            reference = frames[alignment.registered.reference]
+            reference = stored[alignment.registered.reference]
         plan = _placement(reference, frames, config, circumstances)
         prepared = _prepared(
-            frames, replace(reference, white=white), alignment, config, plan, circumstances
+            frames, _described(reference, white, span), alignment, config, plan, circumstances
         )
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
@@ -214,6 +217,13 @@ def check_side(name: str, h: int, w: int) -> None:
         raise ImageError(f"{name} is {w}x{h} px, each side must be at least {SMALLEST_PX} px")
 
 
+def _described(reference: Frame, white: float, span: Span | None) -> Frame:
+    """The reference frame with what all frames say together."""
+    if span is None:
+        return replace(reference, white=white)
+    return replace(reference, white=None, span=span)
+
+
 def _emptied(frame: Frame) -> Frame:
     """What a frame is, without the memory of its pixels."""
     return replace(frame, pixels=frame.pixels[:0].copy())
@@ -291,7 +301,8 @@ def _prepared(
     plan: Placement,
     circumstances: Circumstances,
 ) -> Prepared:
-    white, size = codec.white(reference), reference.pixels.shape[:2]
+    white = codec.white(reference) if reference.span is None else 1.0
+    size = reference.pixels.shape[:2]
     has_alpha = reference.alpha is not None
     alphas = Alphas(frames) if has_alpha else None
     channels = _channels(frames, white, alignment, config)
@@ -363,6 +374,7 @@ def _facts(prepared: Prepared, alignment: StackAlignment) -> dict[str, Any]:
         "channel_names": list(prepared.channel_names) or None,
         "bit_depth": prepared.blank.bit_depth,
         "significant_bits": prepared.blank.significant_bits,
+        **dict(zip(("range_low", "range_high"), prepared.blank.span or (None, None), strict=True)),
         "reference_frame": found.reference,
         "align_flags": list(found.flags),
         "align_score_before": min(found.before[k] for k in others),

@@ -19,7 +19,7 @@ from dfp_batch.engine.prepare import Prepared, check_output, floor_config
 from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.engine.reconstruct import Reconstructed
 from dfp_batch.io import codec, storage, urls
-from dfp_batch.io.codec import Frame
+from dfp_batch.io.codec import Frame, Span
 from dfp_batch.io.codec.index_map import encode_indices
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
@@ -110,7 +110,7 @@ def _finished(
 
 def _as_stored(image: NDArray[np.float32], blank: Frame) -> Frame:
     """An image (C, H, W) in [0, 1] at the depth of the sources."""
-    return codec.from_unit(image, blank.pixels.dtype, blank.white)
+    return codec.from_unit(image, blank.pixels.dtype, blank.white, blank.span)
 
 
 def cropped(frame: Frame, valid: NDArray[np.bool_], scale: int) -> Frame:
@@ -139,7 +139,7 @@ def _measure_all(
     pair: Pair, prepared: Prepared, reconstructed: Reconstructed, config: FusionConfig
 ) -> dict[str, float]:
     """Metrics of the result, and with the prefix ``floor_`` of the classical floor."""
-    truth = _Truth.read(pair)
+    truth = _Truth.read(pair, prepared.blank.span)
     measured = truth.measure(_as_stored(reconstructed.fused, prepared.blank))
     measured["consistency"] = reconstructed.consistency
     if not prepared.compared:
@@ -170,9 +170,14 @@ class _Truth:
     sources: tuple[NDArray[np.float32], ...]
 
     @classmethod
-    def read(cls, pair: Pair) -> "_Truth":
-        reference = _luma(read_frame(pair.reference)) if pair.reference else None
-        return cls(reference, tuple(_luma(read_frame(url)) for url in pair.reference_sources or ()))
+    def read(cls, pair: Pair, span: Span | None) -> "_Truth":
+        """All of them; of measured values 0 and 1 mean the same as in the sources."""
+
+        def look(url: str) -> NDArray[np.float32]:
+            return _luma(replace(read_frame(url), span=span))
+
+        reference = look(pair.reference) if pair.reference else None
+        return cls(reference, tuple(map(look, pair.reference_sources or ())))
 
     def measure(self, frame: Frame) -> dict[str, float]:
         image = _luma(frame)

@@ -52,6 +52,8 @@ SCHEMA = pa.schema(
         ("height_px", pa.int32()),
         ("bit_depth", pa.int32()),
         ("significant_bits", pa.int32()),
+        ("range_low", pa.float64()),
+        ("range_high", pa.float64()),
         ("scale", pa.int32()),
         ("kernel", pa.string()),
         ("kernel_sigma_px", pa.float64()),

@@ -180,7 +180,7 @@ def test_without_metadata_there_is_none(tmp_path):
         ("deep", "jpeg", "--format jpeg: jpg holds 8 bits per sample, got 16; use png or tiff"),
         ("clear", "jpeg", "--format jpeg: jpg holds no alpha; use png, tiff or webp"),
         ("deep", "webp", "--format webp: webp holds 8 bits per sample, got 16; use png or tiff"),
-        ("float", "png", "--format png: png holds 8 or 16 bits per sample, got 32; use tiff"),
+        ("float", "png", "--format png: png holds 8 or 16 bits per sample, got float32; use tiff"),
     ],
 )
 def test_a_format_that_cannot_hold_the_frames_is_refused_first(

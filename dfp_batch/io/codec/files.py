@@ -23,7 +23,7 @@ from dfp_batch.io.codec import (
     tiff,
     webp,
 )
-from dfp_batch.io.codec.frame import Frame, Metadata, Pixels, full_range
+from dfp_batch.io.codec.frame import OPEN_DTYPES, Frame, Metadata, Pixels, full_range
 from dfp_batch.io.codec.header import (
     Header,
     Opened,
@@ -68,8 +68,9 @@ _SIGNATURES = {
 }
 _PNM_NUMBERS = b"1234567"
 _DEPTHS = {"png": (8, 16), "tiff": (8, 16, 32), "jpg": (8,), "webp": (8,)}
+_LOSSLESS = "uint8", "uint16"  # what png holds as it is
 _OPAQUE = {"jpg"}
-_FLOAT_BITS = 32
+_LARGEST_FLOAT = float(np.finfo(np.float32).max) / 4  # a span must not overflow
 _FIRST_BYTES = 64 * 1024  # of a file whose header is looked for
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RAW_NAMES = {  # endings of file names
@@ -93,7 +94,7 @@ def decode(data: bytes, url: str) -> Frame:
 
     Raises:
         ImageError: Empty, damaged, not an image, too large, several pages or frames, CMYK, RAW, or
-            samples that are not uint8, uint16 or finite floats in [0, 1].
+            samples that a frame does not hold, or floats that are not finite.
     """
     try:
         return loaded(_opened(data, url), len(data))
@@ -109,7 +110,7 @@ def loaded(found: Opened, size_bytes: int) -> Frame:
         size_bytes: Of the file, for the message.
 
     Raises:
-        RefusedError: Damaged, or floats that are not finite or outside [0, 1].
+        RefusedError: Damaged, or floats that are not finite.
         StorageError: The store failed.
     """
     stored, head = found.load(), found.header
@@ -245,11 +246,11 @@ def check_depth(extension: str, frame: Frame) -> None:
     """
     if extension not in _DEPTHS:
         raise ConfigError(f"extension must be one of {', '.join(_DEPTHS)}, got {extension!r}")
-    depths, bits = _DEPTHS[extension], frame.bit_depth
-    if bits not in depths:
+    depths, bits, name = _DEPTHS[extension], frame.bit_depth, frame.pixels.dtype.name
+    if extension != "tiff" and (bits not in depths or name not in _LOSSLESS):
         named = " or ".join(map(str, depths))
-        use = "tiff" if bits == _FLOAT_BITS else "png or tiff"
-        raise ConfigError(f"{extension} holds {named} bits per sample, got {bits}; use {use}")
+        found, use = (bits, "png or tiff") if name in _LOSSLESS else (name, "tiff")
+        raise ConfigError(f"{extension} holds {named} bits per sample, got {found}; use {use}")
     if frame.alpha is not None and extension in _OPAQUE:
         raise ConfigError(f"{extension} holds no alpha; use png, tiff or webp")
     _check_alpha(frame)
@@ -270,8 +271,8 @@ def extension_of(url: str) -> str:
 
 
 def extension_for(frame: Frame) -> str:
-    """The lossless format for this bit depth: ``png`` for 8 and 16 bit, ``tiff`` for float."""
-    return "png" if frame.bit_depth in _DEPTHS["png"] else "tiff"
+    """The lossless format for these samples: ``png`` for uint8 and uint16, else ``tiff``."""
+    return "png" if frame.pixels.dtype.name in _LOSSLESS else "tiff"
 
 
 def _needs_all(_data: bytes) -> bool:
@@ -338,20 +339,16 @@ def _frame(stored: Stored, found: Opened) -> Frame:
 
 
 def _checked(pixels: Pixels) -> Pixels:
-    """Pass uint8 and uint16, check floats."""
-    return _checked_floats(pixels) if pixels.dtype.kind == "f" else pixels
-
-
-def _checked_floats(pixels: Pixels) -> Pixels:
+    """Pass whole numbers, check that floats are finite."""
+    if pixels.dtype.kind != "f":
+        return pixels
     broken = int((~np.isfinite(pixels)).any(axis=2).sum())
     if broken:
         total = pixels.shape[0] * pixels.shape[1]
         raise RefusedError(f"{broken} of {total} pixels are NaN or infinite, expected finite")
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < 0 or high > 1:
-        raise RefusedError(
-            f"float samples must be in [0, 1], found {low:g} to {high:g}; rescale them"
-        )
+    most = float(max(-pixels.min(), pixels.max()))
+    if most > _LARGEST_FLOAT:
+        raise RefusedError(f"float samples must be below {_LARGEST_FLOAT:g}, found {most:g}")
     return pixels.astype(np.float32, copy=False)
 
 
@@ -367,6 +364,8 @@ def _check_alpha(frame: Frame) -> None:
 
 def _check_white(frame: Frame) -> None:
     """Refuse a white that is not that of a bit depth; no format could say it."""
+    if frame.pixels.dtype.name in OPEN_DTYPES:
+        return
     full = full_range(frame.pixels.dtype)
     value: Any = full if frame.white is None else frame.white
     if value != full and not (full > 1 and value in {2**bits - 1 for bits in range(8, 16)}):

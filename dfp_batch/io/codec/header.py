@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from dfp_batch.io.codec.frame import Metadata, Pixels, kind_text
+from dfp_batch.io.codec.frame import Metadata, Pixels, kind_text, samples_text
 
 _SIDEWAYS = range(5, 9)  # orientations that exchange width and height
 
@@ -25,7 +25,7 @@ class Header:
         height: In px, after the orientation has been applied.
         channels: 1 (grey) or 3 (colour), without alpha.
         has_alpha: Whether there is an alpha channel as well.
-        dtype: uint8, uint16 or float32, as a frame will hold it.
+        dtype: uint8, uint16, float32 or one of ``OPEN_DTYPES``, as a frame will hold it.
         bits: Bits that a sample uses as far as the header says.
     """
 
@@ -41,7 +41,8 @@ class Header:
     def kind(self) -> str:
         """As that of the ``Frame``: what sources of one item share."""
         size = f"{self.width}x{self.height} px"
-        return kind_text(size, self.channels, self.has_alpha, self.bits)
+        samples = samples_text(self.dtype, self.bits)
+        return kind_text(size, self.channels, self.has_alpha, samples)
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ def _options(frame: Frame, samples: int) -> dict[str, Any]:
         "extrasamples": () if frame.alpha is None else ("unassalpha",),
         "compression": "zlib",
         "compressionargs": {"level": _LEVEL},
-        "predictor": frame.pixels.dtype.kind == "u",
+        "predictor": frame.pixels.dtype.kind in "ui",
         "iccprofile": frame.metadata.icc,
         "metadata": None,
         "software": False,

@@ -8,7 +8,7 @@ from typing import Any
 import tifffile
 
 from dfp_batch.io.codec import exif, tiff_pixels
-from dfp_batch.io.codec.frame import Metadata
+from dfp_batch.io.codec.frame import OPEN_DTYPES, Metadata
 from dfp_batch.io.codec.header import (
     Header,
     RefusedError,
@@ -34,7 +34,8 @@ DAMAGE = (  # what tifffile and imagecodecs let through on a damaged file
 )
 MAXIMUM, ICC = 281, 34675
 ASSOCIATED, WHITE_IS_ZERO, PALETTE = 1, 0, 3
-_DTYPES = {"uint8", "uint16", "float32", "float64"}
+_DTYPES = {"uint8", "uint16", "float16", "float32", "float64", *OPEN_DTYPES}
+_GREYS = {"uint8", "uint16"}
 _COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "PALETTE": 1}
 _CMYK, _CFA, _LINEAR_RAW = 5, 32803, 34892
 _PACKED_BITS = (10, 12, 14)
@@ -190,7 +191,7 @@ def _sample_problem(page: Any) -> str | None:  # noqa: ANN401
     if page.photometric == PALETTE:
         fits = name in ("uint8", "bool") and bits in _PALETTE_BITS
     elif page.photometric == WHITE_IS_ZERO:
-        fits = (whole or packed) and page.dtype.kind == "u"
+        fits = packed or (whole and name in _GREYS)
     else:
         fits = whole or packed
     if fits:
@@ -198,7 +199,7 @@ def _sample_problem(page: Any) -> str | None:  # noqa: ANN401
     if whole and page.photometric == WHITE_IS_ZERO:
         expected = "expected uint8 or uint16; convert it"
         return f"holds {bits}-bit {name} samples where white is 0, {expected}"
-    return f"holds {bits}-bit {name} samples, expected uint8, uint16 or float32; convert it"
+    return f"holds {bits}-bit {name} samples, expected 8, 16 or 32 bits; convert it"
 
 
 def _channel_problem(page: Any) -> str | None:  # noqa: ANN401
@@ -208,6 +209,8 @@ def _channel_problem(page: Any) -> str | None:  # noqa: ANN401
         return None
     if count != colours + 1:
         return channel_names(count)
+    if page.dtype.name in OPEN_DTYPES:
+        return f"holds {page.dtype.name} samples with alpha, expected none; save it without"
     if extra not in ((_UNASSOCIATED,), (ASSOCIATED,)):
         return (
             f"has {count} channels, the last of which the file does not call alpha; expected "

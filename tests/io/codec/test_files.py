@@ -88,8 +88,8 @@ def test_higher_quality_is_larger_and_nearer(extension):
 @pytest.mark.parametrize(
     ("extension", "dtype", "message"),
     [
-        ("png", "float32", "png holds 8 or 16 bits per sample, got 32; use tiff"),
-        ("jpg", "float32", "jpg holds 8 bits per sample, got 32; use tiff"),
+        ("png", "float32", "png holds 8 or 16 bits per sample, got float32; use tiff"),
+        ("jpg", "float32", "jpg holds 8 bits per sample, got float32; use tiff"),
         ("jpg", "uint16", "jpg holds 8 bits per sample, got 16; use png or tiff"),
         ("webp", "uint16", "webp holds 8 bits per sample, got 16; use png or tiff"),
         ("gif", "uint8", "extension must be one of png, tiff, jpg, webp, got 'gif'"),

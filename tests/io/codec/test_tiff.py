@@ -10,7 +10,17 @@ import tifffile
 from PIL import Image
 
 from codec_samples import lzw, lzw_tiff, packed_tiff, pillow, plain_tiff, ramp, tiff
-from dfp_batch.io.codec import Frame, decode, encode
+from dfp_batch.errors import ConfigError, ImageError
+from dfp_batch.io.codec import (
+    Frame,
+    decode,
+    encode,
+    extension_for,
+    from_unit,
+    inspect,
+    thumbnail,
+    to_unit,
+)
 from tiff_parts import LAYOUTS, RGB, URL, failure
 
 
@@ -178,6 +188,61 @@ def test_a_big_tiff_is_read():
     np.testing.assert_array_equal(decode(tiff(pixels, bigtiff=True, **RGB), URL).pixels, pixels)
 
 
+MEASURED = {
+    dtype: np.random.default_rng(5).integers(-90, 90, (6, 8)).astype(dtype)
+    for dtype in ("int8", "int16", "int32", "float32")
+} | {"uint32": np.arange(48, dtype=np.uint32).reshape(6, 8) * 80_000_000}
+
+
+@pytest.mark.parametrize("dtype", MEASURED)
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}])
+def test_measured_values_are_read_as_they_are(dtype, options):
+    data = tiff(MEASURED[dtype], **options)
+    image = decode(data, URL)
+    assert image.pixels.dtype == dtype
+    np.testing.assert_array_equal(image.pixels[..., 0], MEASURED[dtype])
+    assert inspect(data, URL).kind == image.kind
+    with pytest.raises(ImageError, match=r"must be (in \[0, 1\]|uint8, uint16 or float32), found"):
+        to_unit(image)
+
+
+@pytest.mark.parametrize("dtype", MEASURED)
+def test_measured_values_come_back_from_their_span(dtype):
+    values = MEASURED[dtype]
+    image = Frame(values[..., None], span=(float(values.min()), float(values.max())))
+    unit = to_unit(image)
+    assert (unit.min(), unit.max()) == (0, 1)
+    again = from_unit(unit, dtype, span=image.span)
+    largest = 256 if dtype == "uint32" else 1e-4 if dtype == "float32" else 0  # of 32 bits, 24
+    assert np.abs(again.pixels[..., 0].astype(float) - values).max() <= largest
+    back = decode(encode(again, "tiff"), URL)
+    assert back.pixels.dtype == dtype
+    np.testing.assert_array_equal(back.pixels, again.pixels)
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp"])
+def test_measured_values_need_a_tiff(extension):
+    image = Frame(MEASURED["int16"][..., None], span=(0, 1))
+    with pytest.raises(ConfigError, match=rf"^{extension} holds .*, got int16; use tiff$"):
+        encode(image, extension)
+    assert extension_for(image) == "tiff"
+
+
+def test_measured_values_are_seen_in_a_thumbnail():
+    values = np.linspace(-1000, 3000, 64).astype(np.int16).reshape(1, 64, 1).repeat(8, 0)
+    small = thumbnail(Frame(values, span=(-1000.0, 3000.0)), 32)
+    assert small.pixels.dtype == np.uint8
+    assert small.pixels[0, 0, 0] < 5
+    assert small.pixels[0, -1, 0] > 250
+
+
+def test_half_floats_become_float32():
+    values = np.random.default_rng(3).random((6, 8)).astype(np.float16)
+    image = decode(tiff(values), URL)
+    assert image.pixels.dtype == np.float32
+    np.testing.assert_array_equal(image.pixels[..., 0], values.astype(np.float32))
+
+
 def test_float64_becomes_float32():
     values = np.random.default_rng(3).random((6, 8))
     pixels = decode(tiff(values), URL).pixels
@@ -235,17 +300,17 @@ REFUSED = {
         tiff(np.zeros((6, 8, 3), np.uint8), photometric="cielab"),
         "holds CIELAB pixels, expected grey or RGB; convert it",
     ),
-    "int32": (
-        tiff(np.zeros((6, 8), np.int32)),
-        "holds 32-bit int32 samples, expected uint8, uint16 or float32; convert it",
-    ),
-    "float16": (
-        tiff(GREY.astype(np.float16)),
-        "holds 16-bit float16 samples, expected uint8, uint16 or float32; convert it",
+    "int64": (
+        tiff(np.zeros((6, 8), np.int64)),
+        "holds 64-bit int64 samples, expected 8, 16 or 32 bits; convert it",
     ),
     "one bit": (
         tiff(np.zeros((6, 8), bool)),
-        "holds 1-bit bool samples, expected uint8, uint16 or float32; convert it",
+        "holds 1-bit bool samples, expected 8, 16 or 32 bits; convert it",
+    ),
+    "int16 with alpha": (
+        tiff(np.zeros((6, 8, 2), np.int16), planarconfig="contig", extrasamples=("unassalpha",)),
+        "holds int16 samples with alpha, expected none; save it without",
     ),
     "nan": (
         tiff(np.where(np.eye(6, 8), np.nan, GREY).astype(np.float32)),
@@ -255,9 +320,9 @@ REFUSED = {
         tiff(np.where(np.eye(6, 8), np.inf, GREY).astype(np.float32)),
         "6 of 48 pixels are NaN or infinite, expected finite",
     ),
-    "range": (
-        tiff(np.where(np.eye(6, 8), 255, -0.25).astype(np.float32)),
-        "float samples must be in [0, 1], found -0.25 to 255; rescale them",
+    "nearly infinite": (
+        tiff(np.full((6, 8), 2e38, np.float32)),
+        "float samples must be below 8.50706e+37, found 2e+38",
     ),
     "compression": (
         plain_tiff([bytes(48)], 8, 6, 8, 1, "<", {259: 34925}),
