@@ -99,6 +99,15 @@ def deny(url):
     s3fs.S3FileSystem().call_s3("put_bucket_policy", Bucket=bucket, Policy=json.dumps(policy))
 
 
+def publish(url):
+    """Anybody may read this object on S3 from now on."""
+    import s3fs  # noqa: PLC0415
+
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    fs = s3fs.S3FileSystem()
+    fs.call_s3("put_object_acl", Bucket=bucket, Key=key, ACL="public-read")
+
+
 def archive_away(url):
     """Move an object on S3 to cold storage."""
     import s3fs  # noqa: PLC0415

@@ -9,6 +9,26 @@ from dfp_batch.errors import ObjectAccessError, StorageAccessError, StorageError
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.storage import create_bytes, read_bytes, version, write_bytes
 
+# An environment in which no driver of S3 finds credentials.
+NOBODY = {
+    "AWS_ACCESS_KEY_ID": "",
+    "AWS_SECRET_ACCESS_KEY": "",
+    "AWS_SESSION_TOKEN": "",
+    "AWS_PROFILE": "",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
+    "AWS_CONFIG_FILE": "/nowhere",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def without_credentials(patch):
+    """Take them from this process."""
+    for name, value in NOBODY.items():
+        if value:
+            patch.setenv(name, value)
+        else:
+            patch.delenv(name, raising=False)
+
 
 def text_of(error) -> str:
     assert "\n" not in str(error.value)

@@ -31,8 +31,10 @@ class Pause:
 
     seconds: float
 
-    def __str__(self) -> str:
-        return f"--gap {self.seconds:g}s"
+    @property
+    def option(self) -> tuple[str, str]:
+        """Of the command line, and its value."""
+        return "--gap", f"{self.seconds:g}s"
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,10 @@ class Count:
 
     frames: int
 
-    def __str__(self) -> str:
-        return f"--every {self.frames}"
+    @property
+    def option(self) -> tuple[str, str]:
+        """Of the command line, and its value."""
+        return "--every", str(self.frames)
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,10 @@ class Names:
 
     pattern: str
 
-    def __str__(self) -> str:
-        return f"--group {self.pattern}"
+    @property
+    def option(self) -> tuple[str, str]:
+        """Of the command line, and its value."""
+        return "--group", self.pattern
 
 
 Cut = Pause | Count | Names

@@ -113,7 +113,8 @@ class _Tree:
         in_order = sorted(kept, key=lambda path: (path != "", _natural(path)))
         known = {inside(run, name).strip("/") for run in runs for name in _OF_RUN}
         _note_empty({path: kept[path] for path in kept if path not in known}, others, passed)
-        total = sum((Counter(others[path]) for path in kept), Counter[str]())
+        counted = (Counter(others[path]) for path in kept if path not in known)
+        total = sum(counted, Counter[str]())
         images = {path: kept[path] for path in in_order if kept[path]}
         return cls(root, images, passed.left_out, total)
 

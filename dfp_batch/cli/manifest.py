@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfp_batch.cli.options import Every, Gap, Group
+from dfp_batch.cli.options import Anonymous, Every, Gap, Group
 
 if TYPE_CHECKING:  # --help must not import it
     from dfp_batch.archive.find import Archive
@@ -28,6 +28,7 @@ def manifest(
     every: Every = None,
     group: Group = None,
     dry_run: DryRun = False,
+    anonymous: Anonymous = False,
 ) -> None:
     """Build a manifest of a folder and all below it: what belongs together, by names or as asked.
 
@@ -43,11 +44,14 @@ def manifest(
     from dfp_batch.archive.survey import survey
     from dfp_batch.cli.console import counting
     from dfp_batch.io import urls
+    from dfp_batch.runs import access
     from dfp_batch.runs.manifest import write_manifest
 
     how = cut_of(gap, every, group)
     if output is None and not dry_run:
         raise errors.ConfigError("give --output FILE.parquet, or --dry-run to look only")
+    if anonymous:
+        access.read_only(directory, output)
     with counting(Console(stderr=True), "looked at") as moved:
         found = find_stacks(directory, how, moved)
         rows = list(survey(found, moved))

@@ -143,6 +143,16 @@ Group = Annotated[
         r"and perhaps z, its place; e.g. '(?P<pair>.+)_z(?P<z>\d+)'.",
     ),
 ]
+Anonymous = Annotated[
+    bool,
+    typer.Option(
+        "--anonymous",
+        help="Read a public bucket without credentials; the bucket of what is written has its own.",
+    ),
+]
+Source = Annotated[
+    str, typer.Argument(metavar="MANIFEST|DIR", help="Parquet manifest, or folder: path or URL.")
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
 
 

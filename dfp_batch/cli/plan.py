@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from dfp_batch.cli.options import resolve, with_composition
+from dfp_batch.cli.options import (
+    Anonymous,
+    Every,
+    Gap,
+    Group,
+    Source,
+    resolve,
+    with_composition,
+)
 
 _OWN = {"context", "sample", "seed", "cpus", "gpus", "measure", "as_json"}  # submit has them not
 
@@ -14,7 +22,7 @@ _OWN = {"context", "sample", "seed", "cpus", "gpus", "measure", "as_json"}  # su
 @with_composition()
 def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
     context: typer.Context,
-    manifest: Annotated[str, typer.Argument(help="Parquet manifest: path or URL.")],
+    manifest: Source,
     sample: Annotated[int, typer.Option(min=1, help="Pairs whose files are looked at.")] = 64,
     seed: Annotated[int, typer.Option(help="Chooses these pairs.")] = 0,
     cpus: Annotated[
@@ -28,6 +36,10 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
         typer.Option("--measure", help="Measure this machine again; kept for 30 days otherwise."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    gap: Gap = None,
+    every: Every = None,
+    group: Group = None,
+    anonymous: Anonymous = False,
 ) -> None:
     """Say what of an archive would fail, and how long the rest would take; computes no pair.
 
@@ -35,18 +47,22 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
     """
     from rich.console import Console
 
+    from dfp_batch.archive.cuts import cut_of
     from dfp_batch.engine import costs, plan_text
     from dfp_batch.engine import plan as planning
     from dfp_batch.io import urls
+    from dfp_batch.runs import access
 
     run = resolve(context)
 
     def model_of(kind: costs.Kind, uses_gpu: bool) -> costs.CostModel:
         return costs.cost_model(run, kind, uses_gpu, measure, _announce)
 
-    url = urls.absolute_url(manifest)
+    url, how = urls.absolute_url(manifest), cut_of(gap, every, group)
+    if anonymous:
+        access.read_only(url, None)
     machines = planning.Machines.of(cpus, gpus)
-    made = planning.make_plan(url, run, machines, (sample, seed), model_of)
+    made = planning.make_plan(url, run, machines, (sample, seed), model_of, how)
     if as_json:
         typer.echo(json.dumps(made.to_json(), indent=1))
     else:
@@ -68,7 +84,9 @@ def _next(context: typer.Context) -> str:
         value = context.params.get(name)
         if name in _OWN or value is None:
             continue
+        if value is False:
+            continue
         flag = [parameter.opts[0]] if parameter.param_type_name == "option" else []
         for one in value if isinstance(value, list | tuple) else [value]:
-            words += [*flag, str(one)]
+            words += flag if one is True else [*flag, str(one)]
     return shlex.join(words)

@@ -19,9 +19,11 @@ def verify(
     from dfp_batch.cli.console import counting
     from dfp_batch.engine import verify as verifying
     from dfp_batch.io import urls
+    from dfp_batch.runs import access
     from dfp_batch.runs.ledger import Ledger
 
     url = urls.absolute_url(run)
+    access.open_run(url)
     with (
         Ledger.reopen(url) as ledger,
         counting(Console(stderr=True), "verified") as moved,

@@ -14,6 +14,7 @@ from dfp_batch.engine.reconstruct import reconstruct
 from dfp_batch.engine.stages import Report, Stage, run_stage
 from dfp_batch.io import storage, urls
 from dfp_batch.pipeline.placement import Accelerator
+from dfp_batch.runs import access
 from dfp_batch.runs.manifest import folder_name
 
 Outcome = tuple[Any, dict[str, Any]]
@@ -27,11 +28,13 @@ class Job:
         run: What to compute.
         url: Run directory.
         accelerator: What the second stage has; None is a CPU.
+        anonymous: Whether sources are read without credentials.
     """
 
     run: RunConfig
     url: str
     accelerator: Accelerator | None = None
+    anonymous: bool = False
 
 
 def perform(
@@ -48,6 +51,7 @@ def perform(
     Returns:
         The report, and the value for the next stage or None.
     """
+    access.use(job.anonymous, job.url, job.run.align_from)
     action = {Stage.PREPARE: _prepare, Stage.RECONSTRUCT: _reconstruct, Stage.PUBLISH: _publish}
     return run_stage(
         work.stage, work.pair.pair_id, lambda: action[work.stage](work, job, values, progress)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import FrameType
 
+from dfp_batch.archive.cuts import Cut
 from dfp_batch.config.run_config import RunConfig, config_of, renamed
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.floor_sample import FIRST, CompareFloor, is_compared
+from dfp_batch.engine.intake import first_pairs, pairs_of
 from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
@@ -28,10 +30,11 @@ from dfp_batch.errors import (
     StorageError,
 )
 from dfp_batch.io import storage, urls
+from dfp_batch.runs import access
 from dfp_batch.runs.attempts import PairRecord, deaths, read_attempts, visible
 from dfp_batch.runs.compaction import compact_session
 from dfp_batch.runs.ledger import Ledger
-from dfp_batch.runs.manifest import Pair, read_manifest
+from dfp_batch.runs.manifest import Pair
 from dfp_batch.runs.run_directory import differences, read_pairs
 from dfp_batch.runs.status import Counts, RunStatus
 
@@ -47,10 +50,10 @@ class Submission:
     """What the user asked for.
 
     Attributes:
-        manifest_url: Parquet manifest.
+        manifest_url: Parquet manifest, or a folder that is looked through when the run begins.
         output_url: Run directory.
         config: What to compute; a run that was asked for the same goes on as it began.
-        append: Parquet manifest of further pairs, which the run has from now on.
+        append: Parquet manifest or folder of further pairs, which the run has from now on.
         limit: Only the first pairs of the run; None is all.
         address: Of a Ray cluster; None starts Ray on this machine.
         gpus_per_pair: GPUs, or share of one, for each pair; None is one where there are GPUs as
@@ -61,6 +64,8 @@ class Submission:
         until: When the run is to stop, with a time zone; None is when it is done.
         verify: Read all results again before, and do anew what is missing or changed.
         compare_floor: Which pairs are compared with the classical floor.
+        cut: How a folder is cut into stacks; None is by names.
+        anonymous: Read sources without credentials, also in later sessions.
         patience: With processes that do not answer.
     """
 
@@ -77,6 +82,8 @@ class Submission:
     until: datetime | None = None
     verify: bool = False
     compare_floor: CompareFloor = "sample"
+    cut: Cut | None = None
+    anonymous: bool = False
     patience: Patience = PATIENCE
 
 
@@ -102,9 +109,10 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         ManifestError, ConfigError, RunHeldError: before anything runs.
         RunStoppedError: in the middle; the same submission goes on from there.
     """
-    pairs = read_manifest(submission.manifest_url)
-    more = read_manifest(submission.append) if submission.append else []
-    url = submission.output_url
+    url, how = submission.output_url, submission.cut
+    access.open_run(url, submission.anonymous, submission.config.align_from)
+    pairs = first_pairs(submission.manifest_url, how, url, observer.noted)
+    more = pairs_of(submission.append, how) if submission.append else []
     with (
         stop_signals() as signals,
         _opened(submission, pairs, observer, signals) as ledger,
@@ -244,7 +252,8 @@ def _executor(session: "_Session") -> Iterator[Executor]:
         with closing(RayExecutor(run, url, gpus, submission.patience)) as joined:
             yield joined
         return
-    cluster = Cluster(run, url, submission.address, gpus, submission.patience)
+    anonymous = storage.uses_no_credentials()
+    cluster = Cluster(run, url, submission.address, gpus, submission.patience, anonymous)
     with IsolatedExecutor(cluster, lambda: session.signals.name) as isolated:
         observer.connected(isolated.dashboard_url)
         yield isolated

@@ -25,6 +25,7 @@ from dfp_batch.engine.executor import Completion, Executor, Work
 from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import DfpError, ExecutorLostError, RunStoppedError
+from dfp_batch.runs import access
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Cluster:
         address: Of a Ray cluster; None starts Ray on this machine.
         gpus_per_pair: As in ``engine.nodes.Nodes``.
         patience: With processes that do not answer.
+        anonymous: Whether sources are read without credentials.
     """
 
     run: RunConfig
@@ -56,6 +58,7 @@ class Cluster:
     address: str | None = None
     gpus_per_pair: float | None = None
     patience: Patience = PATIENCE
+    anonymous: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,7 @@ def _serve(pipe: Connection, cluster: Cluster) -> None:
     from dfp_batch.engine.ray_executor import RayExecutor  # noqa: PLC0415
 
     orders = _Orders(pipe)
+    access.use(cluster.anonymous, cluster.run_url, cluster.run.align_from)
     with connect(cluster.address) as connection:
         executor = RayExecutor(
             cluster.run, cluster.run_url, cluster.gpus_per_pair, cluster.patience

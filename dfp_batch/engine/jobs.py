@@ -47,7 +47,7 @@ _ANSWER_S = 10.0
 _POLL_S = 1.0
 _EXIT_CODES = {0, 2, 3, 4, 5}
 _STOPPED = 4
-_NOT_ARGUMENTS = {"manifest_url", "output_url", "config", "address"}
+_NOT_ARGUMENTS = {"manifest_url", "output_url", "config", "address", "cut"}
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,7 @@ def entrypoint(task: Submission | Retry) -> str:
 def _submit(submission: Submission) -> list[str]:
     config = submission.config
     words = ["submit", submission.manifest_url, "--output", submission.output_url]
+    words += submission.cut.option if submission.cut else ()
     words += ["--preset", config.preset]
     for name, value in _settings(config).items():
         words += ["--set", f"{name}={json.dumps(value)}"]

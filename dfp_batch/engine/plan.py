@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from scipy.stats import beta
 
+from dfp_batch.archive.cuts import Cut
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine.costs import CostModel, Kind
 from dfp_batch.engine.headers import Looked, Problem, look
+from dfp_batch.engine.intake import pairs_of
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError
-from dfp_batch.runs.manifest import Pair, read_manifest
+from dfp_batch.runs.manifest import Pair
 
 _AT_ONCE = 16  # pairs whose headers are read; mostly waiting for the store
 _CONFIDENCE = 0.95
@@ -188,22 +190,24 @@ def make_plan(
     machines: Machines,
     sample: tuple[int, int],
     model_of: Callable[[Kind, bool], CostModel],
+    how: Cut | None = None,
 ) -> Plan:
     """Look at a sample of an archive and reckon what all of it takes.
 
     Args:
-        manifest_url: Parquet manifest.
+        manifest_url: Parquet manifest, or a folder.
         run: What to compute.
         machines: What the run would have.
         sample: Pairs to look at, and the seed that chooses them.
         model_of: What pairs of a kind cost here; the second argument is whether a GPU does it.
+        how: How a folder is cut into stacks; None is by names.
 
     Raises:
         ManifestError: if the manifest cannot be used.
         ConfigError: if the composition cannot be measured.
         StorageError: if nothing can be read.
     """
-    seen = take_sample(read_manifest(manifest_url), run, *sample)
+    seen = take_sample(pairs_of(manifest_url, how), run, *sample)
     if not seen.looked:
         return Plan(manifest_url, run, machines, seen, None, None)
     model = model_of(seen.kind, machines.gpus > 0 and machines.has_gpu)

@@ -11,6 +11,7 @@ from dfp_batch.engine import receipt
 from dfp_batch.engine.driver import Observer, Submission, stop_signals, summarised, work_off
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.errors import Category, ConfigError
+from dfp_batch.runs import access
 from dfp_batch.runs.attempts import read_attempts, visible
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
@@ -96,6 +97,7 @@ def retry(wish: Retry, observer: Observer) -> RunStatus | None:
         RunStoppedError: in the middle; the same command goes on from there.
     """
     submission = wish.submission
+    access.open_run(wish.output_url, align_from=submission.config.align_from)
     with stop_signals() as signals:
         if wish.pair:
             _requeue_done(wish)

@@ -40,6 +40,8 @@ _ACCOUNT_ERRORS = {
     "SSOError",
     "TokenRetrievalError",
 }
+_NO_CREDENTIALS = {"DefaultCredentialsError", "NoAuthTokenError", "NoCredentialsError"}
+_PUBLIC = "; --anonymous reads a public bucket without"
 _ACCOUNT_CODES = {
     "401",
     "AccountProblem",
@@ -161,4 +163,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file stands where a folder is expected"
     text = getattr(error, "strerror", None) or str(error)
-    return " ".join(str(text).split()) or type(error).__name__
+    names = {kind.__name__ for kind in type(error).__mro__}
+    advice = _PUBLIC if names & _NO_CREDENTIALS else ""
+    return (" ".join(str(text).split()) or type(error).__name__) + advice

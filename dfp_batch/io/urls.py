@@ -93,6 +93,12 @@ def _has_credentials(protocol: str, rest: str) -> bool:
     return "@" in authority and protocol not in {"az", "abfs"}
 
 
+def bucket_of(url: str) -> str:
+    """Protocol and bucket, as in ``s3://bucket``; "" for a file of this machine."""
+    protocol, path = protocol_and_path(url)
+    return "" if protocol == "file" else f"{protocol}://{path.lstrip('/').partition('/')[0]}"
+
+
 def is_local(url: str) -> bool:
     """Whether the URL names a file of this machine."""
     return protocol_and_path(url)[0] == "file"

@@ -4,6 +4,7 @@
 
     RUN/run.json              create-only: configuration, fingerprint, versions, manifest sha256
     RUN/manifest.parquet      normalised snapshot, written before anything runs
+    RUN/access.json           there if sources are read without credentials
     RUN/appended/<epoch>.parquet   create-only: pairs that came later, in this order
     RUN/lease/<epoch>.json    who drives, the highest; heartbeat every 30 s, stale after 5 min
     RUN/outputs/<pair>/...    whole or absent, written before the row

@@ -27,7 +27,7 @@ import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -57,6 +57,7 @@ _NUMBER_COLUMNS = ("reference_frame",)
 _OPTIONAL_COLUMNS = ("reference", "reference_sources", "masks", "reference_frame")
 _BUILD = "`dfp-batch manifest DIR` builds one"
 _SHOWN = 10
+_ORIGIN = b"dfp-batch"  # of the metadata of the file
 _ROWS_AT_ONCE = 10_000  # as Python's own objects, which take ten times the memory of the columns
 _LONGEST_NAME_BYTES = 200
 _ENCODED = len("%00")  # most that becomes of a byte
@@ -139,10 +140,16 @@ def write_manifest(url: str, pairs: Iterable[Pair]) -> None:
     write_bytes(url, manifest_bytes(pairs))
 
 
-def manifest_bytes(pairs: Iterable[Pair]) -> bytes:
-    """A normalised manifest: all columns with an explicit schema."""
+def manifest_bytes(pairs: Iterable[Pair], origin: Mapping[str, Any] | None = None) -> bytes:
+    """A normalised manifest: all columns with an explicit schema.
+
+    Args:
+        pairs: In the order of the rows.
+        origin: What it was made of, for ``made_from``; JSON values.
+    """
     left, buffer = iter(pairs), BytesIO()
-    with pq.ParquetWriter(buffer, _SCHEMA) as writer:
+    known = {_ORIGIN: json.dumps(origin).encode()} if origin is not None else None
+    with pq.ParquetWriter(buffer, _SCHEMA.with_metadata(known)) as writer:
         while rows := list(islice(left, _ROWS_AT_ONCE)):
             writer.write_batch(_batch(rows))
     return buffer.getvalue()
@@ -154,6 +161,24 @@ def _batch(rows: Sequence[Pair]) -> pa.RecordBatch:
         for field in _SCHEMA
     ]
     return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
+
+
+def made_from(url: str) -> dict[str, Any] | None:
+    """What ``manifest_bytes`` was told that a manifest was made of; None if that was nothing.
+
+    Raises:
+        ManifestError: It is no manifest, or not there.
+        StorageError: The store failed.
+    """
+    try:
+        schema = pq.read_schema(parquet_source(read_bytes(url)))
+        known: dict[str, Any] = json.loads((schema.metadata or {}).get(_ORIGIN, b"null"))
+    except ObjectMissingError as error:
+        raise ManifestError(f"{error}; expected a Parquet manifest, {_BUILD}") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"{url}: is not a whole Parquet file ({reason}); {_BUILD}") from error
+    return known
 
 
 def manifest_sha256(pairs: Iterable[Pair]) -> str:

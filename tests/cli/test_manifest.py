@@ -3,14 +3,17 @@
 from datetime import datetime, timedelta
 
 import pytest
+import s3fs
 
 from archive_parts import fill, show
 from codec_samples import exif_at, pillow, ramp
 from command_line import run, said
+from conftest import publish
 from dfp_batch.cli import manifest as command
-from dfp_batch.io.storage import write_bytes
+from dfp_batch.io.storage import use_no_credentials, write_bytes
 from dfp_batch.io.urls import join
 from dfp_batch.runs.manifest import read_manifest
+from store_parts import without_credentials
 
 
 @pytest.fixture
@@ -80,6 +83,26 @@ def test_where_to_write_must_be_said(root):
     done = run("manifest", root)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: give --output FILE.parquet, or --dry-run to look only\n"
+
+
+def test_a_public_bucket_is_read_without_credentials(s3_url, tmp_path, monkeypatch):
+    root = f"{s3_url}/public/{tmp_path.name}"
+    show(root, {"p_A.png": (1, 0.0), "p_B.png": (1, 1.0)})
+    for name in ("p_A.png", "p_B.png"):
+        publish(join(root, name))
+    s3fs.S3FileSystem.clear_instance_cache()
+    without_credentials(monkeypatch)
+    try:
+        done = run("manifest", root, "--dry-run")
+        assert done.returncode == 4
+        assert done.stderr.endswith("--anonymous reads a public bucket without\n")
+        assert "1 stacks of 2 frames" in said(0, "manifest", root, "--dry-run", "--anonymous")
+    finally:
+        use_no_credentials(None)
+        s3fs.S3FileSystem.clear_instance_cache()
+    done = run("manifest", root, "--anonymous", "--output", f"{root}/m.parquet")
+    assert done.returncode == 2
+    assert "reads s3://archive without credentials, but" in done.stderr
 
 
 def test_two_ways_to_cut_are_refused(root):

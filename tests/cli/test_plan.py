@@ -51,6 +51,14 @@ def test_plan_says_what_would_be_done_and_computes_nothing(make_archive, tmp_pat
     assert found["costs"]["cpu_hours"]["mid"] == pytest.approx(9 / 3600, rel=0.01)
 
 
+def test_a_folder_is_planned_as_it_is_submitted(make_archive, tmp_path, known_costs):
+    make_archive(3)
+    options = ["--scale", "2", "--preset", "classical", "--every", "2"]
+    done = run("plan", tmp_path, *options, "--gpus", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"dfp-batch submit {tmp_path} {' '.join(options)}\n")
+
+
 def test_plan_exits_with_3_if_pairs_would_fail(make_archive, tmp_path):
     manifest = make_archive(1)
     (tmp_path / "p00_B.png").unlink()

@@ -121,6 +121,18 @@ def test_a_run_whose_components_had_other_names_goes_on_without_a_word(make_arch
     assert said == []
 
 
+def test_a_folder_is_run_and_what_comes_later_is_appended(make_archive, tmp_path):
+    make_archive(2, f"{tmp_path}/photos/deep")
+    url, said = f"{tmp_path}/run", []
+    observer = replace(SILENT, noted=said.append)
+    assert run(f"{tmp_path}/photos", url, observer=observer).ok == 2
+    assert list(rows_of(url)) == ["deep/p00", "deep/p01"]
+    make_archive(3, f"{tmp_path}/photos/deep")
+    assert run(f"{tmp_path}/photos", url, observer=observer).ok == 2
+    assert run(f"{tmp_path}/photos", url, append=f"{tmp_path}/photos", observer=observer).ok == 3
+    assert said == [f"found: 2 stacks of 4 files in {tmp_path}/photos", "1 pairs appended"]
+
+
 def test_appended_pairs_are_done_and_stay(make_archive, tmp_path):
     manifest, url = make_archive(3), f"{tmp_path}/run"
     pairs = read_manifest(manifest)

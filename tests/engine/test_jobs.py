@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from dfp_batch import cli
+from dfp_batch.archive.cuts import Count, Names, Pause, cut_of
 from dfp_batch.cli.options import resolve
 from dfp_batch.config.run_config import run_config
 from dfp_batch.engine import jobs
@@ -181,7 +182,20 @@ def test_every_field_of_a_submission_is_an_option_of_the_command():
     options = typer.main.get_command(cli.app).commands["submit"].params
     names = {option.name for option in options}
     fields = {field.name for field in dataclasses.fields(submission)}
-    assert fields - {"manifest_url", "output_url", "config", "patience"} <= names
+    assert fields - {"manifest_url", "output_url", "config", "cut", "patience"} <= names
+
+
+CUTS = [Pause(0.5), Count(20), Names(r"(?P<pair>.+)'_z(?P<z>\d+)"), None]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_how_a_folder_is_read_travels(cut):
+    config = run_config(None, None, {})
+    submission = Submission("s3://a/photos", "s3://b/run", config, cut=cut, anonymous=True)
+    given = parsed(jobs.entrypoint(submission)).params
+    assert cut_of(given["gap"], given["every"], given["group"]) == cut
+    assert given["manifest"] == "s3://a/photos"
+    assert given["anonymous"]
 
 
 def test_a_job_takes_places_along_and_no_secrets(monkeypatch):
