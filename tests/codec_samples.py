@@ -218,6 +218,41 @@ def heic(samples, mode, append=None, exif=None, **options):
     return buffer.getvalue()
 
 
+def mosaic(height=32, width=48, exposure=1.0, black=256, white=4095, neutral=(0.5, 1.0, 0.6)):
+    """Samples (h, w) of a colour filter array RGGB; grey grows from left to right."""
+    rows, columns = np.mgrid[:height, :width]
+    colour = np.array([[0, 1], [1, 2]])[rows % 2, columns % 2]
+    light = exposure * (columns + 1) / width * np.array(neutral)[colour]
+    return (black + light * (white - black)).clip(0, white).astype(np.uint16)
+
+
+def dng(samples, orientation=1, black=256, white=4095, neutral=(0.5, 1.0, 0.6)):
+    """A DNG of a colour filter array (h, w), or of linear colours (h, w, 3)."""
+
+    def rationals(values):
+        return tuple(part for value in values for part in (round(value * 10_000), 10_000))
+
+    is_linear = samples.ndim == 3
+    to_camera = [3.2406, -1.5372, -0.4986, -0.9689, 1.8758, 0.0415, 0.0557, -0.2040, 1.0570]
+    tags = [
+        (271, "s", 0, "Makers", True),
+        (272, "s", 0, "Model 1", True),
+        (274, "H", 1, orientation, True),
+        (50706, "B", 4, (1, 4, 0, 0), True),
+        (50707, "B", 4, (1, 1, 0, 0), True),
+        (50708, "s", 0, "Makers Model 1", True),
+        (50714, "H", samples.ndim // 3 * 2 + 1, (black,) * 3 if is_linear else black, True),
+        (50717, "H", samples.ndim // 3 * 2 + 1, (white,) * 3 if is_linear else white, True),
+        (50721, "2i", 9, rationals(to_camera), True),
+        (50728, "2I", 3, rationals(neutral), True),
+        (50778, "H", 1, 21, True),
+    ]
+    if not is_linear:
+        tags += [(33421, "H", 2, (2, 2), True), (33422, "B", 4, (0, 1, 1, 2), True)]
+    kind = {"photometric": 34892, "planarconfig": "contig"} if is_linear else {"photometric": 32803}
+    return tiff(samples, extratags=sorted(tags), software=False, **kind)
+
+
 def small_files():
     """One small valid file of every kind that is read, by name."""
     grey, colour = ramp(9, 12, 1), ramp(9, 12)
@@ -278,6 +313,10 @@ def small_files():
         "jpeg xl float": jpeg_xl(floats),
         "jpeg xl exif": jxl_container(jpeg_xl(colour), bytes(4) + block),
         "heic": heic(ramp(16, 18), "RGB", exif=block, icc_profile=ICC),
+        "raw dng": dng(mosaic()),
+        "raw linear dng": dng(
+            ramp(24, 26, dtype="uint16"), black=0, white=65535, neutral=(1, 1, 1)
+        ),
         "webp lossy": pillow(colour, "WEBP", exif=block, icc_profile=ICC),
         "webp lossless": pillow(colour, "WEBP", lossless=True),
         "webp alpha": pillow(rgba, "WEBP"),

@@ -16,7 +16,7 @@ from dfp_batch.archive.layout import NOT_NAMED, StackFiles, layouts, whole_folde
 from dfp_batch.archive.likeness import Likeness
 from dfp_batch.archive.siblings import paired_folders
 from dfp_batch.archive.stacks import Found, Image, Stack, inside
-from dfp_batch.io.codec.names import is_image_name
+from dfp_batch.io.codec.names import is_image_name, is_raw_name
 from dfp_batch.io.tree import Wanted, walk
 from dfp_batch.io.urls import absolute_url, join
 from dfp_batch.runs.manifest import MIN_SOURCES, Pair, id_problems, refuse
@@ -93,7 +93,7 @@ class _Tree:
     @classmethod
     def read(cls, root: str) -> "_Tree":
         passed = Found()
-        wanted = Wanted(lambda name: name == _RUN or is_image_name(name), left_out=passed.leave)
+        wanted = Wanted(_is_wanted, left_out=passed.leave)
         folders: dict[str, list[Image]] = {}
         others: dict[str, Mapping[str, int]] = {}
         runs = set()
@@ -102,10 +102,11 @@ class _Tree:
             files = {file.name: file for file in folder.files}
             if files.pop(_RUN, None):
                 runs.add(folder.path)
-            folders[folder.path] = [
+            found = [
                 Image(inside(folder.path, file.name), file.size_bytes, file.mark)
                 for file in files.values()
             ]
+            folders[folder.path] = _without_negatives(folder.path, found, passed)
         results = {inside(run, _RESULTS) for run in runs}
         for path in sorted(results & {_top(path, results) for path in folders}):
             passed.leave(f"{path}/", "holds the results of a run")
@@ -145,6 +146,20 @@ class _Tree:
         name = posixpath.basename(self.root.rstrip("/")) or "stack"
         others = [line for line in found.left_out if line not in reasons]
         return Found([whole_folder(name, images)], others)
+
+
+def _is_wanted(name: str) -> bool:
+    return name == _RUN or is_image_name(name) or is_raw_name(name)
+
+
+def _without_negatives(path: str, images: list[Image], passed: Found) -> list[Image]:
+    """The images of a folder; camera RAW files count only where they are alone."""
+    developed = [image for image in images if not is_raw_name(image.name)]
+    count = len(images) - len(developed)
+    if developed and count:
+        files = "1 camera RAW file" if count == 1 else f"{count} camera RAW files"
+        passed.leave(f"{path}/".lstrip("/") or "./", f"{files} beside developed images")
+    return developed or images
 
 
 def _top(path: str, runs: set[str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,31 @@ from dfp_batch.config.run_config import Reading
 from dfp_batch.engine.fitting import CommonPart
 from dfp_batch.errors import ImageError
 from dfp_batch.io import codec, seekable, storage
-from dfp_batch.io.codec import Frame, Header
+from dfp_batch.io.codec import Development, Frame, Header
+from dfp_batch.io.codec.names import is_raw_name
 from dfp_batch.io.stack_files import StackFile, open_stack
+from dfp_batch.io.urls import without_version
 
 USUAL = Reading()
 
 
-def read_frame(url: str) -> Frame:
+def middle(count: int) -> int:
+    """Index of the middle one of so many, the first of two."""
+    return (count - 1) // 2
+
+
+def read_frame(url: str, shared: Development | None = None) -> Frame:
     """One image of the store.
+
+    Args:
+        url: Of it.
+        shared: What it is developed with, if it is a camera RAW file; None is its own.
 
     Raises:
         ImageError: if it cannot be decoded.
         StorageError: if it cannot be read.
     """
-    return codec.decode(storage.read_bytes(url), url)
+    return codec.decode(storage.read_bytes(url), url, shared)
 
 
 def read_header(url: str) -> tuple[Header, int]:
@@ -52,28 +63,58 @@ def read_sources(urls: Sequence[str]) -> list[Frame]:
 
 
 @contextmanager
-def open_frames(urls: Sequence[str], reading: Reading = USUAL) -> Iterator["Frames"]:
+def open_frames(
+    urls: Sequence[str], reading: Reading = USUAL, reference: Callable[[int], int] = middle
+) -> Iterator["Frames"]:
     """The frames of one item: every URL is one, or the only URL is a file whose images they are.
+
+    Args:
+        urls: Of the files.
+        reading: How they become frames.
+        reference: Index of the reference among so many; camera RAW files are developed like it.
 
     Raises:
         ImageError: if the only URL is not a stack.
         StorageError: if it cannot be read.
     """
     if len(urls) > 1:
-        yield _fitted(urls) if reading.fit == "crop" else _listed(urls)
+        files = _Files(urls, reference(len(urls)))
+        yield _fitted(files) if reading.fit == "crop" else Frames(tuple(urls), files.frame)
         return
     with open_stack(urls[0], reading.stack_axis) as stack:
         yield _frames_of(stack, urls[0], reading)
 
 
-def _listed(urls: Sequence[str]) -> "Frames":
-    return Frames(tuple(urls), lambda index: read_frame(urls[index]))
+@dataclass(frozen=True)
+class _Files:
+    """Frames in a file each.
+
+    Attributes:
+        urls: Of the files.
+        reference: Which of them camera RAW files are developed like.
+    """
+
+    urls: Sequence[str]
+    reference: int
+
+    def frame(self, index: int) -> Frame:
+        """Decode one."""
+        return read_frame(self.urls[index], *self._shared)
+
+    @cached_property
+    def _shared(self) -> tuple[Development, ...]:
+        """What camera RAW files are developed with; nothing if they are others, by their names."""
+        if not all(is_raw_name(without_version(url)) for url in self.urls):
+            return ()
+        url = self.urls[self.reference]
+        found = codec.development_of(storage.read_bytes(url), url)
+        return () if found is None else (found,)
 
 
-def _fitted(urls: Sequence[str]) -> "Frames":
+def _fitted(files: _Files) -> "Frames":
     """The part that all have of frames of several sizes, which their headers tell."""
-    part = CommonPart.of([read_header(url)[0] for url in urls])
-    return Frames(tuple(urls), lambda index: part.of_frame(read_frame(urls[index])), part.notes)
+    part = CommonPart.of([read_header(url)[0] for url in files.urls])
+    return Frames(tuple(files.urls), lambda index: part.of_frame(files.frame(index)), part.notes)
 
 
 def _frames_of(stack: StackFile, url: str, reading: Reading) -> "Frames":

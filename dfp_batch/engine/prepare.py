@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,8 @@ def prepare(
     """
     config = for_pair(pair, run.fusion)
     versions = receipt.versions(pair)  # before they are read: a change meanwhile is noticed later
-    with open_frames(pair.sources, run.reading) as stored:
+    chosen = partial(reference_index, config=config)
+    with open_frames(pair.sources, run.reading, chosen) as stored:
         reference = _reference(stored, config)
         check_channels(stored.n_channels, config)
         h, w, _ = reference.pixels.shape

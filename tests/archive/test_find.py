@@ -223,3 +223,24 @@ def test_names_in_a_bucket_are_paired_literally_and_found_again(s3_url):
         (found,) = read_manifest(url)
         assert found.sources == urls(folder, *names[:2])
         assert [read_bytes(source) for source in found.sources] == [b"1", b"1"]
+
+
+def test_camera_raw_files_are_frames_where_they_are_alone(folder):
+    fill(
+        folder,
+        "a/1.NEF",
+        "a/2.NEF",
+        "b/1.dng",
+        "b/1.jpg",
+        "b/2.dng",
+        "b/2.jpg",
+        "c_A.CR2",
+        "c_B.CR2",
+    )
+    pairs, left_out = found_in(folder)
+    assert pairs == [
+        Pair("a", urls(folder, "a/1.NEF", "a/2.NEF")),
+        Pair("b", urls(folder, "b/1.jpg", "b/2.jpg")),
+        Pair("c", urls(folder, "c_A.CR2", "c_B.CR2")),
+    ]
+    assert left_out == ["b/: 2 camera RAW files beside developed images"]

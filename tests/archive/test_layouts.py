@@ -17,14 +17,14 @@ def root(tmp_path):
 
 def test_each_folder_with_frames_is_a_stack_named_by_its_path(root):
     fill(root, "beetle/stack_01/1.jpg", "beetle/stack_01/2.jpg", "wasp/a/b/c/1.png")
-    fill(root, "wasp/a/b/c/2.png", "beetle/note.txt", "alone/1.jpg", "raw/1.nef", "raw/2.nef")
+    fill(root, "wasp/a/b/c/2.png", "beetle/note.txt", "alone/1.jpg", "film/1.mov", "film/2.mov")
     assert stacks(root) == {
         "beetle/stack_01": ["beetle/stack_01/1.jpg", "beetle/stack_01/2.jpg"],
         "wasp/a/b/c": ["wasp/a/b/c/1.png", "wasp/a/b/c/2.png"],
     }
     assert left_out(root) == [
         "alone/: holds 1 image, at least 2 are needed",
-        "raw/: holds 0 images (2 .nef), at least 2 are needed",
+        "film/: holds 0 images (2 .mov), at least 2 are needed",
     ]
 
 

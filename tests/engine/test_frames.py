@@ -20,9 +20,9 @@ def decoded(monkeypatch):
     """URLs of the files that were decoded, in their order."""
     urls = []
 
-    def noted(url):
+    def noted(url, *shared):
         urls.append(url)
-        return read_frame(url)
+        return read_frame(url, *shared)
 
     monkeypatch.setattr(frames_module, "read_frame", noted)
     return urls

@@ -3,6 +3,7 @@
 from dfp_batch.io.codec.files import (
     check_depth,
     decode,
+    development_of,
     encode,
     encode_channels,
     extension_for,
@@ -25,9 +26,11 @@ from dfp_batch.io.codec.frame import (
 )
 from dfp_batch.io.codec.header import LARGEST_PX, Header
 from dfp_batch.io.codec.index_map import decode_indices, encode_indices
+from dfp_batch.io.codec.raw import Development
 
 __all__ = [
     "LARGEST_PX",
+    "Development",
     "Frame",
     "Header",
     "Metadata",
@@ -37,6 +40,7 @@ __all__ = [
     "check_depth",
     "decode",
     "decode_indices",
+    "development_of",
     "encode",
     "encode_channels",
     "encode_indices",

@@ -184,6 +184,19 @@ def of_tiff(data: bytes, at: int) -> bytes | None:
     return _block(layout.order, found) if found else None
 
 
+def with_directory(block: bytes, exposure: bytes | None) -> bytes | None:
+    """A block with the directory of another as its EXIF directory; None if it is damaged."""
+    try:
+        layout, at = _start(block)
+        fields = _parse(block, layout, at, DESCRIPTIVE, 0)
+        if exposure is not None:
+            inner = _parse(exposure, *_start(exposure), None, 0)
+            fields[EXIF] = Entry(_LONG, 1, inner=inner)
+    except (struct.error, ValueError):
+        return None
+    return _block(layout.order, fields) if fields else None
+
+
 def of_fields(order: str, fields: Mapping[int, Entry]) -> bytes | None:
     """EXIF block of fields, those left out that only BigTIFF has; None if none are left.
 

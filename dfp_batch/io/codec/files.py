@@ -6,6 +6,7 @@ camera's raw data) is refused with the reason.
 
 import io
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,6 +21,7 @@ from dfp_batch.io.codec import (
     pillow_image,
     png,
     pnm,
+    raw,
     tiff,
     webp,
 )
@@ -27,6 +29,7 @@ from dfp_batch.io.codec.frame import OPEN_DTYPES, Frame, Metadata, Pixels, full_
 from dfp_batch.io.codec.header import (
     Header,
     Opened,
+    RawFileError,
     RefusedError,
     Stored,
     damaged,
@@ -35,6 +38,7 @@ from dfp_batch.io.codec.header import (
     upright,
 )
 from dfp_batch.io.codec.names import FORMATS
+from dfp_batch.io.codec.raw import Development
 
 QUALITY = 95
 
@@ -73,14 +77,9 @@ _OPAQUE = {"jpg"}
 _LARGEST_FLOAT = float(np.finfo(np.float32).max) / 4  # a span must not overflow
 _FIRST_BYTES = 64 * 1024  # of a file whose header is looked for
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_RAW_NAMES = {  # endings of file names
-    "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos",
-    "mrw", "nef", "nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
-}  # fmt: skip
-_RAW_SIGNATURES = (b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
 
 
-def decode(data: bytes, url: str) -> Frame:
+def decode(data: bytes, url: str, shared: Development | None = None) -> Frame:
     """Read one whole grey or colour image, with or without alpha.
 
     The orientation that the file states is applied once, and is 1 in the EXIF data that are kept.
@@ -88,6 +87,7 @@ def decode(data: bytes, url: str) -> Frame:
     Args:
         data: The file's bytes.
         url: Where they come from; used in error messages, and its ending tells camera RAW files.
+        shared: What a camera RAW file is developed with; None is its own.
 
     Returns:
         The image at its own bit depth; float64 becomes float32, a palette becomes colours.
@@ -97,7 +97,7 @@ def decode(data: bytes, url: str) -> Frame:
             samples that a frame does not hold, or floats that are not finite.
     """
     try:
-        return loaded(_opened(data, url), len(data))
+        return loaded(_opened(data, url, shared=shared), len(data))
     except RefusedError as error:
         raise ImageError(f"{url}: {error}") from error
 
@@ -117,6 +117,23 @@ def loaded(found: Opened, size_bytes: int) -> Frame:
     if stored.pixels.shape != (head.height, head.width, head.channels + head.has_alpha):
         raise damaged(head.format, size_bytes)
     return _frame(stored, found)
+
+
+def development_of(data: bytes, url: str) -> Development | None:
+    """What a camera RAW file is developed with by itself; None for other images.
+
+    Raises:
+        ImageError: Empty, not an image, or damaged.
+    """
+    try:
+        kind = _kind(data, url, len(data))
+        if kind == "TIFF":
+            with suppress(RawFileError):
+                tiff.opened(data, len(data))
+                return None
+        return raw.development_of(data) if kind in ("RAW", "TIFF") else None
+    except RefusedError as error:
+        raise ImageError(f"{url}: {error}") from error
 
 
 def inspect(data: bytes, url: str) -> Header:
@@ -159,7 +176,10 @@ def inspect_file(file: BinaryIO, url: str) -> Header:
     data = file.read(_FIRST_BYTES)
     try:
         if _kind(data, url, size_bytes) == "TIFF":
-            return tiff.inspected(file, size_bytes)
+            with suppress(RawFileError):
+                return tiff.inspected(file, size_bytes)
+            file.seek(0)
+            data = file.read()
         found = _opened_from(data, file, url, size_bytes)
     except RefusedError as error:
         raise ImageError(f"{url}: {error}") from error
@@ -280,18 +300,25 @@ def _needs_all(_data: bytes) -> bool:
     return False
 
 
-def _opened(data: bytes, url: str, size_bytes: int | None = None) -> Opened:
+def _opened(
+    data: bytes, url: str, size_bytes: int | None = None, shared: Development | None = None
+) -> Opened:
     """Open a file by its bytes, or by those up to its pixels and the size of the whole."""
     size_bytes = len(data) if size_bytes is None else size_bytes
-    return _OPENED[_kind(data, url, size_bytes)](data, size_bytes)
+    kind = _kind(data, url, size_bytes)
+    try:
+        if kind != "RAW":
+            return _OPENED[kind](data, size_bytes)
+    except RawFileError:
+        pass
+    return raw.opened(data, size_bytes, shared)
 
 
 def _kind(data: bytes, url: str, size_bytes: int) -> str:
     """Format of a file by its first bytes, unless it cannot be used whatever follows."""
     if not data:
         raise RefusedError("is empty (0 bytes), expected an image")
-    _check_raw(data, url)
-    kind = _signature(data)
+    kind = "RAW" if raw.is_raw(data, url) else _signature(data)
     if kind is None:
         raise RefusedError(
             f"does not start like a {FORMATS} image: {data[:8]!r}..., {size_bytes} bytes"
@@ -311,18 +338,6 @@ def _signature(data: bytes) -> str | None:
     if is_pnm and len(data) > 2:  # noqa: PLR2004
         return "PNM"
     return "HEIC" if heic.is_heic(data) else None
-
-
-def _check_raw(data: bytes, url: str) -> None:
-    """Refuse camera RAW files; many start like a TIFF, and only their names tell them apart."""
-    tiff_like = data.startswith(_TIFF_SIGNATURES)
-    ending = url.rpartition(".")[2].lower()
-    canon = (tiff_like and data[8:10] == b"CR") or data[4:12] == b"ftypcrx "
-    named = ending in _RAW_NAMES and _signature(data) in (None, "TIFF")
-    if canon or named or data.startswith(_RAW_SIGNATURES):
-        raise RefusedError(
-            "is a camera RAW file, expected developed pixels; convert to 16-bit TIFF first"
-        )
 
 
 def _frame(stored: Stored, found: Opened) -> Frame:

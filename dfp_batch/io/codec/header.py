@@ -15,6 +15,10 @@ class RefusedError(Exception):
     """Why an image cannot be used, without its name; :func:`codec.decode` adds that."""
 
 
+class RawFileError(RefusedError):
+    """It is a camera RAW file, although it starts like a TIFF."""
+
+
 @dataclass(frozen=True)
 class Header:
     """What is known before pixels are decoded.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from natsort import natsorted
 
-FORMATS = "JPEG, PNG, TIFF, WebP, BMP, PNM, GIF, JPEG 2000, JPEG XL or HEIC"
+FORMATS = "JPEG, PNG, TIFF, WebP, BMP, PNM, GIF, JPEG 2000, JPEG XL, HEIC or RAW"
 """What is read, for messages."""
 
 IMAGE_ENDINGS = (
@@ -14,12 +14,24 @@ IMAGE_ENDINGS = (
 )  # fmt: skip
 """Endings of the names of files that hold one image, without the dot; TIFF may hold a stack."""
 
+RAW_ENDINGS = (
+    "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "iiq", "kdc", "mef", "mos",
+    "mrw", "nef", "nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f",
+)  # fmt: skip
+"""Likewise, of camera RAW files."""
+
+_RAW = re.compile(rf".+\.({'|'.join(RAW_ENDINGS)})", re.IGNORECASE)
 _IMAGE = re.compile(rf".+\.({'|'.join(IMAGE_ENDINGS)})", re.IGNORECASE)
 
 
 def is_image_name(name: str) -> bool:
     """Whether a file with this name is taken for an image."""
     return _IMAGE.fullmatch(name) is not None
+
+
+def is_raw_name(name: str) -> bool:
+    """Whether a file with this name is taken for a camera RAW file."""
+    return _RAW.fullmatch(name) is not None
 
 
 def image_names(names: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from dfp_batch.io.codec import exif, tiff_pixels
 from dfp_batch.io.codec.frame import OPEN_DTYPES, Metadata
 from dfp_batch.io.codec.header import (
     Header,
+    RawFileError,
     RefusedError,
     channel_names,
     check_size,
@@ -147,13 +148,11 @@ def _number(page: Any, tag: int, default: int) -> int:  # noqa: ANN401
 
 
 def _check_raw(page: Any) -> None:  # noqa: ANN401
-    """Refuse camera RAW files that start like a TIFF; their first image is a thumbnail."""
+    """Tell camera RAW files that start like a TIFF; their first image is a thumbnail."""
     colours = int(page.photometric)
     has_inner = page.is_reduced and _SUB_IFDS in page.tags
     if _DNG in page.tags or colours in (_CFA, _LINEAR_RAW) or has_inner:
-        raise RefusedError(
-            "is a camera RAW file, expected developed pixels; convert to 16-bit TIFF first"
-        )
+        raise RawFileError("is a camera RAW file, expected developed pixels")
 
 
 def _pages_problem(pages: Sequence[Any]) -> str | None:

@@ -12,7 +12,7 @@ from codec_samples import small_files
 from dfp_batch.errors import ImageError
 from dfp_batch.io.codec import decode
 
-CASES = 18_000
+CASES = 19_000
 MEMORY_MB = 1_500
 FOLDER = Path(codec_fuzz.__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{FOLDER}:{FOLDER.parent}", "OMP_NUM_THREADS": "1"}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from codec_samples import exif, pillow, plain_tiff, ramp, small_files, tiff
+from codec_samples import exif, pillow, ramp, small_files, tiff
 from dfp_batch.errors import ImageError
 from dfp_batch.io.codec import (
     LARGEST_PX,
@@ -41,30 +41,6 @@ def test_what_cannot_be_used_is_refused_with_the_reason(case):
     assert failure(data).startswith(message)
     with pytest.raises(ImageError):
         inspect(data, URL)
-
-
-@pytest.mark.parametrize("name", ["a.NEF", "b.arw", "c.dng", "d.cr2", "e.pef"])
-def test_a_raw_file_that_starts_like_a_tiff_is_refused_by_its_name(name):
-    message = "is a camera RAW file, expected developed pixels; convert to 16-bit TIFF first"
-    assert failure(tiff(ramp()[..., 0]), name) == message
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"II*\0\x10\0\0\0CR\x02\0" + bytes(40),
-        b"\0\0\0\x18ftypcrx " + bytes(40),
-        b"IIU\0\x08\0\0\0" + bytes(40),
-        b"IIRO\x08\0\0\0" + bytes(40),
-        b"FUJIFILMCCD-RAW 0201" + bytes(40),
-        tiff(ramp()[..., 0], extratags=[(50706, "B", 4, (1, 4, 0, 0), True)]),
-        tiff(ramp(dtype="uint16")[..., 0], photometric="cfa", extratags=[]),
-        plain_tiff([bytes(12)], 4, 3, 8, 1, tags={254: 1, 330: 8}),
-    ],
-    ids=["cr2", "cr3", "rw2", "orf", "raf", "dng", "cfa", "thumbnail before the raw data"],
-)
-def test_a_raw_file_is_refused_by_what_it_holds(data):
-    assert failure(data).startswith("is a camera RAW file")
 
 
 def test_a_jpeg_with_the_name_of_a_raw_file_is_a_jpeg():
