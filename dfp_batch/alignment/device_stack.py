@@ -57,6 +57,14 @@ class DeviceStack(Sources):
         """The same frame, resampled by a quick kernel, which costs fine detail."""
         return self._frame(self._alignment.kept[index], "cubic")
 
+    def covered(self, index: int) -> Tensor | None:
+        """Where nothing of the reference stands in for the frame, (1, h, w), in {0, 1}."""
+        registered, frame = self._alignment.registered, self._alignment.kept[index]
+        if frame == registered.reference:
+            return None
+        share = self._share(registered.warps[frame])
+        return None if share is None else (share == 1).float()
+
     def _frame(self, frame: int, resampling: Resampling) -> Tensor:
         registered = self._alignment.registered
         if frame == registered.reference:

@@ -69,6 +69,15 @@ class Stack(Sources):
             warp_tiles(self._images[frame], warp, preview.image, where.cpu().numpy())
         return self._source(frame, preview)
 
+    def covered(self, index: int) -> Tensor | None:
+        """Where nothing of the reference stands in for the frame, (1, h, w), in {0, 1}."""
+        covered = self._alignment.covered(self._alignment.kept[index], self._size)
+        if covered is None:
+            return None
+        window = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
+        core = np.asarray(cv2.erode(covered.astype(np.uint8), window), np.float32)
+        return torch.from_numpy(core)[None]
+
     def _source(self, frame: int, preview: "_Preview") -> Tensor:
         """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
         rim, exposed = preview.rim, self._exposed(preview.image, frame)

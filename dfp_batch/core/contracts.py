@@ -65,6 +65,13 @@ class Sources(ABC):
         """
         return self[index]
 
+    def covered(self, index: int) -> Tensor | None:
+        """Where the source shows the scene itself, (1, h, w), in {0, 1}; None: everywhere.
+
+        Elsewhere another source stands in for it. Every place is covered by one at least.
+        """
+        return None
+
 
 def ignore_progress(_stage: str, _iteration: int, _total: int) -> None:
     """No one listens to the progress."""
@@ -156,8 +163,18 @@ class Merge(Part, ABC):
     needs_all: ClassVar[bool] = False
 
     @abstractmethod
-    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
-        """Merged (1, C, h, w) of N sources and decision (N, 1, h, w); or (N, C, h, w) unmerged."""
+    def __call__(
+        self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
+    ) -> Tensor:
+        """Merged (1, C, h, w), or all sources (N, C, h, w) unmerged.
+
+        Args:
+            sources: N sources (C, h, w), in [0, 1].
+            decision: (N, 1, h, w), sums to 1 over N.
+            certainty: (1, h, w), in [0, 1]: 0 where no source is in focus, and the decision has no
+                reason. Or (1, 1, 1).
+            compute: Randomness, precision, progress.
+        """
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,11 @@ import functools
 import torch
 from torch import Tensor
 
+from dfp_batch.core.filters import gaussian_blur, largest_nearby
+
+_NO_REASON = 0.25  # confidence that noise reaches
+_NOISE_PX, _NEARBY_PX, _RIM_PX = 2.0, 9, 3.0
+
 
 def one_hot(labels: Tensor, count: int) -> Tensor:
     """Decision (count, 1, h, w) in {0, 1} of the source indices ``labels`` (h, w)."""
@@ -63,6 +68,22 @@ def confidence(decision: Tensor) -> Tensor:
     largest = functools.reduce(torch.maximum, decision).unsqueeze(0)
     sure: Tensor = (1 - (1 - largest) / ((count - 1) * largest)).clamp(0, 1)
     return sure
+
+
+def certainty(confidence: Tensor) -> Tensor:
+    """How far a decision is to be believed, given that of the measured focus.
+
+    Detail makes its surroundings certain, too. Where there is none for a while, no source is in
+    focus, and what was measured is noise.
+
+    Args:
+        confidence: (1, h, w), in [0, 1].
+
+    Returns:
+        (1, h, w), in [0, 1].
+    """
+    sure = gaussian_blur(((confidence - _NO_REASON) / (1 - _NO_REASON)).clamp(0, 1), _NOISE_PX)
+    return gaussian_blur(largest_nearby(sure, _NEARBY_PX), _RIM_PX).clamp(0, 1)
 
 
 def softmax_(evidence: Tensor) -> Tensor:

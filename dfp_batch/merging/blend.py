@@ -14,7 +14,9 @@ SEEN = 0.1  # of a weight: more shows fine detail
 class Blend(Merge):
     """Average of the sources, weighted by the decision: ``sum_k m_k I_k``."""
 
-    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(
+        self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
+    ) -> Tensor:
         """Merged (1, C, h, w), within the range of the sources."""
         return blend(sources, decision)
 

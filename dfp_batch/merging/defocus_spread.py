@@ -45,16 +45,18 @@ class DefocusSpreadCorrection(Merge):
     base: Merge = field(default_factory=SeamPyramid)
     weights: str = ""
 
-    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(
+        self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
+    ) -> Tensor:
         """Merged (1, C, h, w), in [0, 1].
 
         Raises:
             ConfigError: if the file of the weights cannot be used.
         """
-        merged = self.base(sources, decision, compute)
+        merged = self.base(sources, decision, certainty, compute)
         path = Path(self.weights) if self.weights else DEFOCUS_SPREAD
         network = load_defocus_spread(path, merged.device)
-        seams = find_seams(sources, decision, merged)
+        seams = find_seams(sources, decision, certainty, merged)
         if not seams.band.any():
             return merged
         with compute.autocast():
@@ -85,16 +87,20 @@ class Seams(NamedTuple):
     second_detail: Tensor
 
 
-def find_seams(sources: Sources, decision: Tensor, merged: Tensor) -> Seams:
+def find_seams(
+    sources: Sources, decision: Tensor, certainty: Tensor, merged: Tensor
+) -> Seams:
     """Bring together what the network needs.
 
     Args:
         sources: N sources (C, h, w), in [0, 1].
         decision: (N, 1, h, w), sums to 1 over N.
+        certainty: Of the decision, (1, h, w) or (1, 1, 1), in [0, 1].
         merged: (1, C, h, w), in [0, 1].
     """
     labels, device = winners(decision).cpu().numpy(), merged.device
-    band, image = torch.from_numpy(seam_band(labels))[None].to(device), merged[0]
+    band = torch.from_numpy(seam_band(labels))[None].to(device) * certainty
+    image = merged[0]
     if not band.any():
         nothing = torch.zeros_like(image)
         return Seams(image, image, image, 0.5 + nothing[:1], nothing[:1], nothing, nothing)

@@ -26,7 +26,9 @@ class LaplacianPyramid(Merge):
 
     window_px: OddCount = 1
 
-    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(
+        self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
+    ) -> Tensor:
         """Merged (1, C, h, w), clipped to [0, 1]."""
         strongest = StrongestDetail(self.window_px)
         for index, weight in enumerate(decision):

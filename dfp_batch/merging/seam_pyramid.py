@@ -21,7 +21,8 @@ class SeamPyramid(Merge):
     """The decided source, and along the seams between sources their Laplacian pyramid.
 
     Near a seam no source is right: the blurred foreground spreads over the background, and the
-    pyramid mends more of it than any selection does. Away from it selection is exact. The blur
+    pyramid mends more of it than any selection does. Away from it selection is exact; and where no
+    source is in focus the strongest detail is the strongest noise. The blur
     spreads the farther the more steps of focus lie between the two sources that meet.
 
     Attributes:
@@ -39,9 +40,12 @@ class SeamPyramid(Merge):
     feather_px: Positive = 8.0
     window_px: OddCount = 5
 
-    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(
+        self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
+    ) -> Tensor:
         """Merged (1, C, h, w), in [0, 1]."""
-        share = self.share(winners(decision).cpu().numpy())
+        labels = winners(decision).cpu().numpy()
+        share = torch.from_numpy(self.share(labels))[None].to(certainty) * certainty
         if not share.any():
             return blend(sources, decision)
         strongest, merged = StrongestDetail(self.window_px), decision.new_zeros(0)
@@ -51,7 +55,7 @@ class SeamPyramid(Merge):
             add_product_(merged, image, weight)
             strongest.add(image, weight)
         mended = strongest.image().clamp_(0, 1).sub_(merged)
-        return add_product_(merged, mended, torch.from_numpy(share)[None].to(merged))[None]
+        return add_product_(merged, mended, share)[None]
 
     def share(self, labels: Labels) -> Plane:
         """Share (h, w) of the pyramid, in [0, 1], between the sources ``labels`` (h, w)."""

@@ -15,6 +15,8 @@ class Unmerged(Merge):
 
     needs_all: ClassVar[bool] = True
 
-    def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
+    def __call__(
+        self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
+    ) -> Tensor:
         """The sources, (N, C, h, w)."""
         return whole(sources)

@@ -6,7 +6,7 @@ from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.registration import Registration
 from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
-from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
+from dfp_batch.merging.gradient_domain import GradientDomain
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.back_projection import BackProjection
@@ -20,7 +20,7 @@ _STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
 _SHARP: dict[str, Any] = {
     "focus": MultiScaleLaplacian(),
     "refinement": Potts(),
-    "merge": DefocusSpreadCorrection(),
+    "merge": GradientDomain(),
     "policy": "best-of",
     **_STEADY,
 }
@@ -31,7 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "classical": {
         "focus": SumModifiedLaplacian(),
         "refinement": Chain(ConfidenceVoting(), GuidedFilter()),
-        "merge": SeamPyramid(free_steps=1),
+        "merge": GradientDomain(SeamPyramid(free_steps=1)),
         "reconstruction": BackProjection(),
         **_STEADY,
     },

@@ -29,8 +29,9 @@ from dfp_batch.core.contracts import (
     StopReason,
     ignore_progress,
 )
-from dfp_batch.core.decision import confidence
+from dfp_batch.core.decision import certainty, confidence, winners
 from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.view import complete_, hide_
 from dfp_batch.degradation.kernel_estimation import KernelEstimate, known_kernel
 from dfp_batch.errors import ConfigError
 from dfp_batch.networks.precision import compute_dtype
@@ -124,9 +125,14 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
     with _reproducible(place.device):
         with torch.no_grad():
             measured = config.focus(sources)
+            is_partial = hide_(measured, sources)
             sure = confidence(measured)
+            best = winners(complete_(measured, sources)) if is_partial else None
         decision = config.refinement(sources, measured, compute)
-        merged = config.merge(sources, decision, compute)
+        if is_partial and hide_(decision, sources):
+            complete_(decision, sources, best)
+        certain = certainty(sure[0]) if config.focus.decides else torch.ones_like(sure[0])
+        merged = config.merge(sources, decision, certain, compute)
     is_one = len(merged) < len(sources)
     if not (is_one or config.merge.needs_all):
         raise ConfigError(

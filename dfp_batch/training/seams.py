@@ -61,7 +61,7 @@ def _example(scene: Scene, clean: Scene, sharp: torch.Tensor) -> Planes:
     sources = InMemory(images)
     merged = merge(sources, config, Workplace(choose_device("cpu")))
     grain = (merged.decision * (images - torch.from_numpy(clean.sources))).sum(0)
-    seams = find_seams(sources, merged.decision, merged.sources)
+    seams = find_seams(sources, merged.decision, torch.ones(1, 1, 1), merged.sources)
     return torch.cat([*seams[:PLANES], sharp + grain]).numpy().astype(np.float16)
 
 

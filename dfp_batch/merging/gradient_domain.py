@@ -1,0 +1,203 @@
+"""Composition in the gradient domain, where nothing is in focus.
+
+There a decision is noise that the refinement has made areas of, and the sources, each blurred in
+its own way, differ by something smooth: cut out and put together they show steps that nobody has
+photographed. So the decided content counts for little there and its gradients for all, of which
+those across the border of an area are no more than the mean of both sources: what the frames
+disagree about fades over the whole uncertain place (Perez et al., 2003; Agarwala et al., 2004).
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dfp_batch.core.contracts import Compute, Merge, Sources
+from dfp_batch.core.decision import winners
+from dfp_batch.core.filters import (
+    add_product_,
+    filter_and_sample,
+    resize_by_area,
+    resize_linearly,
+)
+from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
+from dfp_batch.merging.seams import seam_steps
+
+_FACTOR = 4  # by which the images that it is solved on are smaller
+_CERTAIN = 0.99
+_CONTENT, _LEAST_CONTENT = 16.0, 1e-4  # weight of the decided content where it is certain, and not
+_ITERATIONS = 30  # at every size
+_COARSEST_PX = 8
+_SPREAD_TAPS = (0.5, 1.0, 0.5)
+
+
+@dataclass(frozen=True)
+class GradientDomain(Merge):
+    """Another merge; where the decision is uncertain, the solution of
+
+    ``sum w (X - I)^2 + sum |grad X - g|^2``, with the decided image I, ``w = 16 c^2`` of the
+    certainty c, and the mean g of the gradients of the sources that are decided for on either side.
+    That is the frame of the paper's objective, content and joint gradient (Eqs. 20 to 23), with
+    squares for magnitudes: it has one solution, found at a quarter of the size, from coarse to
+    fine, by conjugate gradients.
+
+    Attributes:
+        base: The merge that is taken where the decision is certain.
+    """
+
+    base: Merge = field(default_factory=DefocusSpreadCorrection)
+
+    def __call__(
+        self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
+    ) -> Tensor:
+        """Merged (1, C, h, w), in [0, 1]."""
+        if not _is_border_uncertain(decision, certainty):
+            return self.base(sources, decision, certainty, compute)
+        change = levelling(sources, decision, certainty)
+        merged = self.base(sources, decision, certainty, compute)
+        return add_product_(merged[0], change, 1 - certainty).clamp_(0, 1)[None]
+
+
+def _is_border_uncertain(decision: Tensor, certainty: Tensor) -> bool:
+    border = seam_steps(winners(decision).cpu().numpy()) > 0
+    return bool((torch.from_numpy(border).to(certainty.device) & (certainty[0] < _CERTAIN)).any())
+
+
+@torch.no_grad()
+def levelling(sources: Sources, decision: Tensor, certainty: Tensor) -> Tensor:
+    """What makes the decided image that of the gradients, (C, h, w): smooth within an area.
+
+    Args:
+        sources: N sources (C, h, w), in [0, 1].
+        decision: (N, 1, h, w), sums to 1 over N.
+        certainty: (1, h, w), in [0, 1].
+    """
+    h, w = decision.shape[-2:]
+    size = (-(-h // _FACTOR), -(-w // _FACTOR))
+    small = [resize_by_area(sources.preview(index), size) for index in range(len(sources))]
+    weights = [resize_by_area(weight, size) for weight in decision]
+    image, gradient = _decided(small, weights)
+    sure = resize_by_area(certainty, size)
+    equations = _equations(image, gradient, sure)
+    solution = image + solve(equations)
+    change = resize_linearly(solution, (h, w))
+    for weight, one in zip(decision, small, strict=True):
+        add_product_(change, resize_linearly(one, (h, w)), -weight)
+    return change
+
+
+class Gradient(NamedTuple):
+    """Differences between neighbours.
+
+    Attributes:
+        across: To the next column, (C, h, w - 1).
+        down: To the next row, (C, h - 1, w).
+    """
+
+    across: Tensor
+    down: Tensor
+
+
+def gradient_of(image: Tensor) -> Gradient:
+    """Of an image (C, h, w)."""
+    return Gradient(image.diff(dim=2), image.diff(dim=1))
+
+
+def divergence_of(gradient: Gradient) -> Tensor:
+    """(C, h, w): minus the adjoint of ``gradient_of``."""
+    across = functional.pad(gradient.across, (1, 1)).diff(dim=2)
+    return across + functional.pad(gradient.down, (0, 0, 1, 1)).diff(dim=1)
+
+
+def _decided(small: list[Tensor], weights: list[Tensor]) -> tuple[Tensor, Gradient]:
+    """The image (C, h, w) and the gradient of what is decided for; at a border the mean of both."""
+    image = torch.zeros_like(small[0])
+    across, down = (torch.zeros_like(one) for one in gradient_of(image))
+    for one, weight in zip(small, weights, strict=True):
+        image += weight * one
+        step = gradient_of(one)
+        across += (weight[..., 1:] + weight[..., :-1]) / 2 * step.across
+        down += (weight[:, 1:] + weight[:, :-1]) / 2 * step.down
+    return image, Gradient(across, down)
+
+
+class Equations(NamedTuple):
+    """The equations of an image D: the least of ``sum w D^2 + sum |grad D - r|^2``.
+
+    Attributes:
+        weight: w, (1, h, w), > 0.
+        wanted: r.
+    """
+
+    weight: Tensor
+    wanted: Gradient
+
+    def times(self, image: Tensor) -> Tensor:
+        """Their matrix by an image (C, h, w)."""
+        return self.weight * image - divergence_of(gradient_of(image))
+
+    def halved(self) -> "Equations":
+        """The same for an image of half the size, rounded up."""
+        h, w = self.weight.shape[-2:]
+        odd_h, odd_w = h % 2, w % 2
+        weight = functional.pad(self.weight[None], (0, odd_w, 0, odd_h), mode="replicate")
+        across = functional.pad(self.wanted.across, (0, odd_w, 0, odd_h))
+        down = functional.pad(self.wanted.down, (0, odd_w, 0, odd_h))
+        return Equations(
+            4 * functional.avg_pool2d(weight, 2)[0],
+            Gradient(
+                _mean_of_two(filter_and_sample(across, _SPREAD_TAPS, 2, 2), 1),
+                _mean_of_two(filter_and_sample(down, _SPREAD_TAPS, 2, 1), 2),
+            ),
+        )
+
+
+def _mean_of_two(planes: Tensor, dim: int) -> Tensor:
+    return filter_and_sample(planes, (0.5, 0.5), 2, dim)
+
+
+def _equations(image: Tensor, gradient: Gradient, certainty: Tensor) -> Equations:
+    """Those of the change of the decided image (C, h, w)."""
+    own, doubt = gradient_of(image), 1 - certainty
+    across = (doubt[..., 1:] + doubt[..., :-1]) / 2 * (gradient.across - own.across)
+    down = (doubt[:, 1:] + doubt[:, :-1]) / 2 * (gradient.down - own.down)
+    weight = (_CONTENT * certainty.square()).clamp_min(_LEAST_CONTENT)
+    return Equations(weight, Gradient(across, down))
+
+
+def solve(equations: Equations) -> Tensor:
+    """Their solution (C, h, w), from coarse to fine."""
+    size = equations.weight.shape[-2:]
+    if min(size) < 2 * _COARSEST_PX:
+        start = torch.zeros_like(divergence_of(equations.wanted))
+    else:
+        coarse = solve(equations.halved())
+        doubled = resize_linearly(coarse, (2 * coarse.shape[1], 2 * coarse.shape[2]))
+        start = doubled[:, : size[0], : size[1]]
+    return _by_conjugate_gradients(equations, start)
+
+
+def _by_conjugate_gradients(equations: Equations, start: Tensor) -> Tensor:
+    """Every channel on its own (Hestenes and Stiefel, 1952)."""
+    image = start.clone()
+    rest = -divergence_of(equations.wanted) - equations.times(image)
+    direction, power = rest.clone(), _power(rest)
+    for _ in range(_ITERATIONS):
+        seen = equations.times(direction)
+        step = _ratio(power, (direction * seen).sum((1, 2), keepdim=True))
+        image += step * direction
+        rest -= step * seen
+        before, power = power, _power(rest)
+        direction = rest + _ratio(power, before) * direction
+    return image
+
+
+def _power(image: Tensor) -> Tensor:
+    return image.square().sum((1, 2), keepdim=True)
+
+
+def _ratio(first: Tensor, second: Tensor) -> Tensor:
+    """0 where nothing is left to do."""
+    return torch.where(second > 0, first / second, 0)
