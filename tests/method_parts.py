@@ -4,6 +4,8 @@ import torch
 
 from dfp_batch.core.contracts import Compute, Sources, ignore_progress
 
+CERTAIN = torch.ones(1, 1, 1)  # of a decision everywhere
+
 
 def compute(seed=0, dtype=torch.float32, on_iteration=ignore_progress, halvings=0):
     """On the CPU, from a seed."""

@@ -87,9 +87,7 @@ class Seams(NamedTuple):
     second_detail: Tensor
 
 
-def find_seams(
-    sources: Sources, decision: Tensor, certainty: Tensor, merged: Tensor
-) -> Seams:
+def find_seams(sources: Sources, decision: Tensor, certainty: Tensor, merged: Tensor) -> Seams:
     """Bring together what the network needs.
 
     Args:

@@ -35,13 +35,14 @@ _SPREAD_TAPS = (0.5, 1.0, 0.5)
 
 @dataclass(frozen=True)
 class GradientDomain(Merge):
-    """Another merge; where the decision is uncertain, the solution of
+    """Another merge; where the decision is uncertain, a composition of gradients.
 
-    ``sum w (X - I)^2 + sum |grad X - g|^2``, with the decided image I, ``w = 16 c^2`` of the
-    certainty c, and the mean g of the gradients of the sources that are decided for on either side.
-    That is the frame of the paper's objective, content and joint gradient (Eqs. 20 to 23), with
-    squares for magnitudes: it has one solution, found at a quarter of the size, from coarse to
-    fine, by conjugate gradients.
+    ``X = argmin sum w (X - I)^2 + sum |grad X - g|^2`` of the decided image I, with ``w = 16 c^2``
+    of the certainty c, and the mean g of the gradients of the sources decided for on either side.
+
+    Differs from the paper: squares in place of the magnitudes of content and joint gradient, Eq.
+    (22) and (23), so that there is one solution; it is found at a quarter of the size, from coarse
+    to fine, by conjugate gradients.
 
     Attributes:
         base: The merge that is taken where the decision is certain.
@@ -138,6 +139,16 @@ class Equations(NamedTuple):
         """Their matrix by an image (C, h, w)."""
         return self.weight * image - divergence_of(gradient_of(image))
 
+    def diagonal(self) -> Tensor:
+        """Of their matrix, (1, h, w): the weight, and one for every neighbour."""
+        h, w = self.weight.shape[-2:]
+        ones = torch.ones_like(self.weight)
+        neighbours = functional.pad(ones, (1, 1, 1, 1))
+        return self.weight + sum(
+            neighbours[:, top : top + h, left : left + w]
+            for top, left in ((0, 1), (2, 1), (1, 0), (1, 2))
+        )
+
     def halved(self) -> "Equations":
         """The same for an image of half the size, rounded up."""
         h, w = self.weight.shape[-2:]
@@ -170,7 +181,7 @@ def _equations(image: Tensor, gradient: Gradient, certainty: Tensor) -> Equation
 def solve(equations: Equations) -> Tensor:
     """Their solution (C, h, w), from coarse to fine."""
     size = equations.weight.shape[-2:]
-    if min(size) < 2 * _COARSEST_PX:
+    if max(size) < 2 * _COARSEST_PX:
         start = torch.zeros_like(divergence_of(equations.wanted))
     else:
         coarse = solve(equations.halved())
@@ -180,22 +191,24 @@ def solve(equations: Equations) -> Tensor:
 
 
 def _by_conjugate_gradients(equations: Equations, start: Tensor) -> Tensor:
-    """Every channel on its own (Hestenes and Stiefel, 1952)."""
-    image = start.clone()
+    """Every channel on its own (Hestenes and Stiefel, 1952), scaled by the diagonal."""
+    image, scaling = start.clone(), 1 / equations.diagonal()
     rest = -divergence_of(equations.wanted) - equations.times(image)
-    direction, power = rest.clone(), _power(rest)
+    direction = scaling * rest
+    power = _product(rest, direction)
     for _ in range(_ITERATIONS):
         seen = equations.times(direction)
-        step = _ratio(power, (direction * seen).sum((1, 2), keepdim=True))
+        step = _ratio(power, _product(direction, seen))
         image += step * direction
         rest -= step * seen
-        before, power = power, _power(rest)
-        direction = rest + _ratio(power, before) * direction
+        scaled = scaling * rest
+        before, power = power, _product(rest, scaled)
+        direction = scaled + _ratio(power, before) * direction
     return image
 
 
-def _power(image: Tensor) -> Tensor:
-    return image.square().sum((1, 2), keepdim=True)
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    return (first * second).sum((1, 2), keepdim=True)
 
 
 def _ratio(first: Tensor, second: Tensor) -> Tensor:

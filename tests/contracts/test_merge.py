@@ -6,7 +6,7 @@ from implementations import every
 
 from dfp_batch.core.decision import one_hot
 from dfp_batch.core.sources import InMemory
-from method_parts import OneByOne, compute
+from method_parts import CERTAIN, OneByOne, compute
 
 every_merge = every("merge")
 sizes = pytest.mark.parametrize("size", [(16, 16), (17, 40), (67, 50)])
@@ -26,7 +26,7 @@ def test_merges_to_one_image_in_range_or_to_all(part, count, channels, size, tex
     images = torch.cat([texture(*size, channels, seed=seed) for seed in range(count)])
     before = images.clone()
     for decision in (torch.full((count, 1, *size), 1 / count), stripes(count, *size)):
-        merged = part(InMemory(images), decision, compute())
+        merged = part(InMemory(images), decision, CERTAIN, compute())
         assert merged.shape in ((1, channels, *size), (count, channels, *size))
         assert merged.dtype == torch.float32
         assert ((merged >= 0) & (merged <= 1)).all()
@@ -37,15 +37,15 @@ def test_merges_to_one_image_in_range_or_to_all(part, count, channels, size, tex
 def test_equal_sources_are_kept(part, texture):
     image = texture(40, 33)
     decision = torch.full((3, 1, 40, 33), 1 / 3)
-    merged = part(InMemory(image.expand(3, -1, -1, -1)), decision, compute())
+    merged = part(InMemory(image.expand(3, -1, -1, -1)), decision, CERTAIN, compute())
     torch.testing.assert_close(merged, image.expand_as(merged))
 
 
 @every_merge
 def test_the_order_of_the_sources_does_not_matter(part, scene):
     decision = one_hot((torch.arange(64) >= 40).long().expand(64, 64), 2)  # no tie
-    merged = part(InMemory(scene.sources), decision.clone(), compute())
-    flipped = part(InMemory(scene.sources.flip(0)), decision.flip(0), compute())
+    merged = part(InMemory(scene.sources), decision.clone(), CERTAIN, compute())
+    flipped = part(InMemory(scene.sources.flip(0)), decision.flip(0), CERTAIN, compute())
     expected = merged if len(merged) == 1 else merged.flip(0)
     torch.testing.assert_close(flipped, expected)
 
@@ -53,7 +53,7 @@ def test_the_order_of_the_sources_does_not_matter(part, scene):
 @every_merge
 def test_it_holds_one_frame_at_a_time_or_says_that_it_needs_all(part, texture):
     frames = OneByOne(torch.cat([texture(48, 40, seed=seed) for seed in range(3)]))
-    part(frames, stripes(3, 48, 40), compute())
+    part(frames, stripes(3, 48, 40), CERTAIN, compute())
     assert part.needs_all or frames.asked in ([0, 1, 2], [0, 1, 2] * 2)
 
 
@@ -61,6 +61,6 @@ def test_it_holds_one_frame_at_a_time_or_says_that_it_needs_all(part, texture):
 @pytest.mark.parametrize("halvings", [1, 2])
 def test_smaller_tiles_give_the_same(part, halvings, texture):
     images = torch.cat([texture(300, 75, seed=seed) for seed in range(2)])
-    whole = part(InMemory(images), stripes(2, 300, 75), compute())
-    smaller = part(InMemory(images), stripes(2, 300, 75), compute(halvings=halvings))
+    whole = part(InMemory(images), stripes(2, 300, 75), CERTAIN, compute())
+    smaller = part(InMemory(images), stripes(2, 300, 75), CERTAIN, compute(halvings=halvings))
     torch.testing.assert_close(smaller, whole, atol=1e-5, rtol=0)

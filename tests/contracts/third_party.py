@@ -29,7 +29,7 @@ class Median(Merge):
 
     needs_all: ClassVar[bool] = True
 
-    def __call__(self, sources, decision, compute):
+    def __call__(self, sources, decision, certainty, compute):
         return whole(sources).median(0, keepdim=True).values
 
 

@@ -190,7 +190,7 @@ def test_a_result_that_is_not_finite_is_an_error(tmp_path):
 
 @dataclass(frozen=True)
 class NotFinite(Merge):
-    def __call__(self, sources, decision, compute):
+    def __call__(self, sources, decision, certainty, compute):
         return sources[0][None] * torch.nan
 
 

@@ -20,7 +20,7 @@ from dfp_batch.networks.defocus_spread_network import DefocusSpreadNetwork
 from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread, save_defocus_spread
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.fusion import fuse
-from method_parts import compute
+from method_parts import CERTAIN, compute
 
 SIZE = 96
 
@@ -63,31 +63,31 @@ def stripes(count, h, w):
 
 def test_the_veil_is_lifted(veiled, psnr_db):
     truth, sources, decision = veiled
-    before = psnr_db(SeamPyramid()(InMemory(sources), decision, compute()), truth)
+    before = psnr_db(SeamPyramid()(InMemory(sources), decision, CERTAIN, compute()), truth)
     assert (
-        psnr_db(DefocusSpreadCorrection()(InMemory(sources), decision, compute()), truth)
+        psnr_db(DefocusSpreadCorrection()(InMemory(sources), decision, CERTAIN, compute()), truth)
         > before + 3
     )
 
 
 def test_it_is_lifted_from_every_side_and_from_light_and_dark_alike(veiled, psnr_db):
     truth, sources, decision = veiled
-    before = psnr_db(SeamPyramid()(InMemory(sources), decision, compute()), truth)
+    before = psnr_db(SeamPyramid()(InMemory(sources), decision, CERTAIN, compute()), truth)
     for light in (False, True):
         for turns in range(4):
             shown, wanted = (1 - sources, 1 - truth) if light else (sources, truth)
             turned = [torch.rot90(plane, turns, (2, 3)) for plane in (shown, decision, wanted)]
-            merged = DefocusSpreadCorrection()(InMemory(turned[0]), turned[1], compute())
+            merged = DefocusSpreadCorrection()(InMemory(turned[0]), turned[1], CERTAIN, compute())
             assert psnr_db(merged, turned[2]) > before + 2.5
 
 
 def test_every_channel_is_unveiled_on_its_own(veiled):
     _, sources, decision = veiled
     colour = torch.cat([sources, 1 - sources, 0.5 * sources], 1)
-    merged = DefocusSpreadCorrection()(InMemory(colour), decision, compute())
+    merged = DefocusSpreadCorrection()(InMemory(colour), decision, CERTAIN, compute())
     for channel in range(3):
         alone = DefocusSpreadCorrection()(
-            InMemory(colour[:, channel : channel + 1]), decision, compute()
+            InMemory(colour[:, channel : channel + 1]), decision, CERTAIN, compute()
         )
         torch.testing.assert_close(merged[:, channel : channel + 1], alone)
 
@@ -109,8 +109,8 @@ def test_without_a_seam_it_is_the_merge_that_it_builds_on(texture):
     decision = torch.zeros(2, 1, 24, 24)
     decision[1] = 1
     assert torch.equal(
-        DefocusSpreadCorrection()(InMemory(sources), decision, compute()),
-        SeamPyramid()(InMemory(sources), decision, compute()),
+        DefocusSpreadCorrection()(InMemory(sources), decision, CERTAIN, compute()),
+        SeamPyramid()(InMemory(sources), decision, CERTAIN, compute()),
     )
 
 
@@ -118,8 +118,8 @@ def test_nothing_changes_away_from_seams(texture):
     sources = torch.cat([texture(40, 120, seed=seed) for seed in range(2)])
     decision = stripes(2, 40, 120)
     merged, base = (
-        DefocusSpreadCorrection(Blend())(InMemory(sources), decision, compute()),
-        Blend()(InMemory(sources), decision, compute()),
+        DefocusSpreadCorrection(Blend())(InMemory(sources), decision, CERTAIN, compute()),
+        Blend()(InMemory(sources), decision, CERTAIN, compute()),
     )
     differs = (merged != base).any(1)[0]
     reach_px = BAND_PX + 4
@@ -131,7 +131,7 @@ def test_nothing_changes_away_from_seams(texture):
 def test_a_scene_in_focus_in_both_sources_stays_nearly_as_it_is(texture):
     image = texture(64, 64)
     merged = DefocusSpreadCorrection()(
-        InMemory(image.expand(2, -1, -1, -1)), stripes(2, 64, 64), compute()
+        InMemory(image.expand(2, -1, -1, -1)), stripes(2, 64, 64), CERTAIN, compute()
     )
     assert (merged - image).abs().mean() < 1 / 255
 
@@ -141,10 +141,10 @@ def test_the_order_of_the_sources_does_not_matter(count, texture):
     sources = torch.cat([texture(40, 50, seed=seed) for seed in range(count)])
     labels = torch.arange(50).sqrt().mul(count / 7.1).long().expand(40, 50)
     decision = one_hot(labels, count)
-    merged = DefocusSpreadCorrection(Blend())(InMemory(sources), decision, compute())
+    merged = DefocusSpreadCorrection(Blend())(InMemory(sources), decision, CERTAIN, compute())
     for order in permutations(range(count)):
         again = DefocusSpreadCorrection(Blend())(
-            InMemory(sources[list(order)]), decision[list(order)], compute()
+            InMemory(sources[list(order)]), decision[list(order)], CERTAIN, compute()
         )
         torch.testing.assert_close(again, merged)
 
@@ -153,7 +153,7 @@ def test_the_order_of_the_sources_does_not_matter(count, texture):
 def test_tiles_do_not_show(size, texture):
     sources = InMemory(torch.cat([texture(*size, seed=seed) for seed in range(2)]))
     decision, network = stripes(2, *size), load_defocus_spread()
-    seams = find_seams(sources, decision, Blend()(sources, decision, compute()))
+    seams = find_seams(sources, decision, CERTAIN, Blend()(sources, decision, CERTAIN, compute()))
     whole = correction(network, seams, 128)
     assert whole.any()
     torch.testing.assert_close(correction(network, seams, 7), whole, atol=1e-5, rtol=0)
@@ -161,8 +161,10 @@ def test_tiles_do_not_show(size, texture):
 
 def test_nothing_is_darker_or_brighter_than_what_the_merge_shows_around(veiled):
     _, sources, decision = veiled
-    base = SeamPyramid()(InMemory(sources), decision, compute())[0, 0].numpy()
-    merged = DefocusSpreadCorrection()(InMemory(sources), decision, compute())[0, 0].numpy()
+    base = SeamPyramid()(InMemory(sources), decision, CERTAIN, compute())[0, 0].numpy()
+    merged = DefocusSpreadCorrection()(InMemory(sources), decision, CERTAIN, compute())[
+        0, 0
+    ].numpy()
     side_px = 2 * BAND_PX + 1
     assert (merged >= ndimage.minimum_filter(base, side_px)).all()
     assert (merged <= ndimage.maximum_filter(base, side_px)).all()
@@ -172,7 +174,12 @@ def test_detail_is_of_one_source_where_pixels_of_several_lie_side_by_side():
     """Three flat sources have no detail, and no border between them is taken for some."""
     sources = torch.tensor([0.2, 0.5, 0.8])[:, None, None, None].expand(3, 1, 40, 60).contiguous()
     decision = stripes(3, 40, 60)
-    seams = find_seams(InMemory(sources), decision, Blend()(InMemory(sources), decision, compute()))
+    seams = find_seams(
+        InMemory(sources),
+        decision,
+        CERTAIN,
+        Blend()(InMemory(sources), decision, CERTAIN, compute()),
+    )
     assert seams.first.unique().numel() > 1
     torch.testing.assert_close(seams.first_detail, torch.zeros(1, 40, 60))
     torch.testing.assert_close(seams.second_detail, torch.zeros(1, 40, 60))
@@ -240,7 +247,7 @@ def test_a_file_that_holds_no_such_weights_is_an_error_that_names_it(content, ve
     with pytest.raises(
         ConfigError, match=r"own\.safetensors: must be .* written by train_defocus_spread\.py"
     ):
-        DefocusSpreadCorrection(weights=str(path))(InMemory(sources), decision, compute())
+        DefocusSpreadCorrection(weights=str(path))(InMemory(sources), decision, CERTAIN, compute())
 
 
 def test_the_weights_have_a_card_with_the_command():

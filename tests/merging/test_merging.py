@@ -13,7 +13,7 @@ from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.merging.seams import distance_px, seam_steps
 from dfp_batch.merging.unmerged import Unmerged
-from method_parts import compute
+from method_parts import CERTAIN, compute
 
 sizes = pytest.mark.parametrize("size", [(16, 16), (17, 40), (67, 50)])
 
@@ -29,13 +29,13 @@ def test_blend_is_the_weighted_sum():
     sources = torch.tensor([0.2, 0.8]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
     decision = torch.tensor([0.25, 0.75]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
     torch.testing.assert_close(
-        Blend()(InMemory(sources), decision, compute()), torch.full((1, 3, 4, 4), 0.65)
+        Blend()(InMemory(sources), decision, CERTAIN, compute()), torch.full((1, 3, 4, 4), 0.65)
     )
 
 
 def test_unmerged_keeps_every_source(texture):
     sources = torch.cat([texture(16, 16, seed=seed) for seed in range(2)])
-    assert torch.equal(Unmerged()(InMemory(sources), even(2, 16, 16), compute()), sources)
+    assert torch.equal(Unmerged()(InMemory(sources), even(2, 16, 16), CERTAIN, compute()), sources)
 
 
 # Laplacian pyramid.
@@ -65,15 +65,21 @@ def test_coarsest_band_is_weighted_by_the_decision(texture):
     brighter = image + 0.02
     decision = torch.zeros(2, 1, 64, 64)
     decision[0] = 1
-    merged = LaplacianPyramid()(InMemory(torch.cat([image, brighter])), decision, compute())
+    merged = LaplacianPyramid()(
+        InMemory(torch.cat([image, brighter])), decision, CERTAIN, compute()
+    )
     torch.testing.assert_close(merged, image, atol=1e-5, rtol=0)
-    mean = LaplacianPyramid()(InMemory(torch.cat([image, brighter])), even(2, 64, 64), compute())
+    mean = LaplacianPyramid()(
+        InMemory(torch.cat([image, brighter])), even(2, 64, 64), CERTAIN, compute()
+    )
     torch.testing.assert_close(mean, image + 0.01, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("window_px", [1, 5])
 def test_pyramid_takes_the_sharp_source(window_px, scene, psnr_db):
-    merged = LaplacianPyramid(window_px)(InMemory(scene.sources), even(2, 64, 64), compute())
+    merged = LaplacianPyramid(window_px)(
+        InMemory(scene.sources), even(2, 64, 64), CERTAIN, compute()
+    )
     average = scene.sources.mean(0, keepdim=True)
     assert psnr_db(merged, scene.truth) > psnr_db(average, scene.truth) + 6
 
@@ -133,9 +139,9 @@ def test_the_band_is_wider_the_more_steps_of_focus_meet(steps):
 
 def test_seam_pyramid_is_the_selection_far_from_the_seam_and_the_pyramid_on_it(scene):
     merge = SeamPyramid(band_px=6, feather_px=4, window_px=3)
-    merged = merge(InMemory(scene.sources), scene.decision, compute())
-    selected = Blend()(InMemory(scene.sources), scene.decision, compute())
-    pyramid = LaplacianPyramid(3)(InMemory(scene.sources), scene.decision, compute())
+    merged = merge(InMemory(scene.sources), scene.decision, CERTAIN, compute())
+    selected = Blend()(InMemory(scene.sources), scene.decision, CERTAIN, compute())
+    pyramid = LaplacianPyramid(3)(InMemory(scene.sources), scene.decision, CERTAIN, compute())
     torch.testing.assert_close(merged[..., :20], selected[..., :20])
     torch.testing.assert_close(merged[..., 44:], selected[..., 44:])
     torch.testing.assert_close(merged[..., 29:35], pyramid[..., 29:35])
@@ -145,7 +151,9 @@ def test_seam_pyramid_without_a_seam_is_the_one_source(texture):
     sources = torch.cat([texture(24, 24), texture(24, 24, seed=1)])
     decision = torch.zeros(2, 1, 24, 24)
     decision[1] = 1
-    torch.testing.assert_close(SeamPyramid()(InMemory(sources), decision, compute()), sources[1:])
+    torch.testing.assert_close(
+        SeamPyramid()(InMemory(sources), decision, CERTAIN, compute()), sources[1:]
+    )
 
 
 @pytest.mark.parametrize(
