@@ -26,6 +26,10 @@ Edge = Annotated[float | None, typer.Option(help="Softest edge of a layer in px;
 Strokes = Annotated[int | None, typer.Option(help="Thin lines per layer; default 2.")]
 Shift = Annotated[float | None, typer.Option(help="Largest motion of a frame in px.")]
 Breathing = Annotated[float | None, typer.Option(help="Magnification per frame; 0.004 is 0.4 %.")]
+Beyond = Annotated[
+    float | None,
+    typer.Option(help="Steps of focus by which the background lies beyond the first frame."),
+]
 Exposure = Annotated[
     float | None, typer.Option(help="Largest gain or loss of a frame; 0.05 is 5 %.")
 ]
@@ -54,6 +58,7 @@ _OF_A_SCENE = {  # fields of SceneSpec by flag
     "strokes": "strokes",
     "shift": "shift_px",
     "breathing": "breathing",
+    "beyond": "beyond",
     "exposure": "exposure",
     "noise": "noise",
     "jpeg": "jpeg_quality",
@@ -72,6 +77,7 @@ def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
     strokes: Strokes = None,
     shift: Shift = None,
     breathing: Breathing = None,
+    beyond: Beyond = None,
     exposure: Exposure = None,
     noise: Noise = None,
     jpeg: Jpeg = None,

@@ -29,6 +29,7 @@ from dfp_batch.reconstruction.deep_image_prior import DeepImagePrior
 from dfp_batch.reconstruction.learned_prior import LearnedPrior
 from dfp_batch.refinement.area_clean_up import AreaCleanUp
 from dfp_batch.refinement.chain import Chain
+from dfp_batch.refinement.coarse_focus import CoarseFocus
 from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 from dfp_batch.refinement.guided_filter import GuidedFilter
@@ -45,6 +46,7 @@ COMPONENTS: dict[str, dict[str, type[Part]]] = {
     "refinement": {
         "area-clean-up": AreaCleanUp,
         "chain": Chain,
+        "coarse-focus": CoarseFocus,
         "confidence-voting": ConfidenceVoting,
         "decision-embedding": DecisionEmbedding,
         "guided-filter": GuidedFilter,

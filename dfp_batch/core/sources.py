@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Sources
+from dfp_batch.core.filters import least_nearby, resize_by_area
+
+_WHOLLY = 0.999  # share of a small pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +28,43 @@ class InMemory(Sources):
     def __getitem__(self, index: int, /) -> Tensor:
         """Source (C, h, w)."""
         return self.images[index].clone()
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced(InMemory):
+    """Sources made smaller, all in memory.
+
+    Attributes:
+        shown: Where each shows the scene, (1, h, w), in {0, 1}; None: everywhere.
+    """
+
+    shown: tuple[Tensor | None, ...]
+
+    def covered(self, index: int) -> Tensor | None:
+        """Where the source shows the scene itself, (1, h, w)."""
+        return self.shown[index]
+
+
+def reduced(sources: Sources, factor: int, margin_px: int = 0) -> Reduced:
+    """The previews of sources, made smaller.
+
+    Args:
+        sources: N sources (C, h, w).
+        factor: By which height and width become smaller, rounded up.
+        margin_px: As far from what a source does not show it counts as not shown, in small pixels.
+    """
+    images, shown = [], []
+    for index in range(len(sources)):
+        image, covered = sources.preview(index), sources.covered(index)
+        size = (-(-image.shape[1] // factor), -(-image.shape[2] // factor))
+        images.append(resize_by_area(image, size))
+        shown.append(None if covered is None else _wholly_shown(covered, size, margin_px))
+    return Reduced(torch.stack(images), tuple(shown))
+
+
+def _wholly_shown(covered: Tensor, size: tuple[int, int], margin_px: int) -> Tensor:
+    small = (resize_by_area(covered, size) > _WHOLLY).float()
+    return least_nearby(small, 2 * margin_px + 1)
 
 
 def whole(sources: Sources) -> Tensor:

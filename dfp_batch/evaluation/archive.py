@@ -172,7 +172,7 @@ def _reduced(case: Case, degrade: Degradation, url: str) -> Case:
         full,
         None if case.reference is None else np.ascontiguousarray(case.reference[window]),
         None if case.labels is None else block_majority(case.labels[window], scale),
-        degrade.kernel if scale > 1 else None,
+        kernel=degrade.kernel if scale > 1 else None,
     )
 
 

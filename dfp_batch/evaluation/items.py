@@ -23,6 +23,7 @@ class Case:
         full_sources: (N, C, s * h, s * w), in [0, 1], or None.
         reference: All in focus, (1 or C, s * h, s * w), in [0, 1], or None.
         labels: Source in focus, (h, w), or None.
+        unfocused: Where no source is in focus, (h, w), or None.
         kernel: Of the D that made the sources; None where they are as they were found.
     """
 
@@ -31,6 +32,7 @@ class Case:
     full_sources: Image | None = None
     reference: Image | None = None
     labels: Labels | None = None
+    unfocused: NDArray[np.bool_] | None = None
     kernel: Kernel | None = None
 
 

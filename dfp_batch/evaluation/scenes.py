@@ -75,5 +75,6 @@ class SceneItem:
             scene.full_sources,
             scene.truth,
             scene.labels,
+            scene.unfocused if scene.unfocused.any() else None,
             self.scenes.kernel if self.scale > 1 else None,
         )

@@ -78,13 +78,16 @@ class Scorer:
         truth = self.case.reference
         if truth is None or self._reference is None:
             return {}
-        edges = self._edges
-        near = {} if edges is None else {"edge_psnr_db": (plane[edges], self._reference[edges])}
+        regions = {"edge_psnr_db": self._edges, "unfocused_psnr_db": self._unfocused}
+        regions = {name: where for name, where in regions.items() if where is not None}
         return {
             "psnr_db": metrics.psnr_db(plane, self._reference),
             "ssim": metrics.ssim(plane, self._reference),
             **_in_colour(fused, truth),
-            **{name: metrics.psnr_db(*pair) for name, pair in near.items()},
+            **{
+                name: metrics.psnr_db(plane[where], self._reference[where])
+                for name, where in regions.items()
+            },
         }
 
     def _against_sources(self, plane: Image) -> Scores:
@@ -130,6 +133,19 @@ class Scorer:
             return None
         near = metrics.near_boundary(self.case.labels, EDGE_BAND_PX)
         return near.repeat(self.scale, 0).repeat(self.scale, 1) if near.any() else None
+
+    @cached_property
+    def _unfocused(self) -> NDArray[np.bool_] | None:
+        """Pixels (H, W) where no source is in focus, away from depth edges; None: there are none.
+
+        There the blurred foreground is the larger part of what is wrong.
+        """
+        unfocused, edges = self.case.unfocused, self._edges
+        if unfocused is None:
+            return None
+        large = unfocused.repeat(self.scale, 0).repeat(self.scale, 1)
+        away = large if edges is None else large & ~edges
+        return away if away.any() else None
 
     @cached_property
     def _regions(self) -> dict[str, NDArray[np.bool_]]:

@@ -136,7 +136,7 @@ def _values(metric: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return {
         row["item"]: min(row[metric], cap)
         for row in rows
-        if row["status"] == "ok" and row[metric] is not None
+        if row["status"] == "ok" and row.get(metric) is not None  # older rows lack newer ones
     }
 
 

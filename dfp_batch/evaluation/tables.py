@@ -111,6 +111,7 @@ _MAIN = (
 )
 _DETAILS = (
     _Column("edge PSNR dB", "edge_psnr_db", _interval),
+    _Column("unfocused PSNR dB", "unfocused_psnr_db", _interval),
     _Column("colour PSNR dB", "psnr_colour_db", _interval),
     _Column("colour SSIM", "ssim_colour", _mean(4)),
     _Column("thin", "accuracy_thin", _mean(4)),

@@ -7,6 +7,7 @@ those across the border of an area are no more than the mean of both sources: wh
 disagree about fades over the whole uncertain place (Perez et al., 2003; Agarwala et al., 2004).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,12 +23,14 @@ from dfp_batch.core.filters import (
     resize_by_area,
     resize_linearly,
 )
+from dfp_batch.core.sources import reduced
 from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
 from dfp_batch.merging.seams import seam_steps
 
 _FACTOR = 4  # by which the images that it is solved on are smaller
 _CERTAIN = 0.99
 _CONTENT, _LEAST_CONTENT = 16.0, 1e-4  # weight of the decided content where it is certain, and not
+_TINY = 1e-6
 _ITERATIONS = 30  # at every size
 _COARSEST_PX = 8
 _SPREAD_TAPS = (0.5, 1.0, 0.5)
@@ -76,15 +79,13 @@ def levelling(sources: Sources, decision: Tensor, certainty: Tensor) -> Tensor:
         certainty: (1, h, w), in [0, 1].
     """
     h, w = decision.shape[-2:]
-    size = (-(-h // _FACTOR), -(-w // _FACTOR))
-    small = [resize_by_area(sources.preview(index), size) for index in range(len(sources))]
+    small = reduced(sources, _FACTOR)
+    size = (small.images.shape[-2], small.images.shape[-1])
     weights = [resize_by_area(weight, size) for weight in decision]
     image, gradient = _decided(small, weights)
-    sure = resize_by_area(certainty, size)
-    equations = _equations(image, gradient, sure)
-    solution = image + solve(equations)
-    change = resize_linearly(solution, (h, w))
-    for weight, one in zip(decision, small, strict=True):
+    equations = _equations(image, gradient, resize_by_area(certainty, size))
+    change = resize_linearly(image + solve(equations), (h, w))
+    for weight, one in zip(decision, small.images, strict=True):
         add_product_(change, resize_linearly(one, (h, w)), -weight)
     return change
 
@@ -112,16 +113,28 @@ def divergence_of(gradient: Gradient) -> Tensor:
     return across + functional.pad(gradient.down, (0, 0, 1, 1)).diff(dim=1)
 
 
-def _decided(small: list[Tensor], weights: list[Tensor]) -> tuple[Tensor, Gradient]:
-    """The image (C, h, w) and the gradient of what is decided for; at a border the mean of both."""
-    image = torch.zeros_like(small[0])
-    across, down = (torch.zeros_like(one) for one in gradient_of(image))
-    for one, weight in zip(small, weights, strict=True):
-        image += weight * one
-        step = gradient_of(one)
-        across += (weight[..., 1:] + weight[..., :-1]) / 2 * step.across
-        down += (weight[:, 1:] + weight[:, :-1]) / 2 * step.down
-    return image, Gradient(across, down)
+def _decided(sources: Sources, weights: list[Tensor]) -> tuple[Tensor, Gradient]:
+    """The image (C, h, w) and the gradient of what is decided for.
+
+    At a border that is the mean of both sources, or that of the one which shows both sides of it.
+    """
+    image = torch.zeros_like(sources[0])
+    total = [torch.zeros_like(one) for one in gradient_of(image)]
+    counted = [one[:1] + _TINY for one in total]
+    for index, weight in enumerate(weights):
+        source, covered = sources[index], sources.covered(index)
+        image += weight * source
+        shown = torch.ones_like(weight) if covered is None else covered
+        shares = zip(_of_two(weight, torch.add), _of_two(shown, torch.mul), strict=True)
+        for axis, (step, (share, both)) in enumerate(zip(gradient_of(source), shares, strict=True)):
+            total[axis] += share * both * step
+            counted[axis] += share * both
+    return image, Gradient(*(one / count for one, count in zip(total, counted, strict=True)))
+
+
+def _of_two(plane: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Of neighbours across and down, as in ``Gradient``."""
+    return combine(plane[..., 1:], plane[..., :-1]), combine(plane[:, 1:], plane[:, :-1])
 
 
 class Equations(NamedTuple):
@@ -172,10 +185,10 @@ def _mean_of_two(planes: Tensor, dim: int) -> Tensor:
 def _equations(image: Tensor, gradient: Gradient, certainty: Tensor) -> Equations:
     """Those of the change of the decided image (C, h, w)."""
     own, doubt = gradient_of(image), 1 - certainty
-    across = (doubt[..., 1:] + doubt[..., :-1]) / 2 * (gradient.across - own.across)
-    down = (doubt[:, 1:] + doubt[:, :-1]) / 2 * (gradient.down - own.down)
+    across, down = _of_two(doubt / 2, torch.add)
+    wanted = Gradient(across * (gradient.across - own.across), down * (gradient.down - own.down))
     weight = (_CONTENT * certainty.square()).clamp_min(_LEAST_CONTENT)
-    return Equations(weight, Gradient(across, down))
+    return Equations(weight, wanted)
 
 
 def solve(equations: Equations) -> Tensor:

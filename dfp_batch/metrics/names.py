@@ -4,6 +4,7 @@
 ``psnr_db ssim``                          Luma against the reference; infinity dB if identical.
 ``psnr_colour_db ssim_colour``            All channels at once; mean of the SSIM of the channels.
 ``edge_psnr_db``                          Luma, where the blur of a defocused edge reaches.
+``unfocused_psnr_db``                     Luma, farther from edges, where no source is in focus.
 ``mg ei ie mga eco``                      The paper's metrics of the result.
 ``rmg rei rie rmga reco``                 Their distance to those of two full-size sources, which
                                           are partly blurred: a perfect result does not score 0.
@@ -29,6 +30,7 @@ OF_AN_EVALUATION = (
     *REFERENCE,
     *COLOUR,
     "edge_psnr_db",
+    "unfocused_psnr_db",
     *PAPER,
     *RELATIVE,
     *FUSION,

@@ -12,6 +12,7 @@ from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.learned_prior import LearnedPrior
 from dfp_batch.refinement.chain import Chain
+from dfp_batch.refinement.coarse_focus import CoarseFocus
 from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.guided_filter import GuidedFilter
 from dfp_batch.refinement.potts import Potts
@@ -19,7 +20,7 @@ from dfp_batch.refinement.potts import Potts
 _STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
 _SHARP: dict[str, Any] = {
     "focus": MultiScaleLaplacian(),
-    "refinement": Potts(),
+    "refinement": Chain(CoarseFocus(), Potts()),
     "merge": GradientDomain(),
     "policy": "best-of",
     **_STEADY,
@@ -30,7 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "best": {**_SHARP, "reconstruction": AdaptedPrior()},
     "classical": {
         "focus": SumModifiedLaplacian(),
-        "refinement": Chain(ConfidenceVoting(), GuidedFilter()),
+        "refinement": Chain(CoarseFocus(), Chain(ConfidenceVoting(), GuidedFilter())),
         "merge": GradientDomain(SeamPyramid(free_steps=1)),
         "reconstruction": BackProjection(),
         **_STEADY,

@@ -7,9 +7,10 @@ the nearest, every layer blurred by the point spread function PSF(l, k) of its d
     frame <- frame * (1 - PSF * A_l) + PSF * (A_l C_l)
 
 so a blurred foreground spreads over the background behind it, as in a real photograph. The truth is
-the same composition with no blur at all. Sensor effects come last, in the order of a camera: motion
-and breathing of the lens, down-sampling D, exposure, noise, JPEG. Motion, breathing and exposure
-are relative to the reference, source (N - 1) // 2, which has none.
+the same composition with the least blur that any frame has of a layer, which mostly is none. Sensor
+effects come last, in the order of a camera: motion and breathing of the lens, down-sampling D,
+exposure, noise, JPEG. Motion, breathing and exposure are relative to the reference, source
+(N - 1) // 2, which has none.
 
 The same images, specification and seed give the same scene.
 """
@@ -42,6 +43,7 @@ _RANGES = {
     "shift_px": (0, 100),
     "breathing": (0, 0.1),
     "exposure": (0, 0.9),
+    "beyond": (0, 10),
     "noise": (0, 1),
     "jpeg_quality": (0, 100),
 }
@@ -71,6 +73,8 @@ class SceneSpec:
         kernel: Blur of the down-sampling D; at scale 1 there is none.
         shift_px: Largest motion between the reference and another frame, in x and in y.
         breathing: Magnification from one frame to the next, 0.004 = 0.4 %.
+        beyond: Steps of focus by which the farthest layer lies beyond the first frame: it is in
+            focus in none. Its truth is its least blurred rendering.
         exposure: Largest gain or loss of a frame against the reference, 0.05 = 5 %.
         noise: Standard deviation of the sensor noise at mid-grey; most of it is shot noise.
         jpeg_quality: 1 to 100; 0 is no JPEG.
@@ -88,6 +92,7 @@ class SceneSpec:
     scale: int = 1
     shift_px: float = 0.0
     breathing: float = 0.0
+    beyond: float = 0.0
     exposure: float = 0.0
     noise: float = 0.0
     jpeg_quality: int = 0
@@ -117,6 +122,7 @@ class Scene:
         labels: (h, w), the source in which each pixel is in focus.
         full_sources: (N, C, scale * h, scale * w), float32, in [0, 1]: the frames before D, with
             motion and breathing, without exposure, noise, levels and JPEG.
+        unfocused: (h, w), where what is seen most is in focus in no source.
         warps: (N, 3, 3): ``warps[k]`` maps (x, y, 1) in the reference to (x, y, 1) in source k, in
             pixels of the sources, whose centres are integers; the identity for the reference.
     """
@@ -125,6 +131,7 @@ class Scene:
     truth: Image
     labels: NDArray[np.int64]
     full_sources: Image
+    unfocused: NDArray[np.bool_]
     warps: camera.Warp
 
 
@@ -149,15 +156,17 @@ def make_scene(images: Sequence[Image], spec: SceneSpec, seed: int | tuple[int, 
     """
     random = np.random.default_rng(seed)
     layers = _layers(_cropped(images, spec.scale), spec, random)
-    blurless = _compose(layers, lambda plane, _: plane)
+    blurless = _compose(layers, _least_defocus(spec))
     frames = [_compose(layers, _defocus(spec, focus)) for focus in range(spec.frames)]
     motions = _motions(frames[0].shape[:2], spec, random)
     moved = [camera.moved(frame, motion) for frame, motion in zip(frames, motions, strict=True)]
     full_sources = np.stack([_channels_first(frame) for frame in moved]).clip(0, 1)
     sampled = _sampled(full_sources, Degradation(spec.scale, spec.kernel))
     truth = camera.unit(camera.levels(_channels_first(blurless)))
-    labels, warps = _labels(layers, spec), camera.at_source_size(motions, spec.scale)
-    return Scene(_recorded(sampled, spec, random), truth, labels, full_sources, warps)
+    seen, warps = _seen(layers, spec), camera.at_source_size(motions, spec.scale)
+    labels, unfocused = _labels(seen, layers, spec), _unfocused(seen, layers, spec)
+    recorded = _recorded(sampled, spec, random)
+    return Scene(recorded, truth, labels, full_sources, unfocused, warps)
 
 
 def _cropped(images: Sequence[Image], scale: int) -> list[Image]:
@@ -182,7 +191,12 @@ def _layers(planes: list[Image], spec: SceneSpec, random: np.random.Generator) -
 
 
 def _depths(spec: SceneSpec) -> list[float]:
-    """Depth of every layer in frames; each is within the depth of field of one frame only."""
+    """Depth of every layer in frames; each is within the depth of field of one frame at most."""
+    farthest, *others = _depths_in_focus(spec)
+    return [farthest - spec.beyond, *others]
+
+
+def _depths_in_focus(spec: SceneSpec) -> list[float]:
     if spec.layers < spec.frames:
         last = spec.frames - 1
         return [float(round(step * last / (spec.layers - 1))) for step in range(spec.layers)]
@@ -213,14 +227,41 @@ def _defocus(spec: SceneSpec, focus: int) -> Callable[[Image, float], Image]:
     return blur
 
 
-def _labels(layers: list[_Layer], spec: SceneSpec) -> NDArray[np.int64]:
-    """The frame nearest in depth to the layer that is seen most, at source size."""
-    seen = np.zeros((spec.frames, *layers[0].coverage.shape), np.float32)
-    for layer in layers:
+def _least_defocus(spec: SceneSpec) -> Callable[[Image, float], Image]:
+    """Blur of a plane at a depth in the frame that has least of it: mostly none."""
+
+    def blur(plane: Image, depth: float) -> Image:
+        return _defocus(spec, _nearest_frame(depth, spec))(plane, depth)
+
+    return blur
+
+
+def _nearest_frame(depth: float, spec: SceneSpec) -> int:
+    return min(max(round(depth), 0), spec.frames - 1)
+
+
+def _seen(layers: list[_Layer], spec: SceneSpec) -> Image:
+    """Share of every layer in what is seen, at source size, (L, h, w)."""
+    seen = np.zeros((len(layers), *layers[0].coverage.shape), np.float32)
+    for index, layer in enumerate(layers):
         seen *= 1 - layer.coverage
-        seen[round(layer.depth)] += layer.coverage
-    blocks = seen.reshape(spec.frames, seen.shape[1] // spec.scale, spec.scale, -1, spec.scale)
-    return np.asarray(blocks.mean((2, 4)).argmax(0), np.int64)
+        seen[index] = layer.coverage
+    blocks = seen.reshape(len(layers), seen.shape[1] // spec.scale, spec.scale, -1, spec.scale)
+    return np.asarray(blocks.mean((2, 4)), np.float32)
+
+
+def _labels(seen: Image, layers: list[_Layer], spec: SceneSpec) -> NDArray[np.int64]:
+    """The frame nearest in depth to what is seen most, (h, w)."""
+    of_frames = np.zeros((spec.frames, *seen.shape[1:]), np.float32)
+    for layer, share in zip(layers, seen, strict=True):
+        of_frames[_nearest_frame(layer.depth, spec)] += share
+    return np.asarray(of_frames.argmax(0), np.int64)
+
+
+def _unfocused(seen: Image, layers: list[_Layer], spec: SceneSpec) -> NDArray[np.bool_]:
+    """Where what is seen most is in focus in no frame, (h, w)."""
+    distance = [abs(layer.depth - _nearest_frame(layer.depth, spec)) for layer in layers]
+    return np.asarray(np.array(distance)[seen.argmax(0)] > _DEPTH_OF_FIELD)
 
 
 # Shapes of the layers.
