@@ -31,7 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "best": {**_SHARP, "reconstruction": AdaptedPrior()},
     "classical": {
         "focus": SumModifiedLaplacian(),
-        "refinement": Chain(CoarseFocus(), Chain(ConfidenceVoting(), GuidedFilter())),
+        "refinement": Chain(Chain(CoarseFocus(), ConfidenceVoting()), GuidedFilter()),
         "merge": GradientDomain(SeamPyramid(free_steps=1)),
         "reconstruction": BackProjection(),
         **_STEADY,

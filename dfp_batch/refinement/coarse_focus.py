@@ -1,20 +1,22 @@
 """The least blurred source where none is in focus, told by coarser scales."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dfp_batch.core.contracts import Compute, FocusMeasure, Refinement, Sources
+from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import certainty, confidence
 from dfp_batch.core.filters import resize_linearly
-from dfp_batch.core.part import Count, Positive
+from dfp_batch.core.part import Count
 from dfp_batch.core.sources import reduced
 from dfp_batch.core.view import complete_, hide_
 from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
 
 _CERTAIN = 0.99
 _LEAST = 1e-3
+_WEIGHT = 2.0
+_MEASURE = MultiScaleLaplacian()
 _MARGIN_PX = 3  # small ones: as far as a measure sees what stands in for a source
 
 
@@ -25,16 +27,17 @@ class CoarseFocus(Refinement):
     What is blurred in every source has no detail but at coarser scales, and there the least blurred
     one has most. Where the coarser decision is uncertain as well, a still coarser one is taken.
 
+    There a measure of the reduced sources, ``MultiScaleLaplacian``, adds its evidence::
+
+        m_k  *=  (coarse m_k)^(2 (1 - certainty))
+
     Attributes:
-        measure: Of the reduced sources.
         factor: By which the sources are reduced, again and again.
         levels: How often.
     """
 
-    measure: FocusMeasure = field(default_factory=MultiScaleLaplacian)
     factor: Count = 4
     levels: Count = 2
-    weight: Positive = 1.0
 
     @torch.no_grad()
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
@@ -46,11 +49,11 @@ class CoarseFocus(Refinement):
         if levels == 0 or bool((sure > _CERTAIN).all()):
             return decision
         small = reduced(sources, self.factor, _MARGIN_PX)
-        coarse = self._filled(small, self.measure(small), levels - 1)
+        coarse = self._filled(small, _MEASURE(small), levels - 1)
         hide_(coarse, small)
         complete_(coarse, small)
         size = (decision.shape[-2], decision.shape[-1])
-        share = self.weight * (1 - sure)
+        share = _WEIGHT * (1 - sure)
         for weight, coarser in zip(decision, coarse, strict=True):
             weight.mul_(resize_linearly(coarser, size).clamp_min_(_LEAST).pow_(share))
         return decision.div_(decision.sum(0))

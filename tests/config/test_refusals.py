@@ -9,10 +9,13 @@ from dfp_batch.errors import ConfigError
 FOCUS_MEASURES = (
     "double-reblur, multi-scale-laplacian, sum-modified-laplacian, undecided, module:Class"
 )
-MERGES = "blend, defocus-spread-correction, laplacian-pyramid, seam-pyramid, unmerged, module:Class"
+MERGES = (
+    "blend, defocus-spread-correction, gradient-domain, laplacian-pyramid, seam-pyramid, unmerged, "
+    "module:Class"
+)
 REFINEMENTS = (
-    "area-clean-up, chain, confidence-voting, decision-embedding, guided-filter, potts, "
-    "unrefined, module:Class"
+    "area-clean-up, chain, coarse-focus, confidence-voting, decision-embedding, guided-filter, "
+    "potts, unrefined, module:Class"
 )
 KERNELS = (
     "lanczos2, bicubic, gaussian, anisotropic-gaussian, auto, sigma=1.2, sigma=1.2x0.8@30, "

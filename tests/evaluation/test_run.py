@@ -52,7 +52,7 @@ def test_rows_are_complete_and_in_order(tmp_path):
     rows = by_key(found.rows)
     row = rows["p0", 2, "a"]
     assert {name for name, value in row.items() if value is None} == {
-        "error_type", "error_message", "accuracy_thin", "accuracy_flat"
+        "error_type", "error_message", "unfocused_psnr_db", "accuracy_thin", "accuracy_flat"
     }  # fmt: skip
     assert (row["set"], row["status"], row["n_sources"]) == ("manifest", "ok", 2)
     assert (row["width_px"], row["height_px"]) == (56, 48)

@@ -66,7 +66,19 @@ def test_scores_are_those_of_the_metrics():
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert found["accuracy"] == found["accuracy_boundary"] == 1
     assert found["accuracy_thin"] is None
-    assert set(found) == set(names.OF_AN_EVALUATION) - set(names.TIMES)
+    assert set(found) == set(names.OF_AN_EVALUATION) - {*names.TIMES, "unfocused_psnr_db"}
+
+
+def test_where_no_source_is_in_focus_away_from_edges_has_a_psnr_of_its_own():
+    case = make()
+    case = replace(case, unfocused=case.labels == 0)
+    fused = case.reference.copy()
+    fused[..., 30:] = 0  # in focus on the right
+    assert Scorer(case, 1).score(fused, None)["unfocused_psnr_db"] == math.inf
+    fused[..., 22:] = 0  # and near the edge
+    assert Scorer(case, 1).score(fused, None)["unfocused_psnr_db"] == math.inf
+    fused[..., :10] = 0
+    assert Scorer(case, 1).score(fused, None)["unfocused_psnr_db"] < 20
 
 
 @pytest.mark.parametrize("scale", [1, 2])

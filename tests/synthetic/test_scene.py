@@ -231,6 +231,19 @@ def test_strokes_are_thin_foreground():
     assert shares[0] + 0.02 < shares[1] < shares[0] + 0.4
 
 
+def test_a_background_beyond_focus_is_least_blurred_in_the_first_source():
+    spec = replace(SPEC, frames=3, layers=3, beyond=2.0)
+    scene, sharp = (make_scene([photo(96)], one, 5) for one in (spec, replace(spec, beyond=0.0)))
+    assert not sharp.unfocused.any()
+    assert 0.2 < scene.unfocused.mean() < 1
+    assert not scene.labels[scene.unfocused].any()
+    far = cv2.erode(scene.unfocused.astype(np.uint8), np.ones((31, 31), np.uint8)) > 0
+    assert far.any()
+    errors = [np.abs(source - scene.truth)[:, far].mean() for source in scene.sources]
+    assert errors[0] < LEVEL < errors[1] < errors[2]
+    assert not np.allclose(scene.truth[:, far], sharp.truth[:, far], atol=0.02)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("kernel", [Lanczos2(), Gaussian(1.8)])
 def test_sources_are_the_full_sources_made_smaller(scale, kernel):
@@ -254,6 +267,7 @@ def test_sources_are_the_full_sources_made_smaller(scale, kernel):
         ({"scale": 5}, "scale must be 1, 2, 3 or 4, got 5"),
         ({"shift_px": float("inf")}, "shift_px must be 0 to 100, got inf"),
         ({"breathing": 0.2}, "breathing must be 0 to 0.1, got 0.2"),
+        ({"beyond": -1.0}, "beyond must be 0 to 10, got -1.0"),
         ({"exposure": 1.0}, "exposure must be 0 to 0.9, got 1.0"),
         ({"noise": float("nan")}, "noise must be 0 to 1, got nan"),
         ({"jpeg_quality": 101}, "jpeg_quality must be 0 to 100, got 101"),
