@@ -57,10 +57,22 @@ def fusion_only() -> dict[str, Method]:
     narrow = {"merge": "laplacian-pyramid", "merge.window_px": 3}
     return {
         **named_methods(["laplacian-pyramid", "fast", "classical", "average"], {}),
-        "fast, spread uncorrected": composition("fast", {"merge": "seam-pyramid"}),
+        "fast, spread uncorrected": composition("fast", {"merge.base": "seam-pyramid"}),
         "fast, blend": composition("fast", {"merge": "blend"}),
         "laplacian-pyramid, window 3": composition("fast", narrow),
         "laplacian-pyramid, window 5": composition("fast", windowed),
+    }
+
+
+def nothing_in_focus() -> dict[str, Method]:
+    """The preset of one pass with and without what it does where nothing is in focus."""
+    return {
+        "fast, as before": composition(
+            "fast", {"refinement": "potts", "merge": "defocus-spread-correction"}
+        ),
+        "fast, no coarse focus": composition("fast", {"refinement": "potts"}),
+        "fast, no gradient domain": composition("fast", {"merge": "defocus-spread-correction"}),
+        **named_methods(["fast", "classical", "laplacian-pyramid"], {}),
     }
 
 
@@ -119,7 +131,7 @@ def priors() -> dict[str, Method]:
 
 def defocus_spread() -> dict[str, Method]:
     """The preset of one pass with and without the correction of the defocus spread."""
-    uncorrected = composition("fast", {"merge": "seam-pyramid"})
+    uncorrected = composition("fast", {"merge.base": "seam-pyramid"})
     return {"fast, spread uncorrected": uncorrected, **named_methods(["fast", "classical"], {})}
 
 
@@ -259,6 +271,14 @@ RECORDS: dict[str, Record] = {
         "12 scenes of 5 frames, 5 layers.",
         fusion_only,
         bundled(frames=5, layers=5, defocus_px=3.0),
+    ),
+    "beyond": Record(
+        "A background beyond focus",
+        "12 scenes of 3 frames whose background lies two steps of focus beyond the first; noise "
+        "of 0.4 %, JPEG of quality 95. Its truth is its least blurred rendering.",
+        nothing_in_focus,
+        bundled(frames=3, defocus_px=3.0, beyond=2.0, noise=0.004, jpeg_quality=95),
+        column="unfocused_psnr_db",
     ),
     "moved": Record(
         "Stacks that moved",

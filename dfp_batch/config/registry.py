@@ -17,6 +17,7 @@ from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
 from dfp_batch.focus.undecided import Undecided
 from dfp_batch.merging.blend import Blend
 from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
+from dfp_batch.merging.every_frame import EveryFrame
 from dfp_batch.merging.gradient_domain import GradientDomain
 from dfp_batch.merging.laplacian_pyramid import LaplacianPyramid
 from dfp_batch.merging.seam_pyramid import SeamPyramid
@@ -56,6 +57,7 @@ COMPONENTS: dict[str, dict[str, type[Part]]] = {
     "merge": {
         "blend": Blend,
         "defocus-spread-correction": DefocusSpreadCorrection,
+        "every-frame": EveryFrame,
         "gradient-domain": GradientDomain,
         "laplacian-pyramid": LaplacianPyramid,
         "seam-pyramid": SeamPyramid,

@@ -1,12 +1,18 @@
 """What an image shows of how it was made: its noise and the blocks of JPEG."""
 
+import math
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 from torch.nn import functional
 
 _SECOND = (1.0, -2.0, 1.0)
 _NOISE_GAIN = 6.0  # of unit noise by the second differences along both axes
 _NOISE_BLOCK_PX = 16
+_LIGHTS, _FEWEST_BLOCKS = 8, 16
 _THIRD = (1.0, -3.0, 3.0, -1.0)  # differences
 _JPEG_PX = 8
 _SMALLEST_WITH_BLOCKS_PX = 32
@@ -23,12 +29,21 @@ def noise_level(plane: Tensor) -> Tensor:
     """
     if min(plane.shape[-2:]) < len(_SECOND):
         return plane.new_zeros(())
-    second = torch.tensor(_SECOND, device=plane.device, dtype=plane.dtype)
-    differences = functional.conv2d(plane, torch.outer(second, second)[None, None] / _NOISE_GAIN)
-    side = min(_NOISE_BLOCK_PX, *differences.shape[-2:])
-    powers = functional.avg_pool2d(differences.square(), side, max(1, side // 2))
-    ordered = powers.flatten().sort().values
+    ordered = _block_powers(plane).flatten().sort().values
     return ordered[len(ordered) // 10].sqrt()
+
+
+def _block_powers(planes: Tensor) -> Tensor:
+    """Variance of the noise in every block of planes (N, 1, h, w), if they are flat."""
+    second = torch.tensor(_SECOND, device=planes.device, dtype=planes.dtype)
+    differences = functional.conv2d(planes, torch.outer(second, second)[None, None] / _NOISE_GAIN)
+    return _blocks(differences.square())
+
+
+def _blocks(planes: Tensor) -> Tensor:
+    """Means of blocks that overlap by half."""
+    side = min(_NOISE_BLOCK_PX, *planes.shape[-2:])
+    return functional.avg_pool2d(planes, side, max(1, side // 2))
 
 
 def blockiness(plane: Tensor) -> Tensor:
@@ -57,3 +72,47 @@ def _blockiness_along_rows(plane: Tensor) -> Tensor:
     columns = usual.mean((0, 1, 2))
     phases = columns[: len(columns) // _JPEG_PX * _JPEG_PX].view(-1, _JPEG_PX).mean(0)
     return phases.max() / (phases.median() + torch.finfo(plane.dtype).tiny)
+
+
+@dataclass(frozen=True)
+class NoiseOfLight:
+    """Noise of a camera: its variance grows with the light.
+
+    Attributes:
+        dark: Variance in the dark.
+        slope: By which it grows up to white.
+    """
+
+    dark: float
+    slope: float
+
+    def at(self, light: float) -> float:
+        """Standard deviation at a light in [0, 1]."""
+        return math.sqrt(self.dark + self.slope * light)
+
+    def variance(self, plane: Tensor) -> Tensor:
+        """Of every pixel of an image in [0, 1]."""
+        return self.dark + self.slope * plane.clamp(0, 1)
+
+
+def noise_of_light(image: Tensor) -> NoiseOfLight:
+    """Noise of an image (C, h, w), in [0, 1], by its light, all channels alike.
+
+    As ``noise_level``, in the flattest quarter of the blocks of every light.
+    """
+    if min(image.shape[-2:]) < len(_SECOND):
+        return NoiseOfLight(0.0, 0.0)
+    powers = _block_powers(image[:, None]).flatten()
+    lights = _blocks(image[:, None, 1:-1, 1:-1]).flatten()
+    rows, values = [], []
+    for low in range(_LIGHTS):
+        found = powers[(lights * _LIGHTS).floor().clamp(0, _LIGHTS - 1) == low]
+        if len(found) >= _FEWEST_BLOCKS:
+            flat = float(found.sort().values[len(found) // 4])
+            share = math.sqrt(len(found))
+            rows.append((share, share * (low + 0.5) / _LIGHTS))
+            values.append(share * flat)
+    if not rows:
+        return NoiseOfLight(float(powers.min()), 0.0)
+    (dark, slope), _ = nnls(np.array(rows), np.array(values))
+    return NoiseOfLight(float(dark), float(slope))

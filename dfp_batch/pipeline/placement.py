@@ -9,6 +9,7 @@ from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.slabs import MOST_AT_ONCE
 
 _FULL_FRAMES = 14  # in float32, that the steps up to the merge hold at once
+_REDUCED = 1 / 8  # of every frame, made smaller where nothing is in focus, and of what it shows
 _DECISIONS = 4  # likewise; evidence at several scales, duals of the labelling
 _OUTPUTS = 10  # images of the size of the result, that the enlargement holds
 _TILE_BYTES = 1 << 30  # of the largest network in a tile
@@ -104,8 +105,8 @@ def device_bytes(config: FusionConfig, n_frames: int, size: tuple[int, int, int]
     h, w, channels = size
     frame, decision = 4 * h * w * channels, 4 * h * w * n_frames
     needs_all = config.focus.needs_all or config.refinement.needs_all or config.merge.needs_all
-    frames = _FULL_FRAMES + (n_frames if needs_all else 0)
+    frames = _FULL_FRAMES + (n_frames if needs_all else _REDUCED * n_frames)
     return max(
-        frames * frame + _DECISIONS * decision,
+        int(frames * frame) + _DECISIONS * decision,
         _OUTPUTS * config.scale**2 * frame + decision + (_TILE_BYTES if config.scale > 1 else 0),
     )

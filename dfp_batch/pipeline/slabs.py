@@ -81,6 +81,9 @@ class _Slab(Sources):
     def full_quality(self, index: int, where: Tensor) -> Tensor:
         return self._sources.full_quality(self._indices[index], where)
 
+    def covered(self, index: int) -> Tensor | None:
+        return self._sources.covered(self._indices[index])
+
 
 class _Images(Sources):
     """Images (C, h, w) that are there already."""

@@ -50,10 +50,21 @@ class CoarseFocus(Refinement):
             return decision
         small = reduced(sources, self.factor, _MARGIN_PX)
         coarse = self._filled(small, _MEASURE(small), levels - 1)
-        hide_(coarse, small)
-        complete_(coarse, small)
+        _leave_open_(coarse, small)
         size = (decision.shape[-2], decision.shape[-1])
         share = _WEIGHT * (1 - sure)
         for weight, coarser in zip(decision, coarse, strict=True):
             weight.mul_(resize_linearly(coarser, size).clamp_min_(_LEAST).pow_(share))
         return decision.div_(decision.sum(0))
+
+
+def _leave_open_(decision: Tensor, sources: Sources) -> None:
+    """Where a source does not show the scene nothing speaks for it nor against it: 1 / N."""
+    if not hide_(decision, sources):
+        return
+    complete_(decision, sources)
+    parts = [sources.covered(index) for index in range(len(sources))]
+    hidden = [0 if part is None else (1 - part) / len(sources) for part in parts]
+    decision *= 1 - sum(hidden)
+    for weight, own in zip(decision, hidden, strict=True):
+        weight.add_(own)

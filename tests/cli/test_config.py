@@ -46,7 +46,7 @@ def test_the_schema_is_json(dfp_batch):
             ["--set", "refinement=chain", "--set", "refinement.first=blend"],
             "refinement.first: no component 'blend'; known: area-clean-up, ",
         ),
-        (["--set", "refinement.levels=0"], "refinement.levels must be >= 1, got 0"),
+        (["--set", "refinement.second.levels=0"], "refinement.second.levels must be >= 1, got 0"),
     ],
 )
 def test_a_part_at_the_wrong_place_is_refused_before_anything_runs(dfp_batch, arguments, text):

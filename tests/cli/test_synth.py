@@ -34,11 +34,11 @@ def test_synth_writes_the_archive_of_the_demo(tmp_path):
 
 def test_synth_passes_every_flag_on(tmp_path):
     flags = "--frames 3 --layers 4 --psf gaussian --defocus 2 --edge 0.5 --strokes 1 --shift 1"
-    flags += " --breathing 0.01 --exposure 0.1 --noise 0.02 --jpeg 70 --side 48 --count 2 --seed 7"
-    flags += " --scale 2 --kernel sigma=1.2"
+    flags += " --breathing 0.01 --beyond 1.5 --exposure 0.1 --noise 0.02 --jpeg 70 --side 48"
+    flags += " --count 2 --seed 7 --scale 2 --kernel sigma=1.2"
     target = f"{tmp_path}/scenes"
     assert run("synth", target, "--from", "procedural", *flags.split()).returncode == 0
-    spec = SceneSpec(3, 4, "gaussian", 2, 0.5, 1, 1, 1, 0.01, 0.1, 0.02, 70)
+    spec = SceneSpec(3, 4, "gaussian", 2, 0.5, 1, 1, 1, 0.01, 1.5, 0.1, 0.02, 70)
     scenes = SceneSet("procedural", spec, 2, 48, 2, 7, Gaussian(1.2))
     for index, pair in enumerate(read_manifest(f"{target}/manifest.parquet")):
         made = [codec.to_unit(codec.decode(Path(url).read_bytes(), url)) for url in pair.sources]

@@ -10,8 +10,8 @@ FOCUS_MEASURES = (
     "double-reblur, multi-scale-laplacian, sum-modified-laplacian, undecided, module:Class"
 )
 MERGES = (
-    "blend, defocus-spread-correction, gradient-domain, laplacian-pyramid, seam-pyramid, unmerged, "
-    "module:Class"
+    "blend, defocus-spread-correction, every-frame, gradient-domain, laplacian-pyramid, "
+    "seam-pyramid, unmerged, module:Class"
 )
 REFINEMENTS = (
     "area-clean-up, chain, coarse-focus, confidence-voting, decision-embedding, guided-filter, "
