@@ -16,13 +16,14 @@ from dfp_batch.archive.layout import NOT_NAMED, StackFiles, layouts, whole_folde
 from dfp_batch.archive.likeness import Likeness
 from dfp_batch.archive.siblings import paired_folders
 from dfp_batch.archive.stacks import Found, Image, Stack, inside
-from dfp_batch.io.codec.names import is_image_name, is_raw_name
+from dfp_batch.io.codec.names import is_image_name, is_raw_name, stack_kind
 from dfp_batch.io.tree import Wanted, walk
 from dfp_batch.io.urls import absolute_url, join
 from dfp_batch.runs.manifest import MIN_SOURCES, Pair, id_problems, refuse
 
 _RUN, _RESULTS = "run.json", "outputs"
 _OF_RUN = ("", "appended", "lease", "results")  # folders of a run without images
+_MICROSCOPES = ("nd2", "czi", "lif")
 _MOST_ENDINGS = 3
 _MARK_BYTES = 9  # of what tells a shortened id from others
 _natural = natsort_keygen()
@@ -93,7 +94,7 @@ class _Tree:
     @classmethod
     def read(cls, root: str) -> "_Tree":
         passed = Found()
-        wanted = Wanted(_is_wanted, left_out=passed.leave)
+        wanted = Wanted(_is_wanted, _is_zarr, passed.leave)
         folders: dict[str, list[Image]] = {}
         others: dict[str, Mapping[str, int]] = {}
         runs = set()
@@ -105,7 +106,7 @@ class _Tree:
             found = [
                 Image(inside(folder.path, file.name), file.size_bytes, file.mark)
                 for file in files.values()
-            ]
+            ] + [Image(inside(folder.path, name), 0, "") for name in folder.wholes]
             folders[folder.path] = _without_negatives(folder.path, found, passed)
         results = {inside(run, _RESULTS) for run in runs}
         for path in sorted(results & {_top(path, results) for path in folders}):
@@ -149,7 +150,12 @@ class _Tree:
 
 
 def _is_wanted(name: str) -> bool:
-    return name == _RUN or is_image_name(name) or is_raw_name(name)
+    is_stack = stack_kind(name) in _MICROSCOPES
+    return name == _RUN or is_image_name(name) or is_raw_name(name) or is_stack
+
+
+def _is_zarr(name: str) -> bool:
+    return stack_kind(name) == "zarr"
 
 
 def _without_negatives(path: str, images: list[Image], passed: Found) -> list[Image]:

@@ -21,11 +21,11 @@ from dfp_batch.archive.endings import (
 )
 from dfp_batch.archive.stacks import Found, Image, Stack, inside
 from dfp_batch.errors import ImageError, ObjectAccessError, ObjectMissingError
-from dfp_batch.io.codec.pages import holds_stack
+from dfp_batch.io.codec.names import STACK_NAME
 from dfp_batch.io.parallel import in_parallel
-from dfp_batch.io.seekable import open_seekable
+from dfp_batch.io.stack_files import holds_stack
 from dfp_batch.io.urls import join
-from dfp_batch.runs.manifest import MIN_SOURCES, TIFF_NAME
+from dfp_batch.runs.manifest import MIN_SOURCES
 
 NOT_NAMED = "the name does not end in _A, _B..."
 _MOST_OF = 0.5  # of the images of a folder must be in groups, for it to hold several stacks
@@ -90,15 +90,14 @@ class StackFiles:
     def _look(self, image: Image) -> bool | str:
         url = join(self.root, image.path)
         try:
-            with open_seekable(url, image.size_bytes) as file:
-                return holds_stack(file, url)
+            return holds_stack(url, image.size_bytes)
         except (ImageError, ObjectMissingError, ObjectAccessError) as error:
             return str(error).removeprefix(f"{url}: ")
 
 
 def may_hold_stack(image: Image) -> bool:
-    """Whether it is a TIFF by its name."""
-    return TIFF_NAME.fullmatch(image.name) is not None
+    """Whether it is a TIFF, or a file of a microscope, by its name."""
+    return STACK_NAME.fullmatch(image.name) is not None
 
 
 def layouts(folders: Mapping[str, Sequence[Image]], files: StackFiles) -> Found:
@@ -227,7 +226,7 @@ def _file_stacks(folder: str, images: Sequence[Image], files: StackFiles) -> tup
 
 def _file_stem(image: Image) -> str:
     """The name of a TIFF without ``.tif``, ``.tiff``, ``.ome.tif`` or ``.ome.tiff``."""
-    match = TIFF_NAME.fullmatch(image.name)
+    match = STACK_NAME.fullmatch(image.name)
     return match["name"] if match else image.name
 
 

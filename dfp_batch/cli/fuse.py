@@ -11,9 +11,12 @@ from dfp_batch.cli.options import resolve, with_composition
 def fuse(
     context: typer.Context,
     images: Annotated[
-        list[str], typer.Argument(help="Two or more images of one scene, or one multi-page TIFF.")
+        list[str],
+        typer.Argument(help="Two or more images of one scene, or one file that holds the stack."),
     ],
-    output: Annotated[str, typer.Option(help="File to write: .png, .tiff, .jpg or .webp.")],
+    output: Annotated[
+        str, typer.Option(help="File to write: .png, .tiff, .jpg, .webp or .ome.zarr.")
+    ],
     decision: Annotated[
         str | None, typer.Option(help="PNG to write: which image each pixel came from, 0, 1, ...")
     ] = None,
@@ -28,7 +31,7 @@ def fuse(
     from rich.console import Console
 
     from dfp_batch.cli.console import iteration_bar
-    from dfp_batch.engine import single
+    from dfp_batch.engine import image_files, single
     from dfp_batch.io import storage, urls
 
     target = urls.absolute_url(output)
@@ -36,7 +39,8 @@ def fuse(
     sources = tuple(urls.absolute_url(image) for image in images)
     with iteration_bar(Console(stderr=True)) as on_iteration:
         files = single.fuse_files(sources, resolved, on_iteration)
-    wanted = {output: files.image, decision: files.decision, confidence: files.confidence}
-    for url, content in {**wanted, registration: files.registration}.items():
+    image_files.write(target, files.image)
+    maps = {decision: files.decision, confidence: files.confidence}
+    for url, content in {**maps, registration: files.registration}.items():
         if url is not None:
             storage.write_bytes(urls.absolute_url(url), content)

@@ -61,7 +61,8 @@ ReferenceFrame = Annotated[
 ImageFormat = Annotated[
     str | None,
     typer.Option(
-        "--format", help="png, tiff, jpeg or webp; default png, or tiff for float sources."
+        "--format",
+        help="png, tiff, jpeg, webp or ome-zarr; default png, or tiff for what png does not hold.",
     ),
 ]
 Crop = Annotated[

@@ -32,7 +32,8 @@ class Output(Part):
     """How images are written.
 
     Attributes:
-        format: "png", "tiff", "jpeg" or "webp"; "auto" is png, or tiff for float sources.
+        format: "png", "tiff", "jpeg", "webp" or "ome-zarr"; "auto" is png, or tiff for samples that
+            png does not hold.
         quality: Of jpeg and webp, 1 to 100.
         crop: "none" keeps the size of the reference frame; "valid" cuts to the largest rectangle
             that every frame covers.
@@ -41,7 +42,7 @@ class Output(Part):
         ConfigError: for a field out of its range.
     """
 
-    format: Literal["auto", "png", "tiff", "jpeg", "webp"] = "auto"
+    format: Literal["auto", "png", "tiff", "jpeg", "webp", "ome-zarr"] = "auto"
     quality: Annotated[int, Ge(1), Le(100)] = 95
     crop: Literal["none", "valid"] = "none"
 

@@ -18,9 +18,8 @@ from dfp_batch.engine.prepare import (
     truths,
 )
 from dfp_batch.errors import ImageError, StorageError
-from dfp_batch.io import storage
 from dfp_batch.io.codec import Frame, Header
-from dfp_batch.io.stack_files import open_stack
+from dfp_batch.io.stack_files import open_stack, version_of
 from dfp_batch.runs.manifest import Pair
 
 _PX = 1e6
@@ -105,7 +104,7 @@ def _sources(urls: Sequence[str], run: RunConfig) -> tuple[list[Header], int, in
     with open_stack(urls[0], run.reading.stack_axis) as stack:
         check_channel(stack, urls[0], run.reading)
         headers = [stack.header(k) for k in range(len(stack))]
-        return headers, storage.size_bytes(urls[0]), len(stack.channels)
+        return headers, int(version_of(urls[0]).split()[0]), len(stack.channels)
 
 
 def _headers(urls: Sequence[str]) -> tuple[list[Header], int]:

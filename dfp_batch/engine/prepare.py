@@ -19,7 +19,7 @@ from dfp_batch.engine.merging import Aligned, Maps, merge_frames
 from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.engine.ranges import in_unit, span_of
 from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.io import codec
+from dfp_batch.io import codec, ome_zarr
 from dfp_batch.io.codec import Frame, Span
 from dfp_batch.pipeline.checked_sources import SMALLEST_PX
 from dfp_batch.pipeline.composition import FusionConfig
@@ -269,12 +269,17 @@ def check_output(frame: Frame, output: Output, channels: int = 1) -> str:
     Raises:
         ImageError: if the format that was asked for cannot hold them.
     """
+    if output.format == "ome-zarr":
+        if frame.alpha is not None:
+            raise ImageError("--format ome-zarr: ome-zarr holds no alpha; use png or tiff")
+        ome_zarr.check_writer()
+        return "ome.zarr"
     if channels > 1:
         if output.format in ("auto", "tiff"):
             return "ome.tiff"
         raise ImageError(
             f"--format {output.format}: holds one image, the result has {channels} channels; "
-            "use tiff"
+            "use tiff or ome-zarr"
         )
     if output.format == "auto":
         return codec.extension_for(frame)

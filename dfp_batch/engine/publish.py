@@ -1,6 +1,5 @@
 """The third stage, for CPUs: measure, encode, write."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,13 +11,14 @@ from dfp_batch import metrics
 from dfp_batch.alignment.crop import valid_rectangle
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.image import enlarge, luma
-from dfp_batch.engine import registration_file
+from dfp_batch.engine import image_files, registration_file
 from dfp_batch.engine.budget import publish_limit_s
 from dfp_batch.engine.frames import read_frame
+from dfp_batch.engine.image_files import Content
 from dfp_batch.engine.prepare import Prepared, check_output, floor_config
 from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.engine.reconstruct import Reconstructed
-from dfp_batch.io import codec, storage, urls
+from dfp_batch.io import codec, ome_zarr, storage, urls
 from dfp_batch.io.codec import Frame, Span
 from dfp_batch.io.codec.index_map import encode_indices
 from dfp_batch.pipeline import steps
@@ -51,12 +51,13 @@ def publish(
     progress.check()
     for name, content in _side_files(prepared, reconstructed, frame).items():
         storage.write_bytes(urls.join(folder, name), content)
-    storage.write_bytes(urls.join(folder, f"fused.{extension}"), data)
+    url = urls.join(folder, f"fused.{extension}")
+    digest, size = image_files.write(url, data)
     height, width, _ = frame.pixels.shape
     return None, {
-        "output_url": urls.join(folder, f"fused.{extension}"),
-        "output_sha256": hashlib.sha256(data).hexdigest(),
-        "output_bytes": len(data),
+        "output_url": url,
+        "output_sha256": digest,
+        "output_bytes": size,
         "width_px": width,
         "height_px": height,
         **measured,
@@ -76,8 +77,8 @@ def finished_frame(prepared: Prepared, reconstructed: Reconstructed, run: RunCon
 
 def encoded(
     frame: Frame, prepared: Prepared, reconstructed: Reconstructed, run: RunConfig
-) -> tuple[str, bytes]:
-    """Extension and content of the file of the result.
+) -> tuple[str, Content]:
+    """Extension and content of the file of the result, or of the files of an OME-Zarr.
 
     Args:
         frame: The finished image; of several channels that which was decided by.
@@ -90,10 +91,14 @@ def encoded(
     """
     names = prepared.channel_names
     extension = check_output(frame, run.output, len(names) or 1)
-    if reconstructed.channels is None:
-        return extension, codec.encode(frame, extension, run.output.quality)
-    frames = [_finished(image[None], None, prepared, run) for image in reconstructed.channels]
-    return extension, codec.encode_channels(frames, names)
+    frames = [frame]
+    if reconstructed.channels is not None:
+        frames = [_finished(image[None], None, prepared, run) for image in reconstructed.channels]
+    if extension == "ome.zarr":
+        return extension, ome_zarr.files_of(frames, names or ("0",))
+    if reconstructed.channels is not None:
+        return extension, codec.encode_channels(frames, names)
+    return extension, codec.encode(frame, extension, run.output.quality)
 
 
 def _finished(

@@ -4,14 +4,15 @@ A row is written by the driver, some seconds after. If the driver, or the way to
 between, the receipt tells the next attempt that the work is done: it is adopted, not done again.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from dfp_batch.config.run_config import RunConfig
+from dfp_batch.engine import image_files
 from dfp_batch.errors import ObjectMissingError
 from dfp_batch.io import storage, urls
+from dfp_batch.io.stack_files import version_of
 from dfp_batch.runs.manifest import Pair, folder_name, manifest_sha256
 
 NAME = "result.json"
@@ -43,10 +44,9 @@ def adopt(pair: Pair, run: RunConfig, run_url: str) -> dict[str, Any] | None:
         facts: dict[str, Any] = content.pop("facts")
         if content != _identity(pair, run) or facts["source_versions"] != versions(pair):
             return None
-        image = storage.read_bytes(facts["output_url"])
+        is_whole = image_files.sha256(facts["output_url"]) == facts["output_sha256"]
     except (ObjectMissingError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    is_whole = hashlib.sha256(image).hexdigest() == facts["output_sha256"]
     return {**facts, "adopted": True} if is_whole else None
 
 
@@ -65,7 +65,7 @@ def versions(pair: Pair) -> list[str]:
     Raises:
         StorageError: if a source is not there, or the store failed.
     """
-    return [storage.version(url) for url in pair.sources]
+    return [version_of(url) for url in pair.sources]
 
 
 def _place(pair_id: str, run_url: str) -> str:

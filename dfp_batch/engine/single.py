@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.contracts import OnIteration, ignore_progress
+from dfp_batch.engine import image_files
+from dfp_batch.engine.image_files import Content
 from dfp_batch.engine.prepare import Circumstances, prepare
 from dfp_batch.engine.publish import encoded, finished_frame
 from dfp_batch.engine.reconstruct import reconstruct
@@ -20,7 +22,7 @@ from dfp_batch.runs.manifest import Pair, source_problems
 class Files:
     """Whole files: the image in its format, two PNG maps at source size, and the registration."""
 
-    image: bytes
+    image: Content
     decision: bytes
     confidence: bytes
     registration: bytes
@@ -32,6 +34,8 @@ def format_of(url: str) -> str:
     Raises:
         ConfigError: if the name ends in none of them.
     """
+    if image_files.is_folder(url.lower().rstrip("/")):
+        return "ome-zarr"
     extension = codec.extension_of(url)
     return "jpeg" if extension == "jpg" else extension
 

@@ -3,7 +3,6 @@
 What is missing or changed is requeued: the next session does it again.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,15 +10,16 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfp_batch.engine import image_files
 from dfp_batch.errors import ObjectAccessError, ObjectMissingError
-from dfp_batch.io import seekable, storage, urls
+from dfp_batch.io import urls
 from dfp_batch.io.parallel import in_parallel
+from dfp_batch.io.stack_files import version_of
 from dfp_batch.runs.attempts import read_attempts, visible
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair, folder_name
 from dfp_batch.runs.run_directory import read_pairs
 
-CHUNK_BYTES = 8 * 2**20
 SHOWN_IDS = 5
 
 State = Literal["whole", "missing", "changed", "unreadable"]
@@ -145,7 +145,7 @@ def _inspect(run_url: str, pair: Pair, row: dict[str, Any]) -> Finding:
     gone: list[str] = []
     for url, before in zip(pair.sources, row["source_versions"] or (), strict=False):
         try:
-            changed += [url] if storage.version(url) != before else []
+            changed += [url] if version_of(url) != before else []
         except (ObjectMissingError, ObjectAccessError):
             gone.append(url)
     return Finding(pair.pair_id, state, fault, tuple(changed), tuple(gone))
@@ -156,21 +156,12 @@ def _image(run_url: str, pair: Pair, row: dict[str, Any]) -> tuple[State, str]:
     name = row["output_url"].rpartition("/")[2]
     url = urls.join(run_url, "outputs", folder_name(pair.pair_id), name)
     try:
-        size, expected = storage.size_bytes(url), row["output_bytes"]
+        size, expected = image_files.size_bytes(url), row["output_bytes"]
         if expected is not None and size != expected:
             return "changed", f"{url}: holds {size} bytes, {expected} were written"
-        is_whole = _sha256(url) == row["output_sha256"]
+        is_whole = image_files.sha256(url) == row["output_sha256"]
     except ObjectMissingError:
         return "missing", f"{url}: is not there any more"
     except ObjectAccessError as error:
         return "unreadable", str(error)
     return ("whole", "") if is_whole else ("changed", f"{url}: is not what was written")
-
-
-def _sha256(url: str) -> str:
-    """Of a file, in pieces, since several are read at once."""
-    digest = hashlib.sha256()
-    with seekable.open_seekable(url) as file:
-        while piece := file.read(CHUNK_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()

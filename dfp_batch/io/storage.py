@@ -124,6 +124,26 @@ def read_bytes(url: str) -> bytes:
         return data
 
 
+def read_range(url: str, start: int, end: int | None) -> bytes:
+    """Read a part of a file.
+
+    Args:
+        url: Of the file.
+        start: First byte; below 0 so many from the end.
+        end: Behind the last byte; None is the end of the file.
+
+    Raises:
+        ObjectMissingError: Nothing is there.
+        ObjectAccessError: It cannot be read.
+        StorageError: The store failed.
+    """
+    with translated("read", url):
+        fs, path = file_in_store(url)
+        data: bytes = fs.cat_file(path, start=start, end=end)
+        TRAFFIC.read_bytes += len(data)
+        return data
+
+
 def version(url: str) -> str:
     """Identify the content of a file by one question to the store, without reading it.
 
@@ -199,6 +219,28 @@ def create_bytes(url: str, data: bytes) -> bool:
             fs.pipe_file(path, data, mode="create")
             return True
     return False
+
+
+def list_tree(url: str) -> dict[str, tuple[int, str]]:
+    """All files below a folder: size in bytes and what changes with the content, by path within it.
+
+    Returns:
+        Sorted by path; empty if the folder does not exist.
+
+    Raises:
+        ObjectAccessError: It cannot be listed, or the bucket does not exist.
+        StorageError: The store failed.
+    """
+    with suppress(ObjectMissingError), translated("list", url):
+        fs, path = store_of(url)
+        own = path.rstrip("/")
+        found = fs.find(own, detail=True)
+        return {
+            name[len(own) + 1 :]: (int(info["size"]), _object_mark(info) or str(info.get("mtime")))
+            for name, info in sorted(found.items())
+            if len(name) > len(own)
+        }
+    return {}
 
 
 def list_files(url: str, suffix: str = "") -> list[str]:

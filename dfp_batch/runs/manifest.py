@@ -7,7 +7,8 @@ Column              Type          Meaning
 ==================  ============  ==========================================================
 pair_id             string        Unique; names the output folder.
 sources             list<string>  URLs of the N >= 2 sources, each focused at another depth; or
-                                  1 URL of a TIFF or OME-TIFF (.tif, .tiff) whose N pages they are.
+                                  1 URL of a file that holds them: TIFF or OME-TIFF (.tif, .tiff),
+                                  ND2, CZI, LIF, or the folder of an OME-Zarr (.zarr).
 reference           string        Optional: URL of the all-in-focus truth, for metrics only.
 reference_sources   list<string>  Optional: URLs of exactly two sharp sources, for metrics only.
 masks               list<string>  Optional: URLs of N images, white where that source is in focus,
@@ -38,6 +39,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfp_batch.errors import ConfigError, ManifestError, ObjectMissingError
+from dfp_batch.io.codec.names import STACK_ENDINGS, STACK_NAME
 from dfp_batch.io.storage import read_bytes, write_bytes
 from dfp_batch.io.urls import absolute_url, without_version
 
@@ -60,11 +62,11 @@ _SHOWN = 10
 _ORIGIN = b"dfp-batch"  # of the metadata of the file
 _ROWS_AT_ONCE = 10_000  # as Python's own objects, which take ten times the memory of the columns
 _LONGEST_NAME_BYTES = 200
+_STACKS = ", ".join(f".{ending}" for ending in STACK_ENDINGS)
 _ENCODED = len("%00")  # most that becomes of a byte
 MIN_SOURCES = 2
 _REFERENCE_SOURCES = 2
 _MOST_PAGES = 2**32  # a TIFF cannot hold more; what a file holds is not known before it is opened
-TIFF_NAME = re.compile(r"(?P<name>.+?)(\.ome)?\.tiff?", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -74,7 +76,7 @@ class Pair:
 
     Attributes:
         pair_id: Unique in the manifest.
-        sources: Absolute URLs of the N >= 2 sources, or of the one TIFF whose N pages they are.
+        sources: Absolute URLs of the N >= 2 sources, or of the one file that holds them.
         reference: Absolute URL of the truth; used for metrics only.
         reference_sources: Absolute URLs of two sources at output size; used for metrics only.
         masks: Absolute URLs of N images, white where that source is in focus; used for metrics
@@ -364,7 +366,7 @@ def source_problems(sources: Sequence[str]) -> list[str]:
     problems = []
     if len(sources) < MIN_SOURCES and not _in_one_file(sources):
         urls = "1 URL" if len(sources) == 1 else f"{len(sources)} URLs"
-        needed = f"at least {MIN_SOURCES} are needed, or 1 TIFF (.tif, .tiff) that holds the stack"
+        needed = f"at least {MIN_SOURCES} are needed, or 1 file that holds the stack ({_STACKS})"
         problems.append(f"sources holds {urls}, {needed}")
     if len(set(sources)) < len(sources):
         repeated = [url for url, count in Counter(sources).items() if url and count > 1]
@@ -382,7 +384,7 @@ def _in_one_file(sources: Sequence[str]) -> bool:
     """Say whether this is a stack in one file: how many sources it holds is not known yet."""
     if len(sources) != 1:
         return False
-    return not sources[0] or TIFF_NAME.fullmatch(without_version(sources[0])) is not None
+    return not sources[0] or STACK_NAME.fullmatch(without_version(sources[0])) is not None
 
 
 def _mask_problems(masks: Sequence[str], sources: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from archive_parts import fill, tiff, urls
 from dfp_batch.archive import layout
 from dfp_batch.archive.find import find_stacks
 from dfp_batch.errors import ManifestError, ObjectAccessError, StorageError
+from dfp_batch.io import stack_files
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.storage import read_bytes, write_bytes
 from dfp_batch.io.urls import join
@@ -133,7 +134,7 @@ def test_lettered_pairs_are_not_opened_and_of_a_folder_one_file_is(tmp_path, mon
         opened.append(url)
         return open_seekable(url, *arguments)
 
-    monkeypatch.setattr(layout, "open_seekable", noting)
+    monkeypatch.setattr(stack_files, "open_seekable", noting)
     pairs, _ = found_in(folder)
     assert [pair.pair_id for pair in pairs] == ["deep", "x"]
     assert opened == [join(folder, "deep/1.tif")]
@@ -244,3 +245,25 @@ def test_camera_raw_files_are_frames_where_they_are_alone(folder):
         Pair("c", urls(folder, "c_A.CR2", "c_B.CR2")),
     ]
     assert left_out == ["b/: 2 camera RAW files beside developed images"]
+
+
+def test_files_of_microscopes_and_folders_of_ome_zarr_are_stacks_by_their_names(folder):
+    fill(
+        folder,
+        "day/a.nd2",
+        "day/b.czi",
+        "c.lif",
+        "day/d.ome.zarr/zarr.json",
+        "day/d.ome.zarr/0/c/0",
+    )
+    fill(folder, "day/d.ome.zarr/1.png", "day/d.ome.zarr/2.png", "e/1.jpg", "e/2.jpg")
+    pairs, left_out = found_in(folder)
+    assert {pair.sources for pair in pairs} == {
+        urls(folder, "day/a.nd2"),
+        urls(folder, "day/b.czi"),
+        urls(folder, "c.lif"),
+        urls(folder, "day/d.ome.zarr"),
+        urls(folder, "e/1.jpg", "e/2.jpg"),
+    }
+    assert left_out == []
+    assert [pair.pair_id for pair in pairs] == ["c", "day/a", "day/b", "day/d", "e"]

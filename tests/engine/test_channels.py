@@ -151,7 +151,7 @@ REFUSED = {
     ),
     "format": (
         replace(run_of(), output=Output("png")),
-        "--format png: holds one image, the result has 2 channels; use tiff",
+        "--format png: holds one image, the result has 2 channels; use tiff or ome-zarr",
     ),
     "all at once": (
         run_of(FusionConfig.preset("paper", scale=2)),

@@ -149,7 +149,7 @@ def test_every_arrow_type_of_strings_is_read(text, texts):
     assert read_manifest(URL) == [Pair("p", at("a", "b")), Pair("q", at("c", "d"))]
 
 
-FEW = "at least 2 are needed, or 1 TIFF (.tif, .tiff) that holds the stack"
+FEW = "at least 2 are needed, or 1 file that holds the stack (.tif, .tiff, .nd2, .czi, .lif, .zarr)"
 GOOD = {
     "pair_id": "p",
     "sources": ["a", "b"],

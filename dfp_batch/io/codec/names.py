@@ -20,6 +20,14 @@ RAW_ENDINGS = (
 )  # fmt: skip
 """Likewise, of camera RAW files."""
 
+# What holds a whole stack: a TIFF may, and what is inside a Zarr may be named as well.
+STACK_NAME = re.compile(
+    r"(?P<name>.+?)((\.ome)?\.tiff?|(\.ome)?\.zarr(/[^/]+)*|\.nd2|\.czi|\.lif)/?", re.IGNORECASE
+)
+STACK_ENDINGS = ("tif", "tiff", "nd2", "czi", "lif", "zarr")
+"""Endings of such names, without the dot."""
+
+_KINDS = {"tif": "tiff", "tiff": "tiff", "zarr": "zarr", "nd2": "nd2", "czi": "czi", "lif": "lif"}
 _RAW = re.compile(rf".+\.({'|'.join(RAW_ENDINGS)})", re.IGNORECASE)
 _IMAGE = re.compile(rf".+\.({'|'.join(IMAGE_ENDINGS)})", re.IGNORECASE)
 
@@ -32,6 +40,14 @@ def is_image_name(name: str) -> bool:
 def is_raw_name(name: str) -> bool:
     """Whether a file with this name is taken for a camera RAW file."""
     return _RAW.fullmatch(name) is not None
+
+
+def stack_kind(name: str) -> str | None:
+    """tiff, zarr, nd2, czi or lif, as the name of a stack in one file says; else None."""
+    if STACK_NAME.fullmatch(name) is None:
+        return None
+    whole = re.split(r"(?<=\.zarr)/", name, maxsplit=1, flags=re.IGNORECASE)[0]
+    return _KINDS.get(whole.rstrip("/").rpartition(".")[2].lower())
 
 
 def image_names(names: Iterable[str]) -> list[str]:

@@ -116,7 +116,7 @@ def _check_description(tiff: TiffFile, series: Sequence[TiffPageSeries], url: st
 
 def _series_planes(series: TiffPageSeries, n_pages: int, url: str, axis: str) -> list[list[Plane]]:
     lengths = _lengths(series)
-    problem = _axes_problem(lengths, series.keyframe.samplesperpixel, axis)
+    problem = axes_problem(lengths, series.keyframe.samplesperpixel, axis)
     if problem:
         refuse(url, f"has axes {_axes_text(series)}: {problem}")
     planes = _listed_planes(series, n_pages, url)
@@ -138,8 +138,14 @@ def by_channel(planes: Sequence[P], axes: Sequence[str], lengths: Sequence[int])
     return rows if axes[0] == "C" else [list(column) for column in zip(*rows, strict=True)]
 
 
-def _axes_problem(lengths: Sequence[tuple[str, int]], samples: int, axis: str) -> str | None:
-    """Why such axes are no stack, and what to do; None if they are."""
+def axes_problem(lengths: Sequence[tuple[str, int]], samples: int, axis: str) -> str | None:
+    """Why such axes are no stack, and what to do; None if they are.
+
+    Args:
+        lengths: By name, those above 1, without Y, X and the samples of a pixel.
+        samples: Of a pixel.
+        axis: Z, or T, that is the depth as well.
+    """
     names = [name for name, _ in lengths]
     others = [name for name in names if name not in _STACK_AXES | {axis}]
     depths = [name for name in names if name not in others]
@@ -188,9 +194,13 @@ def _n_images(series: TiffPageSeries) -> int:
 def _axes_text(series: TiffPageSeries) -> str:
     """Axes for people, ``ZYX (12, 512, 512)``; those of length 1 are left out."""
     axes = zip(series.axes, series.shape, strict=True)
-    kept = [(axis, length) for axis, length in axes if axis in "YX" or length > 1]
-    names, lengths = zip(*kept, strict=True)
-    return f"{''.join(names)} ({', '.join(map(str, lengths))})"
+    return axes_text([(axis, length) for axis, length in axes if axis in "YX" or length > 1])
+
+
+def axes_text(lengths: Sequence[tuple[str, int]]) -> str:
+    """Axes for people."""
+    names = "".join(name for name, _ in lengths)
+    return f"{names} ({', '.join(str(length) for _, length in lengths)})"
 
 
 def check_planes(

@@ -11,7 +11,7 @@ from codec_samples import small_files
 FOLDER = Path(__file__).parent
 PAGE = (FOLDER.parents[2] / "docs" / "formats.md").read_text()
 ENGINE = FOLDER.parents[1] / "engine"
-FILES = [*FOLDER.glob("*.py"), *ENGINE.glob("*.py")]
+FILES = [*FOLDER.glob("*.py"), *FOLDER.parent.glob("*.py"), *ENGINE.glob("*.py")]
 TESTS = set(re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in FILES), re.M))
 TABLES, _, READERS = PAGE.partition("## Readers and their licences")
 ROWS = [line for line in TABLES.splitlines() if line.startswith("| ") and "| test |" not in line]

@@ -1,0 +1,282 @@
+"""ND2, CZI, LIF and OME-Zarr: which images they hold, and what is refused."""
+
+import shutil
+import sys
+import uuid
+
+import numpy as np
+import pytest
+
+from dfp_batch.errors import ImageError, ObjectMissingError
+from dfp_batch.io import storage
+from dfp_batch.io.codec.names import stack_kind
+from dfp_batch.io.stack_files import holds_stack, open_stack, version_of
+from microscope_parts import CHANNELS, lif, volume, write_czi, write_zarr
+
+
+@pytest.fixture(params=["file", "s3"])
+def folder(request, tmp_path):
+    if request.param == "file":
+        return str(tmp_path)
+    return f"{request.getfixturevalue('s3_url')}/{uuid.uuid4().hex}"
+
+
+def put(folder, path, name):
+    """What was made here, in the folder that is tested; gives its URL."""
+    url = f"{folder}/{name}"
+    if path.is_dir():
+        for file in path.rglob("*"):
+            if file.is_file():
+                storage.write_bytes(f"{url}/{file.relative_to(path)}", file.read_bytes())
+    else:
+        storage.write_bytes(url, path.read_bytes())
+    return url
+
+
+def make(tmp_path, kind, samples):
+    """A file of this kind of samples (C, Z, h, w)."""
+    path = tmp_path / "made" / f"cells.{kind}"
+    path.parent.mkdir(exist_ok=True)
+    if kind == "czi":
+        write_czi(path, samples)
+    elif kind == "lif":
+        path.write_bytes(lif(samples))
+    else:
+        write_zarr(path, samples[None], version="0.4" if kind == "ome.zarr" else "0.5")
+    return path
+
+
+def assert_holds(url, samples, names, size_um, axis="Z"):
+    with open_stack(url, axis) as stack:
+        assert len(stack) == samples.shape[1]
+        assert stack.channels == names[: len(samples)]
+        for channel, k in np.ndindex(samples.shape[:2]):
+            frame = stack.frame(k, channel)
+            np.testing.assert_array_equal(frame.pixels[..., 0], samples[channel, k])
+            assert frame.kind == stack.header(k).kind
+            assert frame.metadata.pixel_size_um == pytest.approx(size_um)
+
+
+NAMES = {"czi": CHANNELS, "lif": ("0", "1"), "ome.zarr": CHANNELS, "zarr": CHANNELS}
+SIZES = {"czi": (0.5, 0.5), "lif": (0.25, 0.25), "ome.zarr": (0.5, 0.5), "zarr": (0.5, 0.5)}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_image_of_every_channel_is_read(folder, tmp_path, kind, channels):
+    samples = volume(channels)
+    url = put(folder, make(tmp_path, kind, samples), f"x/cells.{kind}")
+    assert_holds(url, samples, NAMES[kind], SIZES[kind])
+    assert holds_stack(url)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("kind", ["czi", "zarr"])
+def test_every_type_of_samples_is_read(tmp_path, kind, dtype):
+    samples = volume(1, dtype=dtype)
+    assert_holds(str(make(tmp_path, kind, samples)), samples, NAMES[kind], SIZES[kind])
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint32", "int8"])
+def test_measured_values_of_ome_zarr_are_read(tmp_path, dtype):
+    samples = volume(1, dtype=dtype)
+    assert_holds(str(make(tmp_path, "zarr", samples)), samples, CHANNELS, (0.5, 0.5))
+
+
+def test_colours_of_a_czi_are_read(tmp_path):
+    samples = np.random.default_rng(1).integers(0, 256, (1, 3, 20, 28, 3)).astype(np.uint8)
+    write_czi(tmp_path / "a.czi", samples)
+    with open_stack(str(tmp_path / "a.czi")) as stack:
+        assert (stack.header(0).channels, len(stack.channels)) == (3, 1)
+        np.testing.assert_array_equal(stack.frame(1).pixels, samples[0, 1])
+
+
+@pytest.mark.parametrize(("axes", "order"), [("zyx", (0, 1, 2)), ("zcyx", None), ("czyx", None)])
+def test_axes_of_ome_zarr_may_come_in_any_order(tmp_path, axes, order):
+    samples = volume(1 if order else 2)
+    stored = {"zyx": samples[0], "zcyx": samples.swapaxes(0, 1), "czyx": samples}[axes]
+    url = write_zarr(tmp_path / "a.zarr", stored, axes)
+    assert_holds(url, samples, ("DAPI", "GFP"), (0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shards"),
+    [
+        ((1, 1, 1, 16, 16), None),
+        ((1, 1, 2, 20, 28), None),
+        ((1, 2, 3, 20, 28), None),
+        ((1, 1, 1, 10, 14), (1, 1, 1, 20, 28)),
+    ],
+)
+def test_chunks_and_shards_of_ome_zarr_may_have_any_shape(folder, tmp_path, chunks, shards):
+    samples = volume(2, 5)
+    write_zarr(tmp_path / "made.zarr", samples[None], chunks=chunks, shards=shards)
+    url = put(folder, tmp_path / "made.zarr", "a.zarr")
+    assert_holds(url, samples, CHANNELS, (0.5, 0.5))
+
+
+def test_an_image_of_bioformats2raw_is_found(tmp_path):
+    import zarr  # noqa: PLC0415
+
+    samples = volume(1)
+    outer = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    outer.attrs["bioformats2raw.layout"] = 3
+    write_zarr(tmp_path / "a.zarr" / "0", samples[None], version="0.4")
+    assert_holds(str(tmp_path / "a.zarr"), samples, CHANNELS, (0.5, 0.5))
+    assert_holds(str(tmp_path / "a.zarr" / "0"), samples, CHANNELS, (0.5, 0.5))
+    write_zarr(tmp_path / "a.zarr" / "1", samples[None], version="0.4")
+    message = "holds several images or positions; name the one in it, .../0"
+    assert refusal(str(tmp_path / "a.zarr")) == message
+    assert_holds(str(tmp_path / "a.zarr" / "1"), samples, CHANNELS, (0.5, 0.5))
+
+
+def test_depth_that_is_stored_as_time_is_read_if_it_is_asked_for(tmp_path):
+    samples = volume(2)
+    stored = samples.swapaxes(0, 1)[:, :, None]
+    url = write_zarr(tmp_path / "a.zarr", stored)
+    message = (
+        "has axes TCYX (3, 2, 20, 28): a time series; expected Z (Y, X), with C or RGB; if T is "
+        "the depth, --stack-axis T"
+    )
+    assert refusal(url) == message
+    assert_holds(url, samples, CHANNELS, (0.5, 0.5), axis="T")
+
+
+def refusal(url):
+    with pytest.raises(ImageError) as caught, open_stack(url) as stack:
+        for k in range(len(stack)):
+            stack.frame(k)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(url)
+    return str(caught.value).removeprefix(url).removeprefix(": ")
+
+
+def test_of_the_images_in_a_lif_the_only_stack_is_taken(tmp_path):
+    samples, overview = volume(1), volume(1, 1, 8, 8)
+    path = tmp_path / "a.lif"
+    path.write_bytes(lif(overview, samples, volume(2, 1)))
+    assert_holds(str(path), samples, ("0",), (0.25, 0.25))
+    path.write_bytes(lif(samples, samples))
+    assert refusal(str(path)) == "holds 2 images, a, b; expected one stack, save it apart"
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_one_image_is_no_stack(tmp_path, kind):
+    url = str(make(tmp_path, kind, volume(1, 1)))
+    needed = "a pair needs 2 or more sources, or one file with 2 or more images"
+    assert refusal(url) == f"holds 1 page: {needed}"
+
+
+def test_several_scenes_of_a_czi_are_refused(tmp_path):
+    write_czi(tmp_path / "a.czi", volume(1), scenes=2)
+    message = "holds 2 scenes or positions, expected one; save it apart"
+    assert refusal(str(tmp_path / "a.czi")) == message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"multiscales": []}, "is not a whole OME-Zarr of version 0.4 or 0.5 (list index out of"),
+        ({"plate": {}}, "is a plate of several positions; name the image in it, .../A/1/0"),
+    ],
+)
+def test_what_is_no_image_of_ome_zarr_is_refused(tmp_path, change, message):
+    url = write_zarr(tmp_path / "a.zarr", volume()[None], **change)
+    assert refusal(url).startswith(message)
+
+
+def test_64_bit_numbers_are_refused(tmp_path):
+    url = write_zarr(tmp_path / "a.zarr", volume(dtype="uint16").astype(np.int64)[None])
+    expected = "holds 1 x int64 samples, expected grey or RGB of 8, 16 or 32 bits"
+    assert refusal(url) == expected
+
+
+@pytest.mark.parametrize("kind", ["nd2", "czi", "lif"])
+def test_what_is_no_such_file_is_refused(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(b"no such file" * 20)
+    assert refusal(str(path)).startswith(f"is not a whole {kind.upper()} (")
+    path.unlink()
+    with pytest.raises(ObjectMissingError), open_stack(str(path)):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["czi", "lif"])
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.95])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, kind, kept):
+    path = make(tmp_path, kind, volume())
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(ImageError):
+        assert_holds(str(path), volume(), NAMES[kind], SIZES[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "what"),
+    [
+        ("nd2", "nd2", "an ND2"),
+        ("czi", "pylibCZIrw", "a CZI"),
+        ("lif", "liffile", "a LIF"),
+        ("zarr", "zarr", "an OME-Zarr"),
+    ],
+)
+def test_without_its_reader_a_file_says_what_to_install(tmp_path, monkeypatch, kind, package, what):
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(b"1")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, "pylibCZIrw.czi", None)
+    assert refusal(str(path)) == (
+        f"is {what}, which needs the package {package}; pip install 'dfp-batch[microscopy]'"
+    )
+
+
+def test_the_version_of_a_folder_changes_with_its_content(folder, tmp_path):
+    made = make(tmp_path, "zarr", volume())
+    url = put(folder, made, "a.zarr")
+    before = version_of(url)
+    assert before == version_of(url)
+    total = sum(file.stat().st_size for file in made.rglob("*") if file.is_file())
+    assert before.startswith(f"{total} files:")
+    storage.write_bytes(f"{url}/0/zarr.json", b"another")
+    assert version_of(url) != before
+    with pytest.raises(ObjectMissingError):
+        version_of(f"{folder}/none.zarr")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.tif", "tiff"),
+        ("a.ome.TIFF", "tiff"),
+        ("s3://b/a.zarr", "zarr"),
+        ("s3://b/a.ome.zarr/", "zarr"),
+        ("s3://b/a.zarr/0", "zarr"),
+        ("a.ND2", "nd2"),
+        ("a.czi", "czi"),
+        ("a.lif", "lif"),
+        ("a.png", None),
+        (".tif", None),
+    ],
+)
+def test_the_name_says_what_holds_a_stack(name, kind):
+    assert stack_kind(name) == kind
+
+
+def test_damage_in_ome_zarr_is_an_image_error_or_a_stack(tmp_path):
+    made = make(tmp_path, "zarr", volume())
+    files = sorted(file for file in made.rglob("*") if file.is_file())
+    rng = np.random.default_rng(3)
+    for case in range(120):
+        broken = tmp_path / f"{case}.zarr"
+        shutil.copytree(made, broken)
+        file = broken / files[case % len(files)].relative_to(made)
+        data = bytearray(file.read_bytes())
+        at = int(rng.integers(len(data)))
+        data[at : at + int(rng.integers(0, 5))] = rng.bytes(int(rng.integers(0, 5)))
+        file.write_bytes(data)
+        try:
+            with open_stack(str(broken)) as stack:
+                for k in range(len(stack)):
+                    assert stack.frame(k).size == stack.frame(0).size
+        except ImageError as error:
+            assert str(error).startswith(str(broken))

@@ -1,0 +1,115 @@
+"""Files of microscopes and OME-Zarr, made without the code that is tested."""
+
+import struct
+
+import numpy as np
+import zarr
+from pylibCZIrw import czi
+
+CHANNELS = ("DAPI", "GFP")
+_TYPES = {"t": "time", "c": "channel"}
+
+
+def volume(channels=2, depth=3, height=20, width=28, dtype="uint16", seed=7):
+    """Samples (C, Z, h, w); no two images look alike."""
+    values = np.random.default_rng(seed).random((channels, depth, height, width))
+    scale = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    return (values * scale).astype(dtype)
+
+
+# CZI
+
+
+def write_czi(path, samples, um=0.5, scenes=1):
+    """A CZI of grey (C, Z, h, w) or colour (C, Z, h, w, 3), by the library of Zeiss."""
+    with czi.create_czi(str(path)) as file:
+        for scene in range(scenes):
+            for channel, depth in np.ndindex(samples.shape[:2]):
+                image = np.atleast_3d(samples[channel, depth])[..., ::-1]
+                plane = {"C": channel, "Z": depth, "T": 0}
+                place = (200 * scene, 0)
+                file.write(np.ascontiguousarray(image), place, plane, scene=scene)
+        scales = {"scale_x": um * 1e-6, "scale_y": um * 1e-6, "scale_z": 1e-6}
+        names = dict(enumerate(CHANNELS[: len(samples)]))
+        file.write_metadata("test", channel_names=names, **scales)
+
+
+# LIF
+
+
+def lif(*images, um=0.25):
+    """A LIF of images (C, Z, h, w), named a, b, c."""
+    elements, blocks = "", b""
+    for k, samples in enumerate(images):
+        block = f"MemBlock_{k + 1}"
+        elements += _lif_element("abc"[k], block, samples, um)
+        name = struct.pack("<I", len(block)) + block.encode("utf-16-le")
+        head = b"\x2a" + struct.pack("<Q", samples.nbytes) + b"\x2a" + name
+        blocks += struct.pack("<II", 0x70, len(head)) + head + samples.tobytes()
+    xml = (
+        '<LMSDataContainerHeader Version="2"><Element Name="test"><Memory Size="0" '
+        f'MemoryBlockID="MemBlock_0"/><Children>{elements}</Children></Element>'
+        "</LMSDataContainerHeader>"
+    )
+    head = b"\x2a" + struct.pack("<I", len(xml)) + xml.encode("utf-16-le")
+    return struct.pack("<II", 0x70, len(head)) + head + blocks
+
+
+def _lif_element(name, block, samples, um):
+    channels, depth, height, width = samples.shape
+    size = samples.dtype.itemsize
+    plane = height * width * size
+    described = "".join(
+        f'<ChannelDescription DataType="0" ChannelTag="0" Resolution="{8 * size}" '
+        'NameOfMeasuredQuantity="" Min="0" Max="255" Unit="" LUTName="Gray" IsLUTInverted="0" '
+        f'BytesInc="{k * plane * depth}" BitInc="0"/>'
+        for k in range(channels)
+    )
+    axes = [(1, width, size, um), (2, height, size * width, um), (3, depth, plane, 1.0)]
+    dimensions = "".join(
+        f'<DimensionDescription DimID="{axis}" NumberOfElements="{length}" Origin="0" '
+        f'Length="{step * 1e-6 * (length - 1)}" Unit="m" BitInc="0" BytesInc="{increment}"/>'
+        for axis, length, increment, step in axes
+        if axis < 3 or length > 1
+    )
+    return (
+        f'<Element Name="{name}"><Data><Image><ImageDescription><Channels>{described}</Channels>'
+        f"<Dimensions>{dimensions}</Dimensions></ImageDescription></Image></Data>"
+        f'<Memory Size="{samples.nbytes}" MemoryBlockID="{block}"/><Children/></Element>'
+    )
+
+
+# OME-Zarr
+
+
+def write_zarr(path, samples, axes="tczyx", version="0.5", um=0.5, chunks=None, **said):
+    """An OME-Zarr of samples along these axes, by zarr."""
+    group = zarr.open_group(str(path), mode="w", zarr_format=3 if version == "0.5" else 2)
+    array = group.create_array(
+        "0",
+        shape=samples.shape,
+        dtype=samples.dtype,
+        chunks=chunks or (*(1,) * (samples.ndim - 2), *samples.shape[-2:]),
+        shards=said.pop("shards", None),
+    )
+    array[...] = samples
+    image = {
+        "axes": [
+            {"name": name, "type": _TYPES.get(name, "space")}
+            | ({"unit": "micrometer"} if name in "zyx" else {})
+            for name in axes
+        ],
+        "datasets": [
+            {
+                "path": "0",
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [um if name in "yx" else 1.0 for name in axes]}
+                ],
+            }
+        ],
+        "version": version,
+    }
+    ome = {"multiscales": [image], "omero": {"channels": [{"label": one} for one in CHANNELS]}}
+    ome |= said
+    group.attrs.update({"ome": {"version": "0.5", **ome}} if version == "0.5" else ome)
+    return str(path)
