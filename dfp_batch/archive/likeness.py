@@ -13,8 +13,10 @@ from dfp_batch.io.urls import join
 
 ONE_SCENE = 0.65
 """Least likeness of images that may show one scene; real stacks have 0.87, photographs 0.42."""
+MOST_BYTES = 10**9
 _SIDE_PX = 24
 _EVEN = 1e-3  # norm of an image that shows nothing
+_MOST_PX = 100_000_000  # of an image that is decoded just to be compared
 _SIZES = 1.1  # of frames of one scene, at most
 
 
@@ -23,10 +25,12 @@ class Likeness:
 
     Args:
         root: URL of the tree.
+        most_bytes: Of all files that are read; of others it is not known what they show.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, most_bytes: int = MOST_BYTES) -> None:
         self._root = root
+        self._left_bytes = most_bytes
         self._small: dict[str, tuple[tuple[int, int], NDArray[np.float32]] | None] = {}
 
     def __call__(self, images: Sequence[Image]) -> float | None:
@@ -51,6 +55,9 @@ class Likeness:
 
     def _look(self, image: Image) -> tuple[tuple[int, int], NDArray[np.float32]] | None:
         if image.path not in self._small:
+            self._left_bytes -= image.size_bytes
+            if self._left_bytes < 0:
+                return None
             self._small[image.path] = _small(join(self._root, image.path))
         return self._small[image.path]
 
@@ -58,15 +65,21 @@ class Likeness:
 def _small(url: str) -> tuple[tuple[int, int], NDArray[np.float32]] | None:
     """Size (h, w) of an image, and a small grey one with mean 0 and norm 1."""
     try:
-        pixels = codec.to_unit(codec.decode(storage.read_bytes(url), url))
+        data = storage.read_bytes(url)
+        header = codec.inspect(data, url)
+        if header.width * header.height > _MOST_PX:
+            return None
+        pixels = codec.decode(data, url).pixels
     except (ImageError, ObjectMissingError, ObjectAccessError):
         return None
-    _, height, width = pixels.shape
-    grey = np.asarray(pixels.mean(0), np.float32)
-    small = cv2.resize(grey, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
-    small = np.asarray(small - small.mean(), np.float32)
-    norm = float(np.linalg.norm(small))
-    return None if norm < _EVEN else ((height, width), small / np.float32(norm))
+    height, width, _ = pixels.shape
+    small = cv2.resize(pixels, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+    grey = np.asarray(small.reshape(_SIDE_PX, _SIDE_PX, -1).mean(2), np.float32)
+    grey -= grey.mean()
+    norm = float(np.linalg.norm(grey) / max(float(np.abs(pixels).max()), _EVEN))
+    if not norm > _EVEN:  # nor if it is no number
+        return None
+    return (height, width), grey / np.float32(np.linalg.norm(grey))
 
 
 def _correlation(

@@ -10,6 +10,8 @@ from archive_parts import fill, picture, scene, show, tiff
 from conftest import write_image
 from dfp_batch.archive.find import find_stacks
 from dfp_batch.archive.heads import unmoved
+from dfp_batch.archive.likeness import Likeness
+from dfp_batch.archive.stacks import Image
 from dfp_batch.archive.survey import survey
 from dfp_batch.io.storage import write_bytes
 from dfp_batch.io.urls import join
@@ -128,3 +130,12 @@ def test_a_store_says_what_is_there_twice_of_files_that_are_not_looked_at(s3_url
     write_bytes(join(root, "y_B.png"), b"1")
     *_, row = survey(find_stacks(root), unmoved, most_looked=2)
     assert row.warnings == ("y_A.png and y_B.png are one and the same",)
+
+
+def test_no_more_is_compared_than_may_be_read(tmp_path):
+    show(str(tmp_path), {f"{number}.png": (number, 0.0) for number in range(3)})
+    images = [Image(path.name, path.stat().st_size) for path in sorted(tmp_path.glob("*.png"))]
+    size = sum(image.size_bytes for image in images)
+    assert Likeness(str(tmp_path), size)(images) is not None
+    assert Likeness(str(tmp_path), size - 1)(images) is None
+    assert Likeness(str(tmp_path), size - 1)(images[:2]) is not None
