@@ -201,7 +201,8 @@ def _named(found: Found) -> tuple[Stack, ...]:
         if problem is None and pair_id in taken:
             problem = f"pair_id {pair_id!r} is taken by {taken[pair_id].owner}, rename one"
         if problem:
-            found.leave(stack.owner, problem)
+            paths = ", ".join(image.path for image in stack.images)
+            found.leave(paths if stack.name else stack.owner, problem)
         else:
             taken[pair_id] = stack._replace(pair_id=pair_id)
     return tuple(taken[pair_id] for pair_id in sorted(taken, key=_natural))

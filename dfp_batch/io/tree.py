@@ -211,8 +211,8 @@ def _folders(objects: Iterator[_Object], wanted: Wanted) -> Iterator[Folder]:
             others[path][_ending(name)] += 1
     for path in sorted(nameless):
         wanted.left_out(f"{path}//", "is a folder without a name; name its files in a manifest")
-    for path in {**files, **wholes, **others}:
-        own, inside = tuple(files.get(path, ())), tuple(wholes.get(path, ()))
+    for path in [*dict.fromkeys([*files, *wholes, *others])]:  # what is taken is let go of
+        own, inside = tuple(files.pop(path, ())), tuple(wholes.get(path, ()))
         yield Folder(path, own, inside, others.get(path, Counter()))
 
 
