@@ -113,3 +113,67 @@ def write_zarr(path, samples, axes="tczyx", version="0.5", um=0.5, chunks=None, 
     ome |= said
     group.attrs.update({"ome": {"version": "0.5", **ome}} if version == "0.5" else ome)
     return str(path)
+
+
+# ND2
+
+
+def nd2(samples, um=0.5, written=None):
+    """An ND2 (version 2.1) of samples (C, Z, h, w), of which so many images were written."""
+    channels, depth, height, width = samples.shape
+    written = depth if written is None else written
+    size = samples.dtype.itemsize
+    planes = "".join(
+        f'<a{k}><sDescription runtype="CLxStringW" value="{name}"/>'
+        '<uiCompCount runtype="lx_uint32" value="1"/><pFluorescentProbe><m_ExcitationSpectrum>'
+        '<uiCount runtype="lx_uint32" value="0"/></m_ExcitationSpectrum></pFluorescentProbe>'
+        f"</a{k}>"
+        for k, name in enumerate(CHANNELS[:channels])
+    )
+    chunks = {
+        "ImageAttributes!": _variant(
+            uiWidth=width,
+            uiHeight=height,
+            uiWidthBytes=width * channels * size,
+            uiComp=channels,
+            uiBpcInMemory=8 * size,
+            uiBpcSignificant=8 * size,
+            uiSequenceCount=written,
+            eCompression=2,
+        ),
+        "ImageMetadataSeq|0!": _variant(
+            '<bCalibrated runtype="bool" value="true"/>'
+            f'<dCalibration runtype="double" value="{um}"/><sPicturePlanes>'
+            f'<uiCount runtype="lx_uint32" value="{channels}"/><sPlaneNew>{planes}</sPlaneNew>'
+            "</sPicturePlanes>"
+        ),
+        "ImageMetadata!": _variant(
+            f'<uLoopPars><uiCount runtype="lx_uint32" value="{depth}"/>'
+            '<dZStep runtype="double" value="1.0"/></uLoopPars>',
+            eType=4,
+        ),
+    }
+    for k in range(written):
+        pixels = np.ascontiguousarray(samples[:, k].transpose(1, 2, 0)).tobytes()
+        chunks[f"ImageDataSeq|{k}!"] = bytes(8) + pixels
+    start = b"ND2 FILE SIGNATURE CHUNK NAME01!"
+    file = bytearray(struct.pack("<IIQ", 0x0ABECEDA, 32, 64) + start + b"Ver2.1".ljust(64, b"\0"))
+    places = b""
+    for name, data in chunks.items():
+        places += name.encode() + struct.pack("<QQ", len(file), len(data))
+        file += _nd2_chunk(name.encode(), data)
+    end = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+    at = len(file)
+    file += _nd2_chunk(b"ND2 FILEMAP SIGNATURE NAME 0001!", places + end)
+    return bytes(file + end + struct.pack("<Q", at))
+
+
+def _nd2_chunk(name, data):
+    return struct.pack("<IIQ", 0x0ABECEDA, 4072, len(data)) + name.ljust(4072, b"\0") + data
+
+
+def _variant(inner="", **numbers):
+    values = "".join(
+        f'<{name} runtype="lx_uint32" value="{value}"/>' for name, value in numbers.items()
+    )
+    return f'<variant version="1.0"><no_name>{values}{inner}</no_name></variant>'.encode()

@@ -148,8 +148,12 @@ def _nd2_volume(file: Any, url: str, axis: str) -> Volume:  # noqa: ANN401 - of 
     size = sizes["Y"], sizes["X"]
     lengths = [(name, length) for name, length in sizes.items() if name not in _NOT_AXES]
     axes = Axes.of(lengths, size, samples, axis)
-    places = {place.get(axes.depth, 0): k for k, place in enumerate(file.loop_indices)}
-    channels = axes.length("C")
+    places = _nd2_places(file, axes)
+    depth, channels = axes.length(axes.depth), axes.length("C")
+    notes: tuple[str, ...] = ()
+    if len(places) < depth:
+        named = f"{depth} images that its description names"
+        notes = (f"holds {len(places)} of the {named}; it is not whole",)
 
     @lru_cache(maxsize=1)
     def whole(k: int) -> Pixels:
@@ -166,10 +170,18 @@ def _nd2_volume(file: Any, url: str, axis: str) -> Volume:  # noqa: ANN401 - of 
         samples,
         np.dtype(file.dtype).name,
         _names(_nd2_channels(file), channels),
-        axes.length(axes.depth),
+        len(places),
         _nd2_pixel_size_um(file),
     )
-    return Volume(url, kind, read)
+    return Volume(url, kind, read, notes)
+
+
+def _nd2_places(file: Any, axes: Axes) -> list[int]:  # noqa: ANN401
+    """Numbers of the frames along the depth that were written; others would come as black."""
+    written = int(file.attributes.sequenceCount)
+    found = {place.get(axes.depth, 0): k for k, place in enumerate(file.loop_indices)}
+    in_order = [found[k] for k in sorted(found)]
+    return [k for k in in_order if k < written]
 
 
 def _nd2_channels(file: Any) -> list[str | None]:  # noqa: ANN401

@@ -91,8 +91,11 @@ class _DriverFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: int(self._file.size)}
-        self._place = start[whence] + offset
-        return self._place
+        place = start[whence] + offset
+        if place < 0:  # as of any file; a driver would call it a failure of the store
+            raise ValueError(f"negative seek position {place}")
+        self._place = place
+        return place
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer).cast("B")
@@ -114,6 +117,8 @@ class _DriverFile(io.RawIOBase):
     def _read(self, count: int) -> bytes:
         if self._fault is not None:
             raise self._fault
+        if self._place >= int(self._file.size):  # a driver would call a far place a failure
+            return b""
         try:
             with translated("read", self._url):
                 self._file.seek(self._place)

@@ -1,5 +1,6 @@
 """Stacks that a library of their format reads image by image, as our frames."""
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ DAMAGE = (  # what such libraries let through on a damaged file
     SyntaxError,  # also of XML
     TypeError,
     ValueError,
+    struct.error,
 )
 _DTYPES = {"uint8", "uint16", "float16", "float32", "float64", *OPEN_DTYPES}
 _COLOURS = (1, 3)

@@ -37,6 +37,17 @@ def test_a_file_is_read_in_any_order(folder):
     assert file.closed
 
 
+def test_places_that_no_file_has_are_no_failure_of_the_store(folder):
+    write_bytes(join(folder, "a"), b"0123456789")
+    with open_seekable(join(folder, "a")) as file:
+        file.seek(2**62)
+        assert file.read(4) == b""
+        with pytest.raises(ValueError, match="negative seek"):
+            file.seek(-11, os.SEEK_END)
+        file.seek(8)
+        assert file.read(4) == b"89"
+
+
 def test_of_a_known_size_nothing_else_is_asked(folder, monkeypatch):
     write_bytes(join(folder, "a"), b"0123456789")
     fs, _ = store_of(join(folder, "a"))
