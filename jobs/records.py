@@ -23,8 +23,11 @@ sees the sources only, never the truth. Seconds are of one thread, with other pr
 
 Until 2026-11-25 `balanced` was the name of what `best` is now (decision 0013), and the rows of
 `best` were measured under it. That day the rows of today's `balanced` were added, beside more
-processes than the others: its seconds compare with theirs in record `prior` alone, which was
-measured anew as a whole. A date is that of the last rows.
+processes than the others: its seconds do not compare with theirs. A date is that of the last rows.
+
+On 2026-11-26 the large network, of `balanced` and `best`, got other weights (decision 0010). Record
+`prior` was measured anew as a whole, beside so many processes that its seconds are several times
+too long: decision 0013 has better ones. All other records have the former weights.
 """
 
 FUSERS = ("average", "laplacian-pyramid", "mask")
