@@ -14,10 +14,12 @@ from dfp_batch.archive.stacks import Image, Stack
 from dfp_batch.errors import ImageError, ObjectAccessError, ObjectMissingError
 from dfp_batch.io import codec
 from dfp_batch.io.codec import Header
+from dfp_batch.io.codec.names import stack_kind
 from dfp_batch.io.codec.pages import open_pages
 from dfp_batch.io.codec.taken import taken_at
 from dfp_batch.io.parallel import in_parallel
 from dfp_batch.io.seekable import open_seekable
+from dfp_batch.io.stack_files import open_stack
 from dfp_batch.io.storage import read_bytes
 from dfp_batch.io.urls import join
 
@@ -59,12 +61,16 @@ def heads(root: str, stacks: Sequence[Stack], moved: Moved) -> Iterator[tuple[He
     """
     whole = {stack.images[0].path for stack in stacks if len(stack.images) == 1}
 
-    def look(file: BinaryIO, url: str, image: Image) -> Head:
-        digest = hashlib.blake2b(file.read(_HEAD_BYTES), digest_size=16).digest()
-        if image.path not in whole:
-            return Head(codec.inspect_file(file, url), digest=digest)
-        with open_pages(file, url) as pages:
-            return Head(pages.header(0), frames=len(pages), digest=digest)
+    def look(url: str, image: Image) -> Head:
+        if stack_kind(url) not in ("tiff", None):
+            with open_stack(url) as stack:
+                return Head(stack.header(0), frames=len(stack))
+        with _opened(url, image) as file:
+            digest = hashlib.blake2b(file.read(_HEAD_BYTES), digest_size=16).digest()
+            if image.path not in whole:
+                return Head(codec.inspect_file(file, url), digest=digest)
+            with open_pages(file, url) as pages:
+                return Head(pages.header(0), frames=len(pages), digest=digest)
 
     images = [image for stack in stacks for image in stack.images]
     answers = _looked(root, images, look, moved)
@@ -79,7 +85,12 @@ def times(root: str, images: Sequence[Image], moved: Moved) -> dict[str, datetim
     Raises:
         StorageError: The store failed.
     """
-    answers = _looked(root, images, lambda file, url, _: taken_at(file, url) or NO_TIME, moved)
+
+    def look(url: str, image: Image) -> datetime | str:
+        with _opened(url, image) as file:
+            return taken_at(file, url) or NO_TIME
+
+    answers = _looked(root, images, look, moved)
     return {image.path: answer for image, answer in zip(images, answers, strict=True)}
 
 
@@ -92,10 +103,15 @@ def content_digest(root: str, image: Image) -> bytes:
     return hashlib.sha256(read_bytes(join(root, image.path))).digest()
 
 
+def _opened(url: str, image: Image) -> BinaryIO:
+    """A file whose beginning is fetched at once."""
+    return open_seekable(url, image.size_bytes, _HEAD_BYTES + 1)
+
+
 def _looked(
     root: str,
     images: Sequence[Image],
-    look: Callable[[BinaryIO, str, Image], Answer],
+    look: Callable[[str, Image], Answer],
     moved: Moved,
 ) -> Iterator[Answer | str]:
     """What ``look`` says of each file, or why it cannot be read."""
@@ -103,8 +119,7 @@ def _looked(
     def one(image: Image) -> Answer | str:
         url = join(root, image.path)
         try:
-            with open_seekable(url, image.size_bytes, _HEAD_BYTES + 1) as file:
-                return look(file, url, image)
+            return look(url, image)
         except (ImageError, ObjectMissingError, ObjectAccessError) as error:
             return str(error).removeprefix(f"{url}: ")
 

@@ -36,6 +36,7 @@ class Looked:
         source_bytes: Of all files of the sources together.
         truth_bytes: Of all references together.
         truths: Number of references.
+        channels: Of a file of several, each of which is fused.
     """
 
     pair_id: str
@@ -44,6 +45,12 @@ class Looked:
     source_bytes: int
     truth_bytes: int = 0
     truths: int = 0
+    channels: int = 1
+
+    @property
+    def images(self) -> int:
+        """Images that are merged and enlarged: of several channels also what is decided by."""
+        return 1 if self.channels == 1 else 1 + self.channels
 
     @property
     def frame_mp(self) -> float:
@@ -93,7 +100,7 @@ def look(pair: Pair, run: RunConfig) -> Looked | Problem:
         if error.category == "fatal":
             raise
         return Problem(pair.pair_id, "cannot be read", str(error))
-    counts = len(sources), sources[0], source_bytes, truth_bytes, len(references)
+    counts = len(sources), sources[0], source_bytes, truth_bytes, len(references), channels
     return Looked(pair.pair_id, *counts)
 
 

@@ -33,7 +33,8 @@ _LEAST_ERROR = 0.25  # of the model; runs under Ray took 5 to 30 % more than wha
 _COMPRESSION_ERROR = 0.5  # photographs compress as they like
 _TRUTH_READS = 2
 _REUSED = 1.5  # memory of a process that has done other pairs; 1.1 to 1.4 measured
-_EXTENSIONS = {"JPEG": "jpg"}
+_EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "TIFF": "tiff", "WebP": "webp"}
+_DTYPES = ("uint8", "uint16")  # others are measured as floats
 
 
 @dataclass(frozen=True)
@@ -258,13 +259,15 @@ def predict(sample: Sample, model: CostModel, machines: Machines, scale: int) ->
 
 
 def _kind(looked: Looked) -> Kind:
+    """What is measured in place of a pair: formats that are not written count as PNG or TIFF."""
     head = looked.header
-    extension = _EXTENSIONS.get(head.format, head.format.lower())
-    return Kind(extension, head.channels, head.dtype, looked.truths)
+    dtype = head.dtype if head.dtype in _DTYPES else "float32"
+    extension = _EXTENSIONS.get(head.format, "png")
+    return Kind(extension if dtype in _DTYPES else "tiff", head.channels, dtype, looked.truths)
 
 
 def _values(sample: Sample, line: Callable[[int, float], float]) -> Any:  # noqa: ANN401 - array
-    return np.array([line(one.frames, one.frame_mp) for one in sample.looked])
+    return np.array([line(one.frames, one.frame_mp) * one.images for one in sample.looked])
 
 
 def _error(model: CostModel, seconds: dict[Stage, Any], stages: Sequence[Stage]) -> float:

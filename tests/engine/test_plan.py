@@ -163,3 +163,26 @@ def test_pairs_of_another_kind_are_counted(plan):
     sample = dataclasses.replace(made.sample, looked=(*made.sample.looked, grey))
     text = "\n".join(plan_text.lines(dataclasses.replace(made, sample=sample), ""))
     assert "1 of another kind" in text
+
+
+@pytest.mark.parametrize(
+    ("form", "dtype", "measured"),
+    [
+        ("JPEG", "uint8", "jpg, colour, uint8"),
+        ("BMP", "uint8", "png, colour, uint8"),
+        ("RAW", "uint16", "png, colour, uint16"),
+        ("TIFF", "int16", "tiff, colour, float32"),
+        ("OME-Zarr", "float32", "tiff, colour, float32"),
+    ],
+)
+def test_formats_that_are_not_written_are_measured_as_others(form, dtype, measured):
+    header = codec.Header(form, 1000, 1000, 3, False, dtype, 8)
+    assert str(Sample(1, (Looked("x", 2, header, 1),), ()).kind) == measured
+
+
+def test_channels_cost_as_many_images_and_what_is_decided_by():
+    of_one = predicted(Sample(1, (looked(),), ()))
+    several = dataclasses.replace(looked(), channels=3)
+    assert predicted(Sample(1, (several,), ())).cpu_hours.mid == pytest.approx(
+        4 * of_one.cpu_hours.mid
+    )
