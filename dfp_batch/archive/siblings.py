@@ -60,12 +60,16 @@ def paired_folders(
     """
     found, taken = Found(), dict[str, str]()
     for group in _groups(folders):
-        names = [_by_name(folders[path], mark) for path, mark in _marked(group)]
+        every = [_by_name(folders[path], mark) for path, mark in _marked(group)]
+        names = [
+            {name: images[0] for name, images in one.items() if len(images) == 1} for one in every
+        ]
         shared = set.intersection(*map(set, names))
         fullest = max(map(len, names))
         if len(shared) < max(1, _SHARED * fullest) or not _is_paired(group, names, shared, alike):
             continue
         found.add(_pairs(group, names, shared))
+        found.left_out += [line for one in every for line in _doubled(one)]
         together = ", ".join(f"{path}/" for path in group.folders)
         taken |= dict.fromkeys(group.folders, together)
     return found, taken
@@ -119,13 +123,21 @@ def _marked(group: _Group) -> Iterator[tuple[str, str]]:
     return zip(group.folders, group.marks, strict=True)
 
 
-def _by_name(images: Sequence[Image], mark: str) -> dict[str, Image]:
+def _by_name(images: Sequence[Image], mark: str) -> dict[str, list[Image]]:
     """Images by their names, without the mark of their folder where every one ends in it."""
     own = re.compile(rf"(?P<name>.+)[_\- ]{mark}", re.IGNORECASE)
     matches = [own.fullmatch(image.stem) for image in images]
-    if all(matches):
-        return {match["name"]: image for match, image in zip(matches, images, strict=True) if match}
-    return {image.stem: image for image in images}
+    found = defaultdict[str, list[Image]](list)
+    for match, image in zip(matches, images, strict=True):
+        found[match["name"] if match and all(matches) else image.stem].append(image)
+    return found
+
+
+def _doubled(by_name: Mapping[str, Sequence[Image]]) -> Iterator[str]:
+    for images in by_name.values():
+        if len(images) > 1:
+            paths = ", ".join(image.path for image in images)
+            yield f"{paths}: {len(images)} files are of one name, keep one"
 
 
 def _is_paired(

@@ -150,6 +150,16 @@ def test_where_images_cannot_be_compared_names_decide(root):
     assert sorted(stacks(root)) == ["1", "2", "more/A", "more/B", "pair/x"]
 
 
+def test_a_name_that_is_there_twice_in_a_folder_is_in_no_pair(root):
+    fill(root, "near/1.png", "near/2.png", "near/2.jpg", "far/1.png", "far/2.png", "near/3.png")
+    fill(root, "far/3.png")
+    assert sorted(stacks(root)) == ["1", "3"]
+    assert left_out(root) == [
+        "far/2.png: no partner of this name in near/",
+        "near/2.jpg, near/2.png: 2 files are of one name, keep one",
+    ]
+
+
 def test_results_of_other_programs_and_masks_are_no_stacks(root):
     for number in range(3):
         show(root, {f"pairs/p{number}_A.png": (number, 0.0), f"pairs/p{number}_B.png": (number, 1)})
