@@ -12,7 +12,7 @@ from natsort import natsort_keygen
 from dfp_batch.archive import heads
 from dfp_batch.archive.companions import without_companions
 from dfp_batch.archive.cuts import Cut, Pause, cut
-from dfp_batch.archive.layout import NOT_NAMED, StackFiles, layouts, whole_folder
+from dfp_batch.archive.layout import NOT_NAMED, StackFiles, file_stem, layouts, whole_folder
 from dfp_batch.archive.likeness import Likeness
 from dfp_batch.archive.siblings import paired_folders
 from dfp_batch.archive.stacks import Found, Image, Stack, inside
@@ -74,12 +74,22 @@ def find_stacks(
         ObjectAccessError: The folder cannot be listed.
         StorageError: The store failed.
     """
-    tree = _Tree.read(absolute_url(directory))
+    root = absolute_url(directory)
+    if stack_kind(root.rstrip("/")) == "zarr":
+        return _alone(root.rstrip("/"))
+    tree = _Tree.read(root)
     found = tree.cut(how, moved) if how else tree.by_names()
     stacks = _named(found)
     if not stacks:
         _refuse_empty(tree.root, [*found.left_out, *tree.left_out])
     return Archive(tree.root, stacks, (*found.left_out, *tree.left_out), tree.others)
+
+
+def _alone(url: str) -> Archive:
+    """A folder that is a stack as a whole."""
+    parent, _, name = url.rpartition("/")
+    image = Image(name)
+    return Archive(parent, (Stack(file_stem(image), (image,)),), (), {})
 
 
 @dataclass(frozen=True)

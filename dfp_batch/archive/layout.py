@@ -217,14 +217,14 @@ def _file_stacks(folder: str, images: Sequence[Image], files: StackFiles) -> tup
     found, damaged = Found(), set()
     for image in images:
         if files.is_one(image):
-            found.stacks.append(Stack(inside(folder, _file_stem(image)), (image,)))
+            found.stacks.append(Stack(inside(folder, file_stem(image)), (image,)))
         elif damage := files.damage(image):
             found.leave(image.path, damage)
             damaged.add(image.path)
     return found, damaged
 
 
-def _file_stem(image: Image) -> str:
+def file_stem(image: Image) -> str:
     """The name of a TIFF without ``.tif``, ``.tiff``, ``.ome.tif`` or ``.ome.tiff``."""
     match = STACK_NAME.fullmatch(image.name)
     return match["name"] if match else image.name

@@ -7,6 +7,7 @@ from dfp_batch.archive.cuts import Cut
 from dfp_batch.archive.find import Archive, find_stacks
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import storage, urls
+from dfp_batch.io.codec.names import stack_kind
 from dfp_batch.runs.manifest import Pair, made_from, manifest_bytes, read_manifest
 
 Noted = Callable[[str], None]
@@ -78,6 +79,9 @@ def run_beside(url: str, scale: int) -> str:
     Raises:
         StorageError: The store failed.
     """
+    place = url.rstrip("/")
+    if stack_kind(place) == "zarr":
+        return f"{place}-x{scale}"
     if is_folder(url):
         return urls.join(url, f"manifest-x{scale}")
     return f"{urls.without_version(url).removesuffix('.parquet')}-x{scale}"

@@ -85,6 +85,13 @@ def test_where_a_run_lies_if_nothing_is_said(root):
     assert run_beside(join(root, "m.parquet"), 3) == join(root, "m-x3")
 
 
+def test_an_ome_zarr_alone_is_a_stack_and_its_run_lies_beside_it(root):
+    zarr = join(root, "embryo.ome.zarr")
+    fill(zarr, "zarr.json", "0/c/0")
+    assert pairs_of(f"{zarr}/") == [Pair("embryo", (zarr,))]
+    assert run_beside(f"{zarr}/", 2) == join(root, "embryo.ome.zarr-x2")
+
+
 def test_what_is_no_manifest_was_made_of_nothing(tmp_path):
     storage.write_bytes(str(tmp_path / "m.parquet"), b"no manifest")
     with pytest.raises(ManifestError, match="is not a whole Parquet file"):
