@@ -253,10 +253,12 @@ def _czi_volume(file: Any, url: str, axis: str) -> Volume:  # noqa: ANN401
     if len(scenes) > 1:
         raise RefusedError(f"holds {len(scenes)} scenes or positions, expected one; save it apart")
     box: Mapping[str, tuple[int, int]] = file.total_bounding_box_no_pyramid
-    dtype, samples = _czi_type(file, box)
     size = box["Y"][1] - box["Y"][0], box["X"][1] - box["X"][0]
     lengths = [(name, end - start) for name, (start, end) in box.items() if name not in _NOT_AXES]
-    axes = Axes.of(lengths, size, samples, axis)
+    axes = Axes.of(lengths, size, 1, axis)
+    dtype, samples = _czi_type(file, box)
+    if samples > 1:
+        axes = Axes.of(lengths, size, samples, axis)
     names = [name for name, _ in lengths]
     kind = Kind(
         "CZI",

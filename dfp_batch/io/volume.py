@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from xml.parsers.expat import ExpatError
 
 import numpy as np
 
@@ -16,6 +17,7 @@ DAMAGE = (  # what such libraries let through on a damaged file
     ArithmeticError,
     AssertionError,
     AttributeError,
+    ExpatError,
     LookupError,
     MemoryError,
     NotImplementedError,
@@ -28,6 +30,7 @@ DAMAGE = (  # what such libraries let through on a damaged file
 )
 _DTYPES = {"uint8", "uint16", "float16", "float32", "float64", *OPEN_DTYPES}
 _COLOURS = (1, 3)
+_MOST_ALONG = 100_000  # images along an axis, as no microscope takes them
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,9 @@ class Axes:
         Raises:
             RefusedError: It has other axes.
         """
+        most = max((length for _, length in lengths), default=1)
+        if most > _MOST_ALONG:
+            raise RefusedError(f"names {most} images along an axis: truncated or damaged")
         longer = [(name, length) for name, length in lengths if length > 1]
         problem = axes_problem(longer, samples, axis)
         if problem:
