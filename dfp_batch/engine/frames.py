@@ -198,6 +198,11 @@ class Frames:
         """Images that a frame stands for: 1, or the channels of a file that has several."""
         return 1 if self.channels is None else len(self.channels.names)
 
+    @property
+    def n_images(self) -> int:
+        """Images that are merged: of several channels also what is decided by."""
+        return 1 if self.channels is None else 1 + len(self.channels.names)
+
     def __getitem__(self, index: int, /) -> Frame:
         """Decode a frame.
 

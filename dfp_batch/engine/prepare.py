@@ -67,8 +67,9 @@ class Prepared:
 
     @property
     def to_merge(self) -> tuple[int, int]:
-        """Number of frames that are not merged yet, and pixels of one."""
-        return (0 if self.aligned is None else len(self.aligned.frames)), self.valid.size
+        """Number of frames that are not merged yet, and pixels of one, of all channels."""
+        images = 1 + len(self.channel_names)
+        return (0 if self.aligned is None else len(self.aligned.frames)), self.valid.size * images
 
     @property
     def nbytes(self) -> int:
@@ -126,7 +127,7 @@ def prepare(
         reference = _reference(stored, config)
         check_channels(stored.n_channels, config)
         h, w, _ = reference.pixels.shape
-        progress.expect(prepare_limit_s(len(stored), h * w))
+        progress.expect(prepare_limit_s(len(stored), h * w * stored.n_images))
         _check_truth(pair, reference, config.scale)
         check_output(reference, run.output, stored.n_channels)
         span = span_of(stored)
