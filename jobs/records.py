@@ -60,7 +60,7 @@ def fusion_only() -> dict[str, Method]:
     narrow = {"merge": "laplacian-pyramid", "merge.window_px": 3}
     return {
         **named_methods(["laplacian-pyramid", "fast", "classical", "average"], {}),
-        "fast, spread uncorrected": composition("fast", {"merge.base": "seam-pyramid"}),
+        "fast, spread uncorrected": composition("fast", {"merge.base.base": "seam-pyramid"}),
         "fast, blend": composition("fast", {"merge": "blend"}),
         "laplacian-pyramid, window 3": composition("fast", narrow),
         "laplacian-pyramid, window 5": composition("fast", windowed),
@@ -71,11 +71,28 @@ def nothing_in_focus() -> dict[str, Method]:
     """The preset of one pass with and without what it does where nothing is in focus."""
     return {
         "fast, as before": composition(
-            "fast", {"refinement": "potts", "merge": "defocus-spread-correction"}
+            "fast", {"refinement": "potts", "merge.base": "defocus-spread-correction"}
         ),
         "fast, no coarse focus": composition("fast", {"refinement": "potts"}),
-        "fast, no gradient domain": composition("fast", {"merge": "defocus-spread-correction"}),
+        "fast, no gradient domain": composition(
+            "fast", {"merge.base": "defocus-spread-correction"}
+        ),
         **named_methods(["fast", "classical", "laplacian-pyramid"], {}),
+    }
+
+
+def every_frame() -> dict[str, Method]:
+    """Two presets with and without the average of the frames that show the same."""
+    alone = {
+        preset: {"merge": "gradient-domain", "merge.base": base}
+        for preset, base in (("fast", "defocus-spread-correction"), ("classical", "seam-pyramid"))
+    }
+    return {
+        **{
+            f"{preset}, decided frames alone": composition(preset, settings)
+            for preset, settings in alone.items()
+        },
+        **named_methods(["fast", "classical"], {}),
     }
 
 
@@ -134,7 +151,7 @@ def priors() -> dict[str, Method]:
 
 def defocus_spread() -> dict[str, Method]:
     """The preset of one pass with and without the correction of the defocus spread."""
-    uncorrected = composition("fast", {"merge.base": "seam-pyramid"})
+    uncorrected = composition("fast", {"merge.base.base": "seam-pyramid"})
     return {"fast, spread uncorrected": uncorrected, **named_methods(["fast", "classical"], {})}
 
 
@@ -282,6 +299,12 @@ RECORDS: dict[str, Record] = {
         nothing_in_focus,
         bundled(frames=3, defocus_px=3.0, beyond=2.0, noise=0.004, jpeg_quality=95),
         column="unfocused_psnr_db",
+    ),
+    "noisy-stacks": Record(
+        "Every frame counts",
+        "12 scenes of 8 frames, 8 layers, 1 px of defocus from frame to frame, noise of 2 %.",
+        every_frame,
+        bundled(frames=8, layers=8, defocus_px=1.0, noise=0.02),
     ),
     "moved": Record(
         "Stacks that moved",

@@ -26,20 +26,23 @@ _TINY = 1e-12
 class EveryFrame(Merge):
     """Another merge, averaged with all sources that show the same.
 
-    In every band, with the difference ``d_k`` of source k to the merged image, averaged over a
-    window and all channels, and the variance v that noise alone would give it::
+    In every band B, with the squared difference ``d_k`` of source k to the merged image, averaged
+    over a window and all channels, and the variance v that noise alone gives that difference::
 
-        (B + sum_k w_k B_k) / (1 + sum_k w_k),   w_k = 1 / (1 + max(0, d_k / v - 1)^2 * strictness)
+        (B + sum_k w_k B_k) / (1 + sum_k w_k),   w_k = (1 - m_k) / (1 + s max(0, d_k / v - 1)^2)
+
+    The idea is that of burst photography (Hasinoff et al., 2016), which shrinks differences in
+    tiles of the Fourier domain.
 
     Attributes:
         base: The merge whose image is averaged.
-        strictness: How fast a source that differs stops to count.
+        strictness: s: how fast a source that differs ceases to count.
         least_noise: Standard deviation at mid-grey below which the image is left as it is.
     """
 
     base: Merge = field(default_factory=GradientDomain)
-    strictness: Positive = 8.0
-    least_noise: NotNegative = 0.004
+    strictness: Positive = 32.0
+    least_noise: NotNegative = 0.01
 
     def __call__(
         self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute

@@ -6,6 +6,7 @@ from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.registration import Registration
 from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
+from dfp_batch.merging.every_frame import EveryFrame
 from dfp_batch.merging.gradient_domain import GradientDomain
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.reconstruction.adapted_prior import AdaptedPrior
@@ -21,7 +22,7 @@ _STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
 _SHARP: dict[str, Any] = {
     "focus": MultiScaleLaplacian(),
     "refinement": Chain(CoarseFocus(), Potts()),
-    "merge": GradientDomain(),
+    "merge": EveryFrame(),
     "policy": "best-of",
     **_STEADY,
 }
@@ -32,7 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "classical": {
         "focus": SumModifiedLaplacian(),
         "refinement": Chain(Chain(CoarseFocus(), ConfidenceVoting()), GuidedFilter()),
-        "merge": GradientDomain(SeamPyramid(free_steps=1)),
+        "merge": EveryFrame(GradientDomain(SeamPyramid(free_steps=1))),
         "reconstruction": BackProjection(),
         **_STEADY,
     },
