@@ -202,7 +202,7 @@ def _means(rows: "pa.Table") -> dict[str, float | None]:
 
 
 def archive_kernel(rows: "pa.Table") -> str:
-    """What the estimates of a run with ``--kernel auto`` say together; "" if there are none."""
+    """What the estimates of ``--kernel auto-item`` say together; "" if there are none."""
     import pyarrow.compute as pc
 
     known = rows.filter(pc.is_valid(rows["kernel_error_px"]))

@@ -8,7 +8,7 @@ from dfp_batch.alignment.registration import Registration
 from dfp_batch.core.contracts import FocusMeasure, Merge, NetworkSpec, Reconstruction, Refinement
 from dfp_batch.core.degradation import Kernel
 from dfp_batch.core.part import Part
-from dfp_batch.degradation.kernel_estimation import EstimatedKernel
+from dfp_batch.degradation.kernel_estimation import ArchiveKernel, EstimatedKernel
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
 from dfp_batch.focus.double_reblur import DoubleReblur
@@ -75,7 +75,8 @@ COMPONENTS: dict[str, dict[str, type[Part]]] = {
         "bicubic": Bicubic,
         "gaussian": Gaussian,
         "anisotropic-gaussian": AnisotropicGaussian,
-        "auto": EstimatedKernel,
+        "auto": ArchiveKernel,
+        "auto-item": EstimatedKernel,
     },
     "network": {"skipnet": SkipNet},
     "align": {"registration": Registration},

@@ -181,10 +181,13 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
 
 def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
     """``RunConfig.values`` of an older version, with the names that components have today."""
-    return {
+    today = {
         path: FORMER_NAMES.get(value, value) if path.endswith(".use") else value
         for path, value in values.items()
     }
+    if today.get("kernel.use") == "auto" and "kernel.sample" not in today:
+        today["kernel.use"] = "auto-item"  # as it was once
+    return today
 
 
 def _resolved(given: Mapping[str, Any]) -> RunConfig | None:

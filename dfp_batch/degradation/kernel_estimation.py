@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dfp_batch.core.degradation import Kernel
 from dfp_batch.core.image import luma
+from dfp_batch.core.part import Count
 from dfp_batch.degradation.blur_features import BLOCK_PX, features
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
@@ -48,7 +49,24 @@ class EstimatedKernel(Kernel):
         Raises:
             ConfigError: always.
         """
-        raise ConfigError("kernel auto stands for one that is estimated from merged sources")
+        raise ConfigError(f"kernel {self} stands for one that is estimated from merged sources")
+
+    def __str__(self) -> str:
+        """The name of the command line."""
+        return "auto-item"
+
+
+@dataclass(frozen=True)
+class ArchiveKernel(EstimatedKernel):
+    """Stands for one kernel of all items of a run, estimated from some of them before.
+
+    Of an item that is no part of a run it is the kernel of this item.
+
+    Attributes:
+        sample: Items that are looked at, at most.
+    """
+
+    sample: Count = 64
 
     def __str__(self) -> str:
         """The name of the command line."""
@@ -77,7 +95,7 @@ def estimate_kernel(low: Tensor, scale: int) -> KernelEstimate:
         scale: Of the enlargement.
     """
     plane = luma(low)[0, 0].cpu().numpy()
-    if min(plane.shape) < BLOCK_PX or plane.std() == 0:
+    if min(plane.shape) < BLOCK_PX or np.ptp(plane) == 0:
         return KernelEstimate(Lanczos2(), math.nan, math.inf)
     sigma, error, cautious = load_blur().estimate(features(plane))
     return KernelEstimate(_at_least(cautious, scale), sigma * scale, error * scale)

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,6 +14,7 @@ from types import FrameType
 
 from dfp_batch.archive.cuts import Cut
 from dfp_batch.config.run_config import RunConfig, config_of, renamed
+from dfp_batch.engine.archive_kernel import with_archive_kernel
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Executor
 from dfp_batch.engine.floor_sample import FIRST, CompareFloor, is_compared
@@ -86,6 +87,13 @@ class Submission:
     anonymous: bool = False
     patience: Patience = PATIENCE
 
+    def with_known_kernel(
+        self, pairs: Sequence[Pair], noted: Callable[[str], None]
+    ) -> "Submission":
+        """With what ``--kernel auto`` stands for in this run."""
+        known = with_archive_kernel(self.config, self.output_url, pairs, noted)
+        return replace(self, config=known)
+
 
 @dataclass(frozen=True)
 class Observer:
@@ -120,8 +128,9 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
         submission = _as_begun(submission, ledger, observer)
         if submission.append:
             observer.noted(f"{ledger.append_pairs(more, submission.append)} pairs appended")
-        chosen = read_pairs(url, known=pairs)[: submission.limit]
-        work_off(submission, chosen, ledger, observer, signals)
+        everything = read_pairs(url, known=pairs)
+        submission = submission.with_known_kernel(everything, observer.noted)
+        work_off(submission, everything[: submission.limit], ledger, observer, signals)
     return summarised(url)
 
 

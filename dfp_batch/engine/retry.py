@@ -105,6 +105,7 @@ def retry(wish: Retry, observer: Observer) -> RunStatus | None:
             chosen = chosen_pairs(wish)
             if not chosen:
                 return None
+            submission = submission.with_known_kernel(read_pairs(wish.output_url), observer.noted)
             work_off(submission, chosen, ledger, observer, signals)
     return summarised(wish.output_url)
 

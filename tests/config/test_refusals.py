@@ -18,8 +18,8 @@ REFINEMENTS = (
     "potts, unrefined, module:Class"
 )
 KERNELS = (
-    "lanczos2, bicubic, gaussian, anisotropic-gaussian, auto, sigma=1.2, sigma=1.2x0.8@30, "
-    "module:Class"
+    "lanczos2, bicubic, gaussian, anisotropic-gaussian, auto, auto-item, sigma=1.2, "
+    "sigma=1.2x0.8@30, module:Class"
 )
 
 

@@ -134,8 +134,8 @@ def test_a_kernel_that_is_known_is_not_estimated(scenes):
 
 
 def test_auto_is_no_kernel_of_its_own():
-    assert str(EstimatedKernel()) == "auto"
-    message = "kernel auto stands for one that is estimated from merged sources"
+    assert str(EstimatedKernel()) == "auto-item"
+    message = "kernel auto-item stands for one that is estimated from merged sources"
     with pytest.raises(ConfigError, match=f"^{message}$"):
         Degradation(2, EstimatedKernel())(torch.zeros(1, 1, 8, 8))
 
