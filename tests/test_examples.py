@@ -5,10 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
+
+from dfp_batch import fuse
 from dfp_batch.config.run_config import run_config
+from dfp_batch.errors import ConfigError
 from dfp_batch.runs.attempts import PairRecord
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
+from dfp_batch.synthetic import procedural_image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -36,6 +43,38 @@ def test_two_arrays_are_fused(tmp_path):
 def test_a_focus_measure_of_ones_own_finds_the_sharp_half(tmp_path):
     share = run("local_variance.py", folder=tmp_path).rpartition("for ")[2].partition("%")[0]
     assert int(share) > 95
+
+
+def unchanging(path):
+    """Weights of SRCNN that give back what they get."""
+    arrays = {}
+    for name, shape in {
+        "conv1": (64, 1, 9, 9),
+        "conv2": (32, 64, 5, 5),
+        "conv3": (1, 32, 5, 5),
+    }.items():
+        arrays[f"{name}_weight"] = np.zeros(shape, np.float32)
+        arrays[f"{name}_weight"][0, 0, shape[2] // 2, shape[3] // 2] = 1
+        arrays[f"{name}_bias"] = np.zeros(shape[0], np.float32)
+    np.savez(path, **arrays)
+
+
+def test_a_network_of_somebody_else_enlarges(tmp_path, monkeypatch):
+    unchanging(tmp_path / "same.npz")
+    assert run("srcnn.py", "same.npz", folder=tmp_path) == "256x192 px\n"
+    monkeypatch.syspath_prepend(EXAMPLES)
+    settings = {"reconstruction": "srcnn:Srcnn", "policy": "always", "merge": "blend"}
+    file = {"reconstruction.weights": str(tmp_path / "same.npz")}
+    image = procedural_image(32, 1)[None].repeat(2, 0)
+    network = fuse(image, run_config("classical", None, {**settings, **file}).fusion)
+    bicubic = {"reconstruction": "back-projection", "reconstruction.steps": 0, "merge": "blend"}
+    torch.testing.assert_close(
+        network.fused, fuse(image, run_config("classical", None, bicubic).fusion).fused,
+        atol=1e-5, rtol=0,
+    )  # fmt: skip
+    gone = {"reconstruction.weights": str(tmp_path / "gone.npz")}
+    with pytest.raises(ConfigError, match=r"must be an \.npz of SRCNN's layers, got '.*gone"):
+        fuse(image, run_config("classical", None, {**settings, **gone}).fusion)
 
 
 def test_the_table_of_a_run_is_read_by_sql(tmp_path):
