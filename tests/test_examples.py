@@ -65,7 +65,7 @@ def test_a_network_of_somebody_else_enlarges(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     settings = {"reconstruction": "srcnn:Srcnn", "policy": "always", "merge": "blend"}
     file = {"reconstruction.weights": str(tmp_path / "same.npz")}
-    image = procedural_image(32, 1)[None].repeat(2, 0)
+    image = procedural_image(32, 1).transpose(1, 2, 0)[None].repeat(2, 0)
     network = fuse(image, run_config("classical", None, {**settings, **file}).fusion)
     bicubic = {"reconstruction": "back-projection", "reconstruction.steps": 0, "merge": "blend"}
     torch.testing.assert_close(
