@@ -145,6 +145,7 @@ def test_a_cluster_that_does_not_answer_is_one_line():
         ("fast", {"scale": 3, "output.format": "tiff"}, 2),
         ("paper", {"align_from": "s3://a/run-1", "kernel": "sigma=1.2"}, 3),
         ("classical", {"focus": "double-reblur"}, None),
+        ("fast", {"reading.stack_axis": "T", "reading.focus_channel": 1, "reading.fit": "crop"}, 3),
     ],
 )
 def test_the_command_line_of_the_job_is_the_submission(preset, settings, count):
