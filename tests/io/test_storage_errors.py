@@ -175,7 +175,10 @@ def test_missing_credentials_are_no_access(fresh_s3, s3_url, tmp_path):
     fresh_s3.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(StorageAccessError) as error:
         read_bytes(f"{s3_url}/a.png")
-    assert text_of(error) == f"{s3_url}/a.png: cannot read: Unable to locate credentials"
+    assert text_of(error) == (
+        f"{s3_url}/a.png: cannot read: Unable to locate credentials; --anonymous reads a public "
+        "bucket without"
+    )
 
 
 def test_a_store_that_does_not_answer_is_worth_another_try(fresh_s3, s3_url):
