@@ -30,7 +30,7 @@ from dfp_batch.errors import (
     RunStoppedError,
     StorageError,
 )
-from dfp_batch.io import storage, urls
+from dfp_batch.io import credentials, storage, urls
 from dfp_batch.runs import access
 from dfp_batch.runs.attempts import PairRecord, deaths, read_attempts, visible
 from dfp_batch.runs.compaction import compact_session
@@ -261,7 +261,7 @@ def _executor(session: "_Session") -> Iterator[Executor]:
         with closing(RayExecutor(run, url, gpus, submission.patience)) as joined:
             yield joined
         return
-    anonymous = storage.uses_no_credentials()
+    anonymous = credentials.uses_no_credentials()
     cluster = Cluster(run, url, submission.address, gpus, submission.patience, anonymous)
     with IsolatedExecutor(cluster, lambda: session.signals.name) as isolated:
         observer.connected(isolated.dashboard_url)

@@ -8,7 +8,8 @@ from dfp_batch.archive.find import Archive, find_stacks
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import storage, urls
 from dfp_batch.io.codec.names import stack_kind
-from dfp_batch.runs.manifest import Pair, made_from, manifest_bytes, read_manifest
+from dfp_batch.runs.manifest import Pair, manifest_bytes, read_manifest
+from dfp_batch.runs.origin import made_from
 
 Noted = Callable[[str], None]
 _SHOWN = 5

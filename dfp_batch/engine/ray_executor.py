@@ -43,7 +43,7 @@ from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.pulse import Handle, Heart, PulseBoard
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.errors import ExecutorLostError, WorkerLostError
-from dfp_batch.io import storage
+from dfp_batch.io import credentials
 
 NAMESPACE = "dfp-batch"
 _STORE_SHARE = 0.4
@@ -107,7 +107,7 @@ class RayExecutor:
         self._patience = patience
         self._nodes = Nodes(gpus_per_pair)
         accelerator = self._nodes.accelerator
-        self._job = ray.put(Job(run, run_url, accelerator, storage.uses_no_credentials()))
+        self._job = ray.put(Job(run, run_url, accelerator, credentials.uses_no_credentials()))
         self._board = _Board(_new_board())
         self._pool = GpuPool(self._nodes, self._count_runs)
         self._keys = count(1)

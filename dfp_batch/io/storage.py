@@ -13,7 +13,7 @@ import errno
 import os
 import posixpath
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +21,9 @@ from typing import Any
 import fsspec
 
 from dfp_batch.errors import ConfigError, ObjectMissingError, StorageError
+from dfp_batch.io.credentials import credential_options
 from dfp_batch.io.storage_errors import Action, is_bare, storage_error, store_errors
-from dfp_batch.io.urls import DRIVERS, bucket_of, is_local, join, protocol_and_path, without_version
+from dfp_batch.io.urls import DRIVERS, is_local, join, protocol_and_path, without_version
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {
@@ -38,23 +39,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "az": {"use_listings_cache": False},
     "abfs": {"use_listings_cache": False},
 }
-_ANONYMOUS: dict[str, dict[str, Any]] = {
-    "s3": {"anon": True},
-    "gs": {"token": "anon"},
-    "gcs": {"token": "anon"},
-    "az": {"anon": True},
-    "abfs": {"anon": True},
-}
-
-
-@dataclass
-class _Access:
-    """Which buckets this process opens with credentials; None is all."""
-
-    with_credentials: frozenset[str] | None = None
-
-
-_ACCESS = _Access()
 
 
 @dataclass
@@ -66,21 +50,6 @@ class Traffic:
 
 
 TRAFFIC = Traffic()
-
-
-def use_no_credentials(but: Iterable[str] | None) -> None:
-    """From now on open buckets as anybody may, in this process.
-
-    Args:
-        but: Buckets that are opened with the credentials that drivers find, as ``bucket_of`` names
-            them; None is every bucket again.
-    """
-    _ACCESS.with_credentials = None if but is None else frozenset(but)
-
-
-def uses_no_credentials() -> bool:
-    """Whether this process opens some buckets as anybody may."""
-    return _ACCESS.with_credentials is not None
 
 
 def is_folder(url: str) -> bool:
@@ -326,9 +295,7 @@ def store_of(url: str) -> tuple[Any, str]:
     protocol, path = protocol_and_path(url)
     versions = {"version_aware": True} if without_version(url) != url else {}
     try:
-        options = {**_OPTIONS.get(protocol, {}), **versions}
-        if not _needs_credentials(url):
-            options |= _ANONYMOUS.get(protocol, {})
+        options = {**_OPTIONS.get(protocol, {}), **credential_options(url), **versions}
         fs = fsspec.filesystem(protocol, **options)
     except ImportError as error:
         driver = DRIVERS[protocol]
@@ -338,11 +305,6 @@ def store_of(url: str) -> tuple[Any, str]:
     if protocol == "file":
         return fs, os.path.abspath(path)
     return fs, fs._strip_protocol(f"{protocol}://{path}")
-
-
-def _needs_credentials(url: str) -> bool:
-    known = _ACCESS.with_credentials
-    return known is None or bucket_of(url) in known
 
 
 def _file_to_write(url: str) -> tuple[Any, str]:

@@ -7,7 +7,7 @@ the run itself, and that of a registration that is used again, need credentials 
 import json
 
 from dfp_batch.errors import ConfigError
-from dfp_batch.io import storage, urls
+from dfp_batch.io import credentials, storage, urls
 
 NAME = "access.json"
 _CONTENT = json.dumps({"anonymous": True}).encode()
@@ -39,7 +39,7 @@ def open_run(run_url: str, asked: bool = False, align_from: str | None = None) -
 def use(anonymous: bool, run_url: str, align_from: str | None = None) -> None:
     """Read sources with or without credentials, in this process."""
     own = {urls.bucket_of(url) for url in (run_url, align_from) if url is not None}
-    storage.use_no_credentials(own if anonymous else None)
+    credentials.use_no_credentials(own if anonymous else None)
 
 
 def read_only(url: str, written: str | None) -> None:
@@ -58,4 +58,4 @@ def read_only(url: str, written: str | None) -> None:
             f"--anonymous reads {own} without credentials, but {written} is to be written there; "
             "leave it out, or write elsewhere"
         )
-    storage.use_no_credentials({own})
+    credentials.use_no_credentials({own})

@@ -57,9 +57,9 @@ _TEXT_COLUMNS = ("pair_id", "foreground", "background", "reference")
 _LIST_COLUMNS = ("sources", "reference_sources", "masks")
 _NUMBER_COLUMNS = ("reference_frame",)
 _OPTIONAL_COLUMNS = ("reference", "reference_sources", "masks", "reference_frame")
-_BUILD = "`dfp-batch manifest DIR` builds one"
+BUILD = "`dfp-batch manifest DIR` builds one"
 _SHOWN = 10
-_ORIGIN = b"dfp-batch"  # of the metadata of the file
+ORIGIN = b"dfp-batch"  # in the metadata of the file, see ``runs.origin``
 _ROWS_AT_ONCE = 10_000  # as Python's own objects, which take ten times the memory of the columns
 _LONGEST_NAME_BYTES = 200
 _STACKS = ", ".join(f".{ending}" for ending in STACK_ENDINGS)
@@ -147,10 +147,10 @@ def manifest_bytes(pairs: Iterable[Pair], origin: Mapping[str, Any] | None = Non
 
     Args:
         pairs: In the order of the rows.
-        origin: What it was made of, for ``made_from``; JSON values.
+        origin: What it was made of, for ``origin.made_from``; JSON values.
     """
     left, buffer = iter(pairs), BytesIO()
-    known = {_ORIGIN: json.dumps(origin).encode()} if origin is not None else None
+    known = {ORIGIN: json.dumps(origin).encode()} if origin is not None else None
     with pq.ParquetWriter(buffer, _SCHEMA.with_metadata(known)) as writer:
         while rows := list(islice(left, _ROWS_AT_ONCE)):
             writer.write_batch(_batch(rows))
@@ -163,24 +163,6 @@ def _batch(rows: Sequence[Pair]) -> pa.RecordBatch:
         for field in _SCHEMA
     ]
     return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
-
-
-def made_from(url: str) -> dict[str, Any] | None:
-    """What ``manifest_bytes`` was told that a manifest was made of; None if that was nothing.
-
-    Raises:
-        ManifestError: It is no manifest, or not there.
-        StorageError: The store failed.
-    """
-    try:
-        schema = pq.read_schema(parquet_source(read_bytes(url)))
-        known: dict[str, Any] = json.loads((schema.metadata or {}).get(_ORIGIN, b"null"))
-    except ObjectMissingError as error:
-        raise ManifestError(f"{error}; expected a Parquet manifest, {_BUILD}") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ManifestError(f"{url}: is not a whole Parquet file ({reason}); {_BUILD}") from error
-    return known
 
 
 def manifest_sha256(pairs: Iterable[Pair]) -> str:
@@ -238,13 +220,13 @@ def _read_table(url: str) -> pa.Table:
         table = file.read([name for name in known if name in names])
         table.validate(full=True)
     except ObjectMissingError as error:
-        raise ManifestError(f"{error}; expected a Parquet manifest, {_BUILD}") from error
+        raise ManifestError(f"{error}; expected a Parquet manifest, {BUILD}") from error
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ManifestError(f"{url}: is not a whole Parquet file ({reason}); {_BUILD}") from error
+        raise ManifestError(f"{url}: is not a whole Parquet file ({reason}); {BUILD}") from error
     problems = _column_problems(names) or _type_problems(table.schema)
     if not problems and not table.num_rows:
-        problems = [f"holds 0 rows, expected at least one pair; {_BUILD}"]
+        problems = [f"holds 0 rows, expected at least one pair; {BUILD}"]
     if problems:
         refuse(url, problems)
     return table

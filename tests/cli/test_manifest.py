@@ -10,7 +10,8 @@ from codec_samples import exif_at, pillow, ramp
 from command_line import run, said
 from conftest import publish
 from dfp_batch.cli import manifest as command
-from dfp_batch.io.storage import use_no_credentials, write_bytes
+from dfp_batch.io.credentials import use_no_credentials
+from dfp_batch.io.storage import write_bytes
 from dfp_batch.io.urls import join
 from dfp_batch.runs.manifest import read_manifest
 from store_parts import without_credentials

@@ -11,7 +11,7 @@ from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.executor import Work
 from dfp_batch.engine.progress import UNWATCHED
 from dfp_batch.engine.stages import Stage
-from dfp_batch.io.storage import use_no_credentials
+from dfp_batch.io.credentials import use_no_credentials
 from stage_parts import CLASSICAL, halves, make_pair
 from store_parts import without_credentials
 

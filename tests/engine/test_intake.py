@@ -10,7 +10,8 @@ from dfp_batch.engine.intake import first_pairs, pairs_of, run_beside
 from dfp_batch.errors import ConfigError, ManifestError
 from dfp_batch.io import storage
 from dfp_batch.io.urls import join
-from dfp_batch.runs.manifest import Pair, made_from, read_manifest, write_manifest
+from dfp_batch.runs.manifest import Pair, read_manifest, write_manifest
+from dfp_batch.runs.origin import made_from
 
 
 @pytest.fixture(params=["file", "s3"])

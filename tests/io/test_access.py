@@ -7,12 +7,11 @@ import s3fs
 
 from conftest import publish
 from dfp_batch.errors import StorageAccessError
+from dfp_batch.io.credentials import use_no_credentials, uses_no_credentials
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.storage import (
     read_bytes,
     store_of,
-    use_no_credentials,
-    uses_no_credentials,
     write_bytes,
 )
 from dfp_batch.io.tree import Wanted, walk

@@ -4,7 +4,8 @@ import pytest
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import storage
-from dfp_batch.io.storage import store_of, use_no_credentials, uses_no_credentials
+from dfp_batch.io.credentials import use_no_credentials, uses_no_credentials
+from dfp_batch.io.storage import store_of
 from dfp_batch.runs import access
 
 
