@@ -1,16 +1,12 @@
 """The evaluations of record: what is shown, with which methods, on which scenes."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dfp_batch.config.run_config import run_config
-from dfp_batch.degradation.kernels import Bicubic, Gaussian
-from dfp_batch.evaluation import Method, named_methods
-from dfp_batch.evaluation.records import Record
-from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.synthetic import SceneSet, SceneSpec
+import record_methods as methods
 
-Settings = Mapping[str, Any]
+from dfp_batch.degradation.kernels import Bicubic, Gaussian
+from dfp_batch.evaluation.records import Record
+from dfp_batch.synthetic import SceneSet, SceneSpec
 
 INTRODUCTION = """
 # Results of record
@@ -30,182 +26,6 @@ On 2026-11-26 the large network, of `balanced` and `best`, got other weights (de
 too long: decision 0013 has better ones. All other records have the former weights.
 """
 
-FUSERS = ("average", "laplacian-pyramid", "mask")
-ENLARGERS = ("bicubic", "lanczos", "back-projection")
-UNENLARGED: Settings = {"reconstruction": "back-projection", "reconstruction.steps": 0}
-# The paper's Fig. 8: [kg, kd, ke, t, f] of DoubleReblur, and its default.
-REBLUR = {
-    "[5,3,3,0.01,1]": (5, 3, 3, 0.01),
-    "[3,5,5,0,1]": (3, 5, 5, 0.0),
-    "[3,5,5,0.01,1]": (3, 5, 5, 0.01),
-    "[3,5,5,0.05,1]": (3, 5, 5, 0.05),
-}
-
-
-def composition(preset: str, settings: Settings) -> FusionConfig:
-    """A preset with some settings changed."""
-    return run_config(preset, None, settings).fusion
-
-
-def grid(fusers: Sequence[str] = FUSERS) -> dict[str, Method]:
-    """The presets, and every fuser with every enlarger."""
-    names = [f"{fuser}+{enlarger}" for enlarger in ENLARGERS for fuser in fusers]
-    first = ["laplacian-pyramid+bicubic", "best", "balanced", "fast", "classical"]
-    return named_methods(first, {}) | named_methods(names, {})
-
-
-def fusion_only() -> dict[str, Method]:
-    """Fusers at scale 1."""
-    windowed = {"merge": "laplacian-pyramid", "merge.window_px": 5}
-    narrow = {"merge": "laplacian-pyramid", "merge.window_px": 3}
-    return {
-        **named_methods(["laplacian-pyramid", "fast", "classical", "average"], {}),
-        "fast, spread uncorrected": composition("fast", {"merge.base.base": "seam-pyramid"}),
-        "fast, blend": composition("fast", {"merge": "blend"}),
-        "laplacian-pyramid, window 3": composition("fast", narrow),
-        "laplacian-pyramid, window 5": composition("fast", windowed),
-    }
-
-
-def nothing_in_focus() -> dict[str, Method]:
-    """The preset of one pass with and without what it does where nothing is in focus."""
-    return {
-        "fast, as before": composition(
-            "fast", {"refinement": "potts", "merge.base": "defocus-spread-correction"}
-        ),
-        "fast, no coarse focus": composition("fast", {"refinement": "potts"}),
-        "fast, no gradient domain": composition(
-            "fast", {"merge.base": "defocus-spread-correction"}
-        ),
-        **named_methods(["fast", "classical", "laplacian-pyramid"], {}),
-    }
-
-
-def every_frame() -> dict[str, Method]:
-    """Two presets with and without the average of the frames that show the same."""
-    alone = {
-        preset: {"merge": "gradient-domain", "merge.base": base}
-        for preset, base in (("fast", "defocus-spread-correction"), ("classical", "seam-pyramid"))
-    }
-    return {
-        **{
-            f"{preset}, decided frames alone": composition(preset, settings)
-            for preset, settings in alone.items()
-        },
-        **named_methods(["fast", "classical"], {}),
-    }
-
-
-def focus_measures() -> dict[str, Method]:
-    """Every focus measure alone, and the two best with their refinement; no enlargement."""
-    alone = {"refinement": "unrefined", **UNENLARGED}
-    return {
-        "classical": composition("classical", UNENLARGED),
-        "fast": composition("fast", UNENLARGED),
-        "multi-scale-laplacian": composition(
-            "fast", {**alone, "focus": "multi-scale-laplacian", "merge": "blend"}
-        ),
-        "sum-modified-laplacian": composition("classical", alone),
-        "sum-modified-laplacian, sigma 2": composition(
-            "classical", {**alone, "focus.sigma_px": 2.0}
-        ),
-        "double-reblur": composition("classical", {**alone, "focus": "double-reblur"}),
-    }
-
-
-def refinements() -> dict[str, Method]:
-    """Every refinement alone and combined, after each of the two measures; blended."""
-    chains: dict[str, Settings] = {
-        "nothing": {"refinement": "unrefined"},
-        "clean-up": {"refinement": "area-clean-up"},
-        "guided filter": {"refinement": "guided-filter"},
-        "clean-up, guided filter": {"refinement": "chain"},
-        "confidence-voting": {"refinement": "confidence-voting"},
-        "votes, guided filter": {"refinement": "chain", "refinement.first": "confidence-voting"},
-        "embedding": {"refinement": "decision-embedding"},
-        "potts": {"refinement": "potts"},
-        "potts, guided filter": {"refinement": "chain", "refinement.first": "potts"},
-    }
-    measures = {"sml": "sum-modified-laplacian", "multi-scale": "multi-scale-laplacian"}
-    return {
-        f"{short}: {chain}": composition("classical", {**UNENLARGED, **settings, "focus": measure})
-        for short, measure in measures.items()
-        for chain, settings in chains.items()
-    }
-
-
-def held_still() -> dict[str, Method]:
-    """The presets with and without registration and exposure matching."""
-    as_they_are = {"align.model": "none", "exposure.model": "none"}
-    return {
-        f"{preset}{suffix}": composition(preset, settings)
-        for suffix, settings in (("", {}), (", as they are", as_they_are))
-        for preset in ("fast", "classical")
-    }
-
-
-def priors() -> dict[str, Method]:
-    """The presets that enlarge with the learned prior, and the floor."""
-    return named_methods(["classical", "fast", "balanced", "best", "mask+bicubic"], {})
-
-
-def defocus_spread() -> dict[str, Method]:
-    """The preset of one pass with and without the correction of the defocus spread."""
-    uncorrected = composition("fast", {"merge.base.base": "seam-pyramid"})
-    return {"fast, spread uncorrected": uncorrected, **named_methods(["fast", "classical"], {})}
-
-
-def kernels_believed() -> dict[str, Method]:
-    """Two presets with the default kernel, with an estimated one, and with the true one."""
-    kernels = ("", " kernel=auto", " kernel=sigma=1.2")
-    names = [f"{preset}{kernel}" for preset in ("balanced", "best") for kernel in kernels]
-    return named_methods([*names, "classical", "mask+bicubic"], {})
-
-
-def with_auto() -> dict[str, Method]:
-    """Two presets with the default kernel and with an estimated one."""
-    names = [
-        f"{preset}{kernel}" for preset in ("balanced", "best") for kernel in ("", " kernel=auto")
-    ]
-    return named_methods(names, {})
-
-
-def against_the_paper() -> dict[str, Method]:
-    """The presets."""
-    return named_methods(["paper", "classical", "fast", "balanced", "best"], {})
-
-
-def reblur_settings() -> dict[str, Method]:
-    """DoubleReblur as in Fig. 8, hard selection."""
-    fixed = {"focus": "double-reblur", "refinement": "unrefined", **UNENLARGED}
-    return {
-        f"double-reblur {name}": composition("classical", {**fixed, **reblur(*values)})
-        for name, values in REBLUR.items()
-    }
-
-
-def reblur_priors() -> dict[str, Method]:
-    """The preset ``paper`` with DoubleReblur as in Fig. 8."""
-    return {
-        f"paper {name}": composition("paper", reblur(*values)) for name, values in REBLUR.items()
-    }
-
-
-def reblur(gaussian: int, dilation: int, erosion: int, threshold: float) -> dict[str, Any]:
-    """Settings of DoubleReblur."""
-    return {
-        "focus.gaussian_px": gaussian,
-        "focus.dilation_px": dilation,
-        "focus.erosion_px": erosion,
-        "focus.threshold": threshold,
-    }
-
-
-def with_the_paper() -> dict[str, Method]:
-    """What is slow, beside the floor."""
-    names = ["classical", "fast", "paper", "mask+bicubic", "laplacian-pyramid+bicubic"]
-    return named_methods([*names, "mask+dip"], {})
-
 
 def bundled(side_px: int = 512, count: int = 12, **spec: Any) -> SceneSet:  # noqa: ANN401
     """Scenes on the bundled photographs."""
@@ -217,7 +37,7 @@ RECORDS: dict[str, Record] = {
         "The learned prior",
         "The presets on 12 scenes of 512 px on bundled photographs, none of which the prior has "
         "seen, at scales 2 and 4.",
-        priors,
+        methods.priors,
         bundled(),
         (2, 4),
     ),
@@ -225,7 +45,7 @@ RECORDS: dict[str, Record] = {
         "Defocus spread along seams",
         "What its correction brings, on the same scenes at scales 2 and 4. At scale 1: records "
         "`fusion` and `stacks`.",
-        defocus_spread,
+        methods.defocus_spread,
         bundled(),
         (2, 4),
     ),
@@ -233,7 +53,7 @@ RECORDS: dict[str, Record] = {
         "The learned prior and the method as published",
         "4 scenes of 192 px on bundled photographs, at scales 2 and 4; `paper` with 500 + 1000 "
         "iterations.",
-        against_the_paper,
+        methods.against_the_paper,
         bundled(192, 4),
         (2, 4),
     ),
@@ -241,7 +61,7 @@ RECORDS: dict[str, Record] = {
         f"prior-{name}": Record(
             f"The learned prior with {what}",
             f"12 scenes of 512 px on bundled photographs at scale 2, whose sources have {what}.",
-            priors,
+            methods.priors,
             bundled(**spec),
             (2,),
         )
@@ -255,14 +75,14 @@ RECORDS: dict[str, Record] = {
     "kernel-sigma-1.2": Record(
         "An unknown kernel: Gaussian, 1.2 px",
         "The scenes of record `prior`, made smaller with that kernel.",
-        kernels_believed,
+        methods.kernels_believed,
         SceneSet("bundled", kernel=Gaussian(1.2)),
         (2,),
     ),
     "kernel-bicubic": Record(
         "An unknown kernel: bicubic",
         "The scenes of record `prior`, made smaller with that kernel.",
-        with_auto,
+        methods.with_auto,
         SceneSet("bundled", kernel=Bicubic()),
         (2, 4),
     ),
@@ -270,82 +90,82 @@ RECORDS: dict[str, Record] = {
         "Presets and baselines on scenes with exact truth",
         "12 scenes of 512 px (the truth) on bundled photographs; sources are 512, 256, 171 and "
         "128 px.",
-        grid,
+        methods.grid,
         bundled(),
         (1, 2, 3, 4),
     ),
     "fusion": Record(
         "Fusion alone, scale 1",
         "The same scenes. Compared with the Laplacian pyramid.",
-        fusion_only,
+        methods.fusion_only,
         bundled(),
     ),
     "noise": Record(
         "Fusion alone, scale 1, noisy sources",
         "12 scenes with sensor noise of 0.02 at mid-grey (5 of 255 levels) and JPEG quality 90.",
-        fusion_only,
+        methods.fusion_only,
         bundled(noise=0.02, jpeg_quality=90),
     ),
     "stacks": Record(
         "Fusion alone, scale 1, stacks of 5",
         "12 scenes of 5 frames, 5 layers.",
-        fusion_only,
+        methods.fusion_only,
         bundled(frames=5, layers=5, defocus_px=3.0),
     ),
     "beyond": Record(
         "A background beyond focus",
         "12 scenes of 3 frames whose background lies two steps of focus beyond the first; noise "
         "of 0.4 %, JPEG of quality 95. Its truth is its least blurred rendering.",
-        nothing_in_focus,
+        methods.nothing_in_focus,
         bundled(frames=3, defocus_px=3.0, beyond=2.0, noise=0.004, jpeg_quality=95),
         column="unfocused_psnr_db",
     ),
     "noisy-stacks": Record(
         "Every frame counts",
         "12 scenes of 8 frames, 8 layers, 1 px of defocus from frame to frame, noise of 2 %.",
-        every_frame,
+        methods.every_frame,
         bundled(frames=8, layers=8, defocus_px=1.0, noise=0.02),
     ),
     "moved": Record(
         "Stacks that moved",
         "12 scenes of 2 frames with shifts of up to 2 px of the sources, breathing of 0.4 % and "
         "exposure drift of up to 5 %.",
-        held_still,
+        methods.held_still,
         bundled(shift_px=2.0, breathing=0.004, exposure=0.05),
         (1, 2),
     ),
     "moved-stacks": Record(
         "Stacks of 5 that moved",
         "12 scenes of 5 frames, 5 layers, with the same motion and drift.",
-        held_still,
+        methods.held_still,
         bundled(frames=5, layers=5, defocus_px=3.0, shift_px=2.0, breathing=0.004, exposure=0.05),
         (1, 2),
     ),
     "unmoved": Record(
         "The same stacks unmoved",
         "The scenes of record `moved` without motion and drift.",
-        held_still,
+        methods.held_still,
         bundled(layers=3),
         (1, 2),
     ),
     "unmoved-stacks": Record(
         "The same stacks of 5 unmoved",
         "The scenes of record `moved-stacks` without motion and drift.",
-        held_still,
+        methods.held_still,
         bundled(frames=5, layers=5, defocus_px=3.0),
         (1, 2),
     ),
     "focus-x1": Record(
         "Focus measures, scale 1",
         "Accuracy of the decision; 512 px. The scenes of record `scenes`, with thin strokes.",
-        focus_measures,
+        methods.focus_measures,
         bundled(),
         column="accuracy",
     ),
     "focus-x1-solid": Record(
         "Focus measures, scale 1, without thin strokes",
         "12 scenes of 2 layers, disc of 4 px; 512 px.",
-        focus_measures,
+        methods.focus_measures,
         bundled(strokes=0, layers=2),
         column="accuracy",
     ),
@@ -353,7 +173,7 @@ RECORDS: dict[str, Record] = {
         "Focus measures at the low resolution of scale 2",
         "The scenes with thin strokes; the sources are 256 px, so that boundaries take twice the "
         "share of the image.",
-        focus_measures,
+        methods.focus_measures,
         bundled(),
         (2,),
         column="accuracy",
@@ -361,7 +181,7 @@ RECORDS: dict[str, Record] = {
     "focus-x2-solid": Record(
         "Focus measures at the low resolution of scale 2, without thin strokes",
         "12 scenes of 2 layers, disc of 4 px; the sources are 256 px.",
-        focus_measures,
+        methods.focus_measures,
         bundled(strokes=0, layers=2),
         (2,),
         column="accuracy",
@@ -370,21 +190,21 @@ RECORDS: dict[str, Record] = {
         "Refinements alone and combined, scale 1",
         "12 scenes of 128 px, because the embedding takes 500 iterations of a network per item. "
         "Made before `votes` existed.",
-        refinements,
+        methods.refinements,
         bundled(128),
         column="accuracy",
     ),
     "double-reblur": Record(
         "Sensitivity of DoubleReblur (the paper's Fig. 8), scale 1",
         "Its parameters [kg, kd, ke, t, f]: accuracy and the image selected by the raw decision.",
-        reblur_settings,
+        methods.reblur_settings,
         bundled(),
         column="accuracy",
     ),
     "double-reblur-paper": Record(
         "Sensitivity of the preset paper to DoubleReblur (the paper's Fig. 8), scale 2",
         "4 scenes of 128 px; embedding 500 and prior 1000 iterations, as published.",
-        reblur_priors,
+        methods.reblur_priors,
         bundled(128, 4),
         (2,),
     ),
@@ -393,7 +213,7 @@ RECORDS: dict[str, Record] = {
         "12 scenes of 128 px (the truth), because paper and dip optimise a network per item "
         "(1000 and 2500 iterations). Older than the learned prior: here `fast` is enlarged by back "
         "projection alone, and `classical` and `mask` still clean up by area.",
-        with_the_paper,
+        methods.with_the_paper,
         bundled(128),
         (2,),
     ),
@@ -402,7 +222,7 @@ RECORDS: dict[str, Record] = {
         "14 photographed pairs of public research sets (Lytro and others), in the paper's "
         "protocol: sources down-scaled, enlarged, compared with the full-size sources. There is no "
         "true all-in-focus image.",
-        grid,
+        methods.grid,
         None,
         (1, 2, 4),
         column="scd",
@@ -410,14 +230,14 @@ RECORDS: dict[str, Record] = {
     "real-pairs-fusion": Record(
         "Real pairs, fusion alone, scale 1",
         "The same pairs.",
-        fusion_only,
+        methods.fusion_only,
         None,
         column="scd",
     ),
     "published": Record(
         "Real pairs, published results of other fusers, scale 1",
         "8 Lytro pairs: all for which there are published results, saved as JPEG.",
-        fusion_only,
+        methods.fusion_only,
         None,
         column="scd",
     ),
