@@ -12,7 +12,7 @@ from natsort import natsort_keygen
 from dfp_batch.archive.layout import in_natural_order
 from dfp_batch.archive.stacks import Found, Image, Stack, inside
 from dfp_batch.errors import ConfigError
-from dfp_batch.runs.manifest import MIN_SOURCES
+from dfp_batch.runs.row_problems import MIN_SOURCES
 
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _PAUSE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|min|m|h|)")

@@ -19,7 +19,8 @@ from dfp_batch.archive.stacks import Found, Image, Stack, inside
 from dfp_batch.io.codec.names import is_image_name, is_raw_name, stack_kind
 from dfp_batch.io.tree import Wanted, walk
 from dfp_batch.io.urls import absolute_url, join
-from dfp_batch.runs.manifest import MIN_SOURCES, Pair, id_problems, refuse
+from dfp_batch.runs.manifest import Pair, id_problems, refuse
+from dfp_batch.runs.row_problems import MIN_SOURCES
 
 _RUN, _RESULTS = "run.json", "outputs"
 _OF_RUN = ("", "appended", "lease", "results")  # folders of a run without images

@@ -25,7 +25,7 @@ from dfp_batch.io.codec.names import STACK_NAME
 from dfp_batch.io.parallel import in_parallel
 from dfp_batch.io.stack_files import holds_stack
 from dfp_batch.io.urls import join
-from dfp_batch.runs.manifest import MIN_SOURCES
+from dfp_batch.runs.row_problems import MIN_SOURCES
 
 NOT_NAMED = "the name does not end in _A, _B..."
 _MOST_OF = 0.5  # of the images of a folder must be in groups, for it to hold several stacks

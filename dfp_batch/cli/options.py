@@ -18,8 +18,8 @@ Kernel = Annotated[
     typer.Option(
         metavar="NAME|sigma=S|auto",
         help="Blur between the result and the sources: lanczos2 (default), bicubic, sigma=1.2 (a "
-        "Gaussian, in px of the result), sigma=1.2x0.8@30 (along, across, degrees), or auto: "
-        "estimated for every item.",
+        "Gaussian, in px of the result), sigma=1.2x0.8@30 (along, across, degrees), auto: "
+        "estimated for each camera of a run, or auto-item: for every item.",
     ),
 ]
 Preset = Annotated[

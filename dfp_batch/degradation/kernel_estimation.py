@@ -58,12 +58,12 @@ class EstimatedKernel(Kernel):
 
 @dataclass(frozen=True)
 class ArchiveKernel(EstimatedKernel):
-    """Stands for one kernel of all items of a run, estimated from some of them before.
+    """Stands for one kernel of each camera of a run, estimated from some of its items before.
 
     Of an item that is no part of a run it is the kernel of this item.
 
     Attributes:
-        sample: Items that are looked at, at most.
+        sample: Items that are looked at, at most; as many of each camera that the manifest names.
     """
 
     sample: Count = 64

@@ -1,20 +1,21 @@
-"""One kernel for a whole archive, which one camera has made: ``--kernel auto``.
+"""One kernel for each camera of an archive: ``--kernel auto``.
 
 A single item tells little of its kernel, as soft objects look like blur. So before the run some of
 its items are looked at, and what the sharpest parts of their frames say is put together.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from random import Random
 
 import cv2
 import numpy as np
 import torch
 
-from dfp_batch.config.run_config import Reading, RunConfig, kernel_of
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.image import Plane, luma
 from dfp_batch.degradation.kernel_estimation import (
     ArchiveKernel,
@@ -22,6 +23,8 @@ from dfp_batch.degradation.kernel_estimation import (
     combine,
     estimate_kernel,
 )
+from dfp_batch.engine.camera_kernels import Found, FoundKernels, camera_of
+from dfp_batch.engine.checks import for_pair, reference_index
 from dfp_batch.engine.frames import open_frames
 from dfp_batch.errors import ObjectMissingError, PairError
 from dfp_batch.io import codec, storage, urls
@@ -30,36 +33,22 @@ from dfp_batch.runs.manifest import Pair
 
 _NAME = "kernel.json"
 _CROP_PX = 1024
+_MOST_ITEMS = 512  # of all cameras of a manifest together
 _MOST_FRAMES = 4  # of an item that are looked at
 _THREADS = 2  # each holds a frame
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found, as the run directory has it.
+class _Seen:
+    """What was seen of an item.
 
     Attributes:
-        kernel: As the command line names it.
-        sigma_px: Of a Gaussian that blurs like it, in pixels of the result; None if unknown.
-        error_px: Expected error of that.
-        items: That were looked at.
-        frames: Of these, of which a kernel could be told.
+        camera: That took it; None if it could not be read.
+        estimates: Of the kernel, of those frames that tell it.
     """
 
-    kernel: str
-    sigma_px: float | None
-    error_px: float | None
-    items: int
-    frames: int
-
-    def __str__(self) -> str:
-        """A line for people."""
-        if self.sigma_px is None:
-            return f"kernel of the archive: {self.kernel}; {self.items} items could not tell it"
-        return (
-            f"kernel of the archive: {self.kernel} (sigma {self.sigma_px:.2f} +- "
-            f"{self.error_px:.2f} px say {self.frames} frames of {self.items} items)"
-        )
+    camera: str | None
+    estimates: Sequence[KernelEstimate] = ()
 
 
 def with_archive_kernel(
@@ -82,37 +71,64 @@ def with_archive_kernel(
     target = urls.join(url, _NAME)
     if not storage.exists(target):
         chosen = _sample(pairs, kernel.sample, run.fusion.seed)
-        found = _look(chosen, run.fusion.scale, run.reading)
-        storage.create_bytes(target, json.dumps(asdict(found), indent=1).encode())
-    known = Found(**json.loads(storage.read_bytes(target)))
-    noted(str(known))
-    return replace(run, fusion=replace(run.fusion, kernel=kernel_of(known.kernel)))
+        storage.create_bytes(target, _look(chosen, run).to_bytes())
+    known = FoundKernels.of_bytes(storage.read_bytes(target))
+    for line in known.lines():
+        noted(line)
+    return replace(run, fusion=replace(run.fusion, kernel=known.kernel))
 
 
 def _sample(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
-    return Random(seed).sample(list(pairs), min(most, len(pairs)))
+    """At most so many pairs of each camera of the manifest, fewer of each if these are many."""
+    cameras: dict[str | None, list[Pair]] = {}
+    for pair in pairs:
+        cameras.setdefault(pair.camera, []).append(pair)
+    in_all = max(most, _MOST_ITEMS)
+    share = max(1, min(most, in_all // max(1, len(cameras))))
+    groups = sorted(cameras.values(), key=len, reverse=True)
+    chosen = (Random(seed).sample(group, min(share, len(group))) for group in groups)
+    return list(chain.from_iterable(chosen))[:in_all]
 
 
-def _look(pairs: Sequence[Pair], scale: int, reading: Reading) -> Found:
-    def of_pair(pair: Pair) -> list[KernelEstimate]:
-        return _of_item(pair, scale, reading)
+def _look(pairs: Sequence[Pair], run: RunConfig) -> FoundKernels:
+    seen = list(in_parallel(partial(_of_item, run=run), pairs, threads=_THREADS))
+    scale = run.fusion.scale
+    whole = _found(seen, scale)
+    cameras: dict[str, list[_Seen]] = {}
+    for one in seen:
+        if one.camera is not None:
+            cameras.setdefault(one.camera, []).append(one)
+    if len(cameras) == 1:
+        return FoundKernels(whole)
+    found = {name: _found(cameras[name], scale) for name in sorted(cameras)}
+    told = {name: one for name, one in found.items() if one.frames}
+    return FoundKernels(whole, {name: one.or_sharper(whole) for name, one in told.items()})
 
-    estimates = [one for found in in_parallel(of_pair, pairs, threads=_THREADS) for one in found]
-    known = [one for one in estimates if math.isfinite(one.error_px)]
-    one = combine(known, scale)
-    sigma, error = (round(v, 3) if known else None for v in (one.sigma_px, one.error_px))
-    return Found(str(one.kernel), sigma, error, len(pairs), len(known))
+
+def _found(seen: Sequence[_Seen], scale: int) -> Found:
+    known = [estimate for one in seen for estimate in one.estimates]
+    kernel = combine(known, scale)
+    sigma, error = (round(v, 3) if known else None for v in (kernel.sigma_px, kernel.error_px))
+    return Found(str(kernel.kernel), sigma, error, len(seen), len(known))
 
 
-def _of_item(pair: Pair, scale: int, reading: Reading) -> list[KernelEstimate]:
-    """Of some frames; none of an item that cannot be read, which will have a row that says so."""
+def _of_item(pair: Pair, run: RunConfig) -> _Seen:
+    """By some frames; nothing of an item that cannot be read: its row will say so."""
+    camera, estimates = pair.camera, []
     try:
-        with open_frames(pair.sources, reading) as frames:
+        with open_frames(pair.sources, run.reading) as frames:
             count = len(frames)
-            chosen = np.unique(np.linspace(0, count - 1, min(count, _MOST_FRAMES)).round())
-            return [_of_frame(frames[int(index)], scale) for index in chosen]
+            reference = reference_index(count, for_pair(pair, run.fusion))
+            chosen = np.linspace(0, count - 1, min(count, _MOST_FRAMES)).round().astype(int)
+            for index in sorted({reference, *chosen.tolist()}):
+                frame = frames[index]
+                if index == reference:
+                    camera = camera_of(pair, frame)
+                if index in chosen:
+                    estimates.append(_of_frame(frame, run.fusion.scale))
     except (PairError, ObjectMissingError):
-        return []
+        return _Seen(pair.camera)
+    return _Seen(camera, [one for one in estimates if math.isfinite(one.error_px)])
 
 
 def _of_frame(frame: codec.Frame, scale: int) -> KernelEstimate:

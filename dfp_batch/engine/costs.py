@@ -26,8 +26,8 @@ from scipy.optimize import nnls
 import dfp_batch
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine.attempt import Job, perform
+from dfp_batch.engine.checks import truths
 from dfp_batch.engine.executor import Work
-from dfp_batch.engine.prepare import truths
 from dfp_batch.engine.processes import fresh, use_one_thread
 from dfp_batch.engine.progress import UNWATCHED
 from dfp_batch.engine.stages import Stage, peak_rss_bytes

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfp_batch.config.run_config import RunConfig
-from dfp_batch.engine.fitting import CommonPart
-from dfp_batch.engine.frames import check_channel, read_header
-from dfp_batch.engine.prepare import (
+from dfp_batch.engine.checks import (
     check_channels,
     check_output,
     check_side,
@@ -17,6 +15,8 @@ from dfp_batch.engine.prepare import (
     reference_index,
     truths,
 )
+from dfp_batch.engine.fitting import CommonPart
+from dfp_batch.engine.frames import check_channel, read_header
 from dfp_batch.errors import ImageError, StorageError
 from dfp_batch.io.codec import Frame, Header
 from dfp_batch.io.stack_files import open_stack, version_of

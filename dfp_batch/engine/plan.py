@@ -8,9 +8,9 @@ import math
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,13 @@ class Sample:
         pairs: Of the manifest.
         looked: Pairs that can be done, as far as headers tell.
         problems: Those that would fail.
+        cameras: Pairs of the manifest by the camera it names, "" for those without.
     """
 
     pairs: int
     looked: tuple[Looked, ...]
     problems: tuple[Problem, ...]
+    cameras: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -178,6 +180,7 @@ class Plan:
             "sampled": sample.size,
             "problems": [asdict(problem) for problem in sample.problems],
             "failing_pairs": asdict(sample.failing),
+            "cameras": dict(sample.cameras),
             "cpus": self.machines.cpus,
             "gpus": self.machines.gpus,
             "model": model and {**asdict(model), "age_days": model.age.days},
@@ -229,7 +232,8 @@ def take_sample(pairs: Sequence[Pair], run: RunConfig, size: int, seed: int) -> 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         seen = list(threads.map(lambda pair: look(pair, run), chosen))
     looked = tuple(one for one in seen if isinstance(one, Looked))
-    return Sample(len(pairs), looked, tuple(one for one in seen if isinstance(one, Problem)))
+    problems = tuple(one for one in seen if isinstance(one, Problem))
+    return Sample(len(pairs), looked, problems, Counter(pair.camera or "" for pair in pairs))
 
 
 def predict(sample: Sample, model: CostModel, machines: Machines, scale: int) -> Costs:

@@ -7,6 +7,7 @@ import numpy as np
 import psutil
 
 from dfp_batch.config.run_config import RunConfig
+from dfp_batch.degradation.kernel_estimation import ArchiveKernel
 from dfp_batch.engine.costs import CostModel
 from dfp_batch.engine.plan import Costs, Machines, Plan, Range, Sample
 
@@ -27,6 +28,7 @@ def lines(plan: Plan, command: str) -> list[str]:
     said += [("sample", text) for text in _sample_lines(plan.sample)]
     if plan.model is not None and plan.costs is not None:
         said += _cost_lines(plan.sample, plan.model, plan.costs, plan.machines)
+    said += [("kernel", text) for text in _kernel_lines(plan.run, plan.sample)]
     said.append(("steps", " > ".join(_steps(plan.run))))
     said.append(("next", command))
     return [f"{_heading(said, k):<9} {text}" for k, (_, text) in enumerate(said)]
@@ -62,6 +64,18 @@ def _failing(sample: Sample) -> str:
     if sample.size == sample.pairs:
         return "these are all pairs"
     return f"about {found.mid:.0f} ({found.low:.0f} to {found.high:.0f}) of {sample.pairs:,}"
+
+
+def _kernel_lines(run: RunConfig, sample: Sample) -> Iterator[str]:
+    """What ``--kernel auto`` is going to look for."""
+    if not isinstance(run.fusion.kernel, ArchiveKernel) or run.fusion.scale == 1:
+        return
+    yield "estimated from a sample of the pairs before the run, for each camera that tells its own"
+    named = sorted(sample.cameras.items(), key=lambda one: -one[1])
+    for name, count in named[:_SHOWN]:
+        yield f"{name or 'by camera, lens and aperture of EXIF data'}: {_count(count, 'pair')}"
+    if len(named) > _SHOWN:
+        yield f"and {len(named) - _SHOWN} more cameras; --json names all"
 
 
 def _cost_lines(

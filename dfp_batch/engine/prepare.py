@@ -10,26 +10,32 @@ import torch
 from numpy.typing import NDArray
 
 from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack, gains_of
-from dfp_batch.config.run_config import Output, RunConfig
+from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.contracts import Images
 from dfp_batch.engine import receipt, registration_file
 from dfp_batch.engine.budget import prepare_limit_s
-from dfp_batch.engine.frames import Alphas, Colours, Frames, open_frames, read_frame
+from dfp_batch.engine.camera_kernels import camera_of
+from dfp_batch.engine.checks import (
+    check_channels,
+    check_output,
+    check_side,
+    check_truths,
+    for_pair,
+    reference_index,
+)
+from dfp_batch.engine.frames import Alphas, Colours, Frames, open_frames
 from dfp_batch.engine.merging import Aligned, Maps, merge_frames
 from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.engine.ranges import in_unit, span_of
-from dfp_batch.errors import ConfigError, ImageError
-from dfp_batch.io import codec, ome_zarr
+from dfp_batch.errors import ImageError
+from dfp_batch.io import codec
 from dfp_batch.io.codec import Frame, Span
-from dfp_batch.pipeline.checked_sources import SMALLEST_PX
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.placement import Accelerator, Placement, Step, placement
-from dfp_batch.pipeline.slabs import MOST_AT_ONCE
 from dfp_batch.pipeline.steps import Workplace
 from dfp_batch.runs.manifest import Pair
 
 _CPU = torch.device("cpu")
-MOST_FRAMES = 2000
 _MOST_RELIEF = 1  # beyond that the memory of the device is not relied on any more
 
 
@@ -52,6 +58,7 @@ class Prepared:
         channels: Merged by the decision for the frames, (K, h, w), float32, in [0, 1]; None where
             the frames are all there is.
         channel_names: Of the K channels.
+        camera: That took the pair, by whose name a kernel may be known; "" if nothing says it.
     """
 
     aligned: Aligned | None
@@ -64,6 +71,7 @@ class Prepared:
     registration: bytes
     channels: NDArray[np.float32] | None = None
     channel_names: tuple[str, ...] = ()
+    camera: str = ""
 
     @property
     def to_merge(self) -> tuple[int, int]:
@@ -128,7 +136,7 @@ def prepare(
         check_channels(stored.n_channels, config)
         h, w, _ = reference.pixels.shape
         progress.expect(prepare_limit_s(len(stored), h * w * stored.n_images))
-        _check_truth(pair, reference, config.scale)
+        check_truths(pair, reference, config.scale)
         check_output(reference, run.output, stored.n_channels)
         span = span_of(stored)
         frames = in_unit(stored, span)
@@ -144,7 +152,8 @@ def prepare(
         raise ImageError("no pixel is seen by all frames; use --crop none")
     progress.check()
     read = {"source_versions": versions, "source_notes": list(frames.notes) or None}
-    return prepared, {**read, **_facts(prepared, alignment)}
+    known = replace(prepared, camera=camera_of(pair, reference))
+    return known, {**read, **_facts(prepared, alignment)}
 
 
 def _placement(
@@ -159,65 +168,11 @@ def _placement(
     return placement(config, len(frames), (h, w, channels), accelerator)
 
 
-def for_pair(pair: Pair, config: FusionConfig) -> FusionConfig:
-    """The composition with what the manifest says of one pair."""
-    if pair.reference_frame is None:
-        return config
-    return replace(config, align=replace(config.align, reference=pair.reference_frame))
-
-
 def _reference(frames: Frames, config: FusionConfig) -> Frame:
     index = reference_index(len(frames), config)
     frame = frames[index]
     check_side(frames.names[index], *frame.pixels.shape[:2])
     return frame
-
-
-def reference_index(count: int, config: FusionConfig) -> int:
-    """Which of so many frames the others are registered to.
-
-    Raises:
-        ImageError: if they are too many, or there is no such frame.
-    """
-    if count > MOST_FRAMES:
-        raise ImageError(f"{count} frames, at most {MOST_FRAMES} can be fused")
-    if count > MOST_AT_ONCE and _takes_all(config):
-        raise ImageError(
-            f"{count} frames, at most {MOST_AT_ONCE} can be fused by a composition that needs all "
-            "at once, as paper does; take another preset"
-        )
-    try:
-        return config.align.reference_of(count)
-    except ConfigError as error:  # a stack with fewer frames than the others
-        raise ImageError(str(error)) from error
-
-
-def check_channels(count: int, config: FusionConfig) -> None:
-    """Refuse channels that a composition could not fuse all alike.
-
-    Raises:
-        ImageError: if there are several, and all frames are needed at once.
-    """
-    if count > 1 and _takes_all(config):
-        raise ImageError(
-            f"{count} channels cannot be fused by a composition that needs all frames at once, as "
-            "paper does; take another preset"
-        )
-
-
-def _takes_all(config: FusionConfig) -> bool:
-    """Whether no frame can be let go before the reconstruction."""
-    return bool(config.refinement.iterations or config.merge.needs_all)
-
-
-def check_side(name: str, h: int, w: int) -> None:
-    """Refuse a frame that is too small.
-
-    Raises:
-        ImageError: if it is.
-    """
-    if min(h, w) < SMALLEST_PX:
-        raise ImageError(f"{name} is {w}x{h} px, each side must be at least {SMALLEST_PX} px")
 
 
 def _described(reference: Frame, white: float, span: Span | None) -> Frame:
@@ -230,66 +185,6 @@ def _described(reference: Frame, white: float, span: Span | None) -> Frame:
 def _emptied(frame: Frame) -> Frame:
     """What a frame is, without the memory of its pixels."""
     return replace(frame, pixels=frame.pixels[:0].copy())
-
-
-def _check_truth(pair: Pair, source: Frame, scale: int) -> None:
-    """A reference of the wrong size would be found out only after the costly part."""
-    h, w, _ = source.pixels.shape
-    for url in truths(pair):
-        truth_h, truth_w, _ = read_frame(url).pixels.shape
-        check_truth(url, (truth_h, truth_w), (h, w), scale)
-
-
-def truths(pair: Pair) -> tuple[str, ...]:
-    """URLs of the images at output size that a pair is measured with."""
-    return (*filter(None, [pair.reference]), *(pair.reference_sources or ()))
-
-
-def check_truth(url: str, truth: tuple[int, int], source: tuple[int, int], scale: int) -> None:
-    """Refuse a reference (H, W) that is not ``scale`` times as large as the sources (h, w).
-
-    Raises:
-        ImageError: if it is not.
-    """
-    h, w = (scale * side for side in source)
-    if truth != (h, w):
-        raise ImageError(
-            f"reference {url} is {truth[1]}x{truth[0]} px, expected {w}x{h}: "
-            f"scale {scale} times the sources"
-        )
-
-
-def check_output(frame: Frame, output: Output, channels: int = 1) -> str:
-    """Extension of the file that will hold frames like this one.
-
-    Args:
-        frame: The reference frame, or one like it.
-        output: What was asked for.
-        channels: Of the file, each of which is such a frame.
-
-    Raises:
-        ImageError: if the format that was asked for cannot hold them.
-    """
-    if output.format == "ome-zarr":
-        if frame.alpha is not None:
-            raise ImageError("--format ome-zarr: ome-zarr holds no alpha; use png or tiff")
-        ome_zarr.check_writer()
-        return "ome.zarr"
-    if channels > 1:
-        if output.format in ("auto", "tiff"):
-            return "ome.tiff"
-        raise ImageError(
-            f"--format {output.format}: holds one image, the result has {channels} channels; "
-            "use tiff or ome-zarr"
-        )
-    if output.format == "auto":
-        return codec.extension_for(frame)
-    extension = codec.extension_of(f".{output.format}")
-    try:
-        codec.check_depth(extension, frame)
-    except ConfigError as error:
-        raise ImageError(f"--format {output.format}: {error}") from error
-    return extension
 
 
 def _alignment(

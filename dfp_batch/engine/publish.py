@@ -13,9 +13,10 @@ from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.image import enlarge, luma
 from dfp_batch.engine import image_files, registration_file
 from dfp_batch.engine.budget import publish_limit_s
+from dfp_batch.engine.checks import check_output
 from dfp_batch.engine.frames import read_frame
 from dfp_batch.engine.image_files import Content
-from dfp_batch.engine.prepare import Prepared, check_output, floor_config
+from dfp_batch.engine.prepare import Prepared, floor_config
 from dfp_batch.engine.progress import UNWATCHED, Progress
 from dfp_batch.engine.reconstruct import Reconstructed
 from dfp_batch.io import codec, ome_zarr, storage, urls

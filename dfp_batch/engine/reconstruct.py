@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dfp_batch.core.contracts import OnIteration, ignore_progress
 from dfp_batch.core.degradation import Kernel
+from dfp_batch.engine.camera_kernels import CameraKernels
 from dfp_batch.engine.merging import Maps, merge_frames
 from dfp_batch.engine.prepare import Prepared, confidence_facts
 from dfp_batch.networks.precision import compute_dtype
@@ -62,6 +63,7 @@ def reconstruct(
         DeviceMemoryError: as ``run_stage`` translates it.
     """
     place = Workplace(steps.choose_device(None), on_iteration, relief)
+    config = _with_kernel_of(prepared.camera, config)
     merged, maps = _merged(prepared, config, place)
     made = steps.reconstruct(merged, config, place)
     facts = _facts(made, config, place.device) | confidence_facts(maps)
@@ -69,6 +71,13 @@ def reconstruct(
     channels = _channels(prepared, replace(config, kernel=kernel), place)
     fused = made.fused.cpu().numpy()
     return Reconstructed(fused, maps, made.consistency, kernel, channels), facts
+
+
+def _with_kernel_of(camera: str, config: FusionConfig) -> FusionConfig:
+    """A composition with the kernel of a camera, if it has one for each."""
+    if not isinstance(config.kernel, CameraKernels):
+        return config
+    return replace(config, kernel=config.kernel.of(camera))
 
 
 def _channels(

@@ -9,7 +9,8 @@ from dfp_batch.alignment.registration import Flag, RegistrationResult
 from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.errors import AlignmentError, ObjectMissingError
 from dfp_batch.io import storage, urls
-from dfp_batch.runs.manifest import MIN_SOURCES, folder_name
+from dfp_batch.runs.manifest import folder_name
+from dfp_batch.runs.row_problems import MIN_SOURCES
 
 NAME = "registration.json"
 

@@ -15,7 +15,8 @@ from dfp_batch.io.codec import Frame
 from dfp_batch.io.codec.index_map import encode_indices
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.placement import accelerator_of
-from dfp_batch.runs.manifest import Pair, source_problems
+from dfp_batch.runs.manifest import Pair
+from dfp_batch.runs.row_problems import source_problems
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ masks               list<string>  Optional: URLs of N images, white where that s
                                   2 or more.
 reference_frame     integer       Optional: index, from 0, of the source that the others are
                                   registered to.
+camera              string        Optional: what took the sources; ``--kernel auto`` looks for one
+                                  kernel for each. Null is what their EXIF data say.
 ==================  ============  ==========================================================
 
 The short form has ``foreground`` and ``background`` (string) in place of ``sources``. There
@@ -27,7 +29,6 @@ import hashlib
 import json
 import posixpath
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -39,9 +40,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfp_batch.errors import ConfigError, ManifestError, ObjectMissingError
-from dfp_batch.io.codec.names import STACK_ENDINGS, STACK_NAME
 from dfp_batch.io.storage import read_bytes, write_bytes
 from dfp_batch.io.urls import absolute_url, without_version
+from dfp_batch.runs.row_problems import (
+    CONTROL,
+    camera_problems,
+    frame_problems,
+    mask_problems,
+    reference_problems,
+    source_problems,
+)
 
 _SCHEMA = pa.schema(
     [
@@ -51,23 +59,19 @@ _SCHEMA = pa.schema(
         pa.field("reference_sources", pa.list_(pa.string())),
         pa.field("masks", pa.list_(pa.string())),
         pa.field("reference_frame", pa.int64()),
+        pa.field("camera", pa.string()),
     ]
 )
-_TEXT_COLUMNS = ("pair_id", "foreground", "background", "reference")
+_TEXT_COLUMNS = ("pair_id", "foreground", "background", "reference", "camera")
 _LIST_COLUMNS = ("sources", "reference_sources", "masks")
 _NUMBER_COLUMNS = ("reference_frame",)
-_OPTIONAL_COLUMNS = ("reference", "reference_sources", "masks", "reference_frame")
+_OPTIONAL_COLUMNS = ("reference", "reference_sources", "masks", "reference_frame", "camera")
 BUILD = "`dfp-batch manifest DIR` builds one"
 _SHOWN = 10
 ORIGIN = b"dfp-batch"  # in the metadata of the file, see ``runs.origin``
 _ROWS_AT_ONCE = 10_000  # as Python's own objects, which take ten times the memory of the columns
 _LONGEST_NAME_BYTES = 200
-_STACKS = ", ".join(f".{ending}" for ending in STACK_ENDINGS)
 _ENCODED = len("%00")  # most that becomes of a byte
-MIN_SOURCES = 2
-_REFERENCE_SOURCES = 2
-_MOST_PAGES = 2**32  # a TIFF cannot hold more; what a file holds is not known before it is opened
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)  # a run holds a million
@@ -83,6 +87,7 @@ class Pair:
             only.
         reference_frame: Index, from 0, of the source that the others are registered to; None is
             the method's own choice.
+        camera: What took the sources; None is what their EXIF data say.
     """
 
     pair_id: str
@@ -91,6 +96,7 @@ class Pair:
     reference_sources: tuple[str, ...] | None = None
     masks: tuple[str, ...] | None = None
     reference_frame: int | None = None
+    camera: str | None = None
 
 
 class _Row(NamedTuple):
@@ -102,6 +108,7 @@ class _Row(NamedTuple):
     reference_sources: list[str | None] | None = None
     masks: list[str | None] | None = None
     reference_frame: int | None = None
+    camera: str | None = None
 
 
 def read_manifest(url: str) -> list[Pair]:
@@ -172,6 +179,7 @@ def manifest_sha256(pairs: Iterable[Pair]) -> str:
         row: list[Any] = [pair.pair_id, pair.sources, pair.reference, pair.reference_sources]
         row += [] if pair.masks is None else [pair.masks]  # older runs keep their hash
         row += [] if pair.reference_frame is None else [pair.reference_frame]
+        row += [] if pair.camera is None else [{"camera": pair.camera}]
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
 
@@ -187,7 +195,7 @@ def id_problems(pair_id: str | None) -> list[str]:
         return ["pair_id is null"]
     if pair_id in ("", ".", ".."):
         return [f"pair_id must be usable as a folder name, got {pair_id!r}"]
-    if _CONTROL.search(pair_id):
+    if CONTROL.search(pair_id):
         return ["pair_id must not hold control characters"]
     if _ENCODED * len(pair_id.encode()) <= _LONGEST_NAME_BYTES:
         return []
@@ -310,13 +318,14 @@ def _checked(row: _Row, base: str) -> tuple[Pair, list[str]]:
     reference_sources = masks = None
     if row.reference_sources is not None:
         reference_sources = _resolved("reference_sources", row.reference_sources, base, wrong)
-        wrong += _reference_problems(reference_sources)
+        wrong += reference_problems(reference_sources)
     if row.masks is not None:
         masks = _resolved("masks", row.masks, base, wrong)
-        wrong += _mask_problems(masks, sources)
-    wrong += _frame_problems(row.reference_frame, sources)
-    pair_id, frame = row.pair_id or "", row.reference_frame
-    return Pair(pair_id, sources, reference, reference_sources, masks, frame), wrong
+        wrong += mask_problems(masks, sources)
+    wrong += frame_problems(row.reference_frame, sources)
+    wrong += camera_problems(row.camera)
+    named = row.pair_id or "", sources, reference, reference_sources, masks
+    return Pair(*named, row.reference_frame, row.camera or None), wrong
 
 
 def _resolved(
@@ -341,50 +350,6 @@ def _resolved_one(label: str, url: str | None, base: str, wrong: list[str]) -> s
     except ConfigError as error:
         wrong.append(f"{label}: {'URL is null' if url is None else error}")
         return ""
-
-
-def source_problems(sources: Sequence[str]) -> list[str]:
-    """Say what is wrong with the URLs of the sources of a pair, in words; nothing if usable."""
-    problems = []
-    if len(sources) < MIN_SOURCES and not _in_one_file(sources):
-        urls = "1 URL" if len(sources) == 1 else f"{len(sources)} URLs"
-        needed = f"at least {MIN_SOURCES} are needed, or 1 file that holds the stack ({_STACKS})"
-        problems.append(f"sources holds {urls}, {needed}")
-    if len(set(sources)) < len(sources):
-        repeated = [url for url, count in Counter(sources).items() if url and count > 1]
-        problems += [f"sources holds {url} more than once" for url in repeated]
-    return problems
-
-
-def _reference_problems(urls: Sequence[str]) -> list[str]:
-    if len(urls) == _REFERENCE_SOURCES:
-        return []
-    return [f"reference_sources must be exactly {_REFERENCE_SOURCES} URLs, got {len(urls)}"]
-
-
-def _in_one_file(sources: Sequence[str]) -> bool:
-    """Say whether this is a stack in one file: how many sources it holds is not known yet."""
-    if len(sources) != 1:
-        return False
-    return not sources[0] or STACK_NAME.fullmatch(without_version(sources[0])) is not None
-
-
-def _mask_problems(masks: Sequence[str], sources: Sequence[str]) -> list[str]:
-    if _in_one_file(sources):
-        few = f"masks must be {MIN_SOURCES} or more URLs, one for each page, got {len(masks)}"
-        return [few] if len(masks) < MIN_SOURCES else []
-    if len(masks) == len(sources) or not sources:
-        return []
-    return [f"masks must be {len(sources)} URLs, one for each source, got {len(masks)}"]
-
-
-def _frame_problems(frame: int | None, sources: Sequence[str]) -> list[str]:
-    """Check the index of the reference frame as far as the number of sources is known."""
-    known = len(sources) >= MIN_SOURCES
-    if frame is None or 0 <= frame < (len(sources) if known else _MOST_PAGES):
-        return []
-    last = f"{len(sources) - 1}, the index of a source" if known else "the last page"
-    return [f"reference_frame must be from 0 to {last}, got {frame}"]
 
 
 def refuse(url: str, problems: list[str]) -> NoReturn:

@@ -5,6 +5,7 @@ import platform
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,10 @@ def create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> d
     before, given = existing["config"], existing.get("given")
     is_same = config.resumes(before, given)
     changed = [] if is_same else differences(before, header["config"])
-    if existing["manifest_sha256"] != header["manifest_sha256"]:
+    if not _is_of(pairs, existing["manifest_sha256"], url):
         changed.append(
-            f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs (more pairs "
-            "are added by --append MORE.parquet)"
+            f"manifest: {existing['pairs']} pairs -> {len(pairs)} pairs, or other URLs or cameras "
+            "(more pairs are added by --append MORE.parquet)"
         )
     if changed:
         raise ConfigError(
@@ -69,6 +70,16 @@ def create_or_compare(url: str, config: "RunConfig", pairs: Sequence[Pair]) -> d
             "Use the same settings to resume it, or another --output for a new run"
         )
     return existing
+
+
+def _is_of(pairs: Sequence[Pair], sha256: str, url: str) -> bool:
+    """Whether a run began with these pairs; older versions took no notice of their cameras."""
+    if manifest_sha256(pairs) == sha256:
+        return True
+    snapshot = urls.join(url, "manifest.parquet")
+    if not storage.exists(snapshot) or "camera" in _read(snapshot).column_names:
+        return False
+    return manifest_sha256(replace(pair, camera=None) for pair in pairs) == sha256
 
 
 def _versions() -> dict[str, str]:
@@ -170,9 +181,14 @@ def read_ids(url: str) -> pa.Array:
 
 
 def _ids_of(snapshot: str) -> pa.ChunkedArray:
+    return _read(snapshot, ["pair_id"])["pair_id"]
+
+
+def _read(snapshot: str, columns: Sequence[str] | None = None) -> pa.Table:
     data = storage.read_bytes(snapshot)
     try:
-        return pq.read_table(parquet_source(data), columns=["pair_id"])["pair_id"]
+        table = pq.read_table(parquet_source(data), columns=columns)
+        return table if columns is None else table.select(columns)
     except (pa.ArrowException, OSError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise LedgerError(

@@ -9,8 +9,8 @@ import tifffile
 
 from conftest import texture
 from dfp_batch.config.run_config import RunConfig
+from dfp_batch.engine.checks import reference_index
 from dfp_batch.engine.headers import look
-from dfp_batch.engine.prepare import reference_index
 from dfp_batch.errors import ImageError
 from dfp_batch.io import storage
 from dfp_batch.io.codec.index_map import decode_indices

@@ -13,6 +13,7 @@ from dfp_batch.alignment.crop import valid_rectangle
 from dfp_batch.alignment.registration import Registration
 from dfp_batch.alignment.stack import Stack
 from dfp_batch.config.run_config import Output
+from dfp_batch.engine import checks as checks_module
 from dfp_batch.engine import frames as frames_module
 from dfp_batch.engine import prepare as prepare_module
 from dfp_batch.engine.frames import read_frame
@@ -242,7 +243,7 @@ def test_a_pair_of_two_things_is_an_error_of_the_pair(tmp_path):
 
 
 def test_a_stack_of_more_frames_than_a_decision_can_name_is_refused(moved, monkeypatch):
-    monkeypatch.setattr(prepare_module, "MOST_FRAMES", 2)
+    monkeypatch.setattr(checks_module, "MOST_FRAMES", 2)
     with pytest.raises(ImageError, match=r"^3 frames, at most 2 can be fused$"):
         prepare(moved, at(1))
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from dfp_batch.config.run_config import RunConfig
+from dfp_batch.config.run_config import RunConfig, run_config
 from dfp_batch.engine import plan_text
 from dfp_batch.engine.costs import CostModel, Line
 from dfp_batch.engine.headers import Looked, Problem
@@ -133,6 +133,21 @@ def test_the_words_say_what_when_and_what_next(plan):
     assert "enlarge x2 (back-projection) > measure > write png" in text
     assert lines[-1].split(maxsplit=1) == ["next", "dfp-batch submit it"]
     assert len(lines) <= 13
+
+
+def test_the_words_name_the_cameras_whose_kernels_are_looked_for(plan):
+    made = plan(run=run_config("classical", None, {"kernel": "auto", "scale": 2}))
+    cameras = {f"c{k}": 10 - k for k in range(6)} | {"": 40}
+    made = dataclasses.replace(made, sample=dataclasses.replace(made.sample, cameras=cameras))
+    lines = plan_text.lines(made, "")
+    first = next(k for k, line in enumerate(lines) if line.startswith("kernel"))
+    assert [line.strip() for line in lines[first + 1 : first + 7]] == [
+        "by camera, lens and aperture of EXIF data: 40 pairs",
+        *(f"c{k}: {10 - k} pairs" for k in range(4)),
+        "and 2 more cameras; --json names all",
+    ]
+    assert made.to_json()["cameras"] == cameras
+    assert "kernel" not in "".join(plan_text.lines(plan(), ""))
 
 
 def test_the_words_name_what_fails(plan):

@@ -51,6 +51,7 @@ def test_a_full_row():
         reference_sources=[["img/ra.png", "img/rb.png"]],
         masks=[["m/a.png", "m/b.png", "m/c.png"]],
         reference_frame=[2],
+        camera=["R5, f/8"],
         photographer=["ignored"],
     )
     assert read_manifest(URL) == [
@@ -61,6 +62,7 @@ def test_a_full_row():
             at("img/ra.png", "img/rb.png"),
             at("m/a.png", "m/b.png", "m/c.png"),
             2,
+            "R5, f/8",
         )
     ]
 
@@ -89,6 +91,11 @@ def test_every_arrow_type_of_integers_is_read(kind):
     frames = pa.array([1, None], kind)
     put(pair_id=["p", "q"], sources=[["a", "b"], ["c", "d"]], reference_frame=frames)
     assert [pair.reference_frame for pair in read_manifest(URL)] == [1, None]
+
+
+def test_a_camera_may_be_missing_or_empty():
+    put(pair_id=["p", "q", "r"], sources=[["1", "2"]] * 3, camera=["R5", None, ""])
+    assert [pair.camera for pair in read_manifest(URL)] == ["R5", None, None]
 
 
 def test_a_column_of_null_reference_frames_is_read():
@@ -157,6 +164,7 @@ GOOD = {
     "reference_sources": None,
     "masks": None,
     "reference_frame": None,
+    "camera": None,
 }
 ROWS = {
     "one source": ({"sources": ["a.png"]}, f"sources holds 1 URL, {FEW}"),
@@ -214,6 +222,10 @@ ROWS = {
     "too large for any file": (
         {"sources": ["a.tif"], "reference_frame": 2**32},
         "reference_frame must be from 0 to the last page, got 4294967296",
+    ),
+    "control character of a camera": (
+        {"camera": "R5\x1b[31m"},
+        "camera must not hold control characters",
     ),
     "empty id": ({"pair_id": ""}, "pair_id must be usable as a folder name, got ''"),
     "null id": ({"pair_id": None}, "pair_id is null"),
@@ -337,7 +349,10 @@ MASKED = [PAIRS[0], replace(PAIRS[1], masks=at("m3", "m4", "m5"))]
 FRAMED = [Pair("b", at("stack.tif"), reference_frame=0), replace(MASKED[1], reference_frame=2)]
 
 
-@pytest.mark.parametrize("pairs", [PAIRS, MASKED, FRAMED])
+TAKEN = [replace(PAIRS[0], camera="R5"), PAIRS[1]]
+
+
+@pytest.mark.parametrize("pairs", [PAIRS, MASKED, FRAMED, TAKEN])
 def test_what_was_written_is_read(pairs):
     write_manifest(URL, pairs)
     assert read_manifest(URL) == pairs
@@ -346,8 +361,8 @@ def test_what_was_written_is_read(pairs):
 def test_the_written_schema_does_not_depend_on_the_rows():
     write_manifest(URL, PAIRS[:1])
     schema = pq.read_schema(BytesIO(read_bytes(URL)))
-    names = ["pair_id", "sources", "reference", "reference_sources", "masks", "reference_frame"]
-    assert schema.names == names
+    optional = ["reference", "reference_sources", "masks", "reference_frame", "camera"]
+    assert schema.names == ["pair_id", "sources", *optional]
     assert schema.field("reference_frame").type == pa.int64()
     assert schema.field("reference").type == pa.string()
     assert pa.types.is_list(schema.field("reference_sources").type)
@@ -374,6 +389,7 @@ def test_the_hash_is_that_of_the_content():
         {"reference_sources": at("7", "8")},
         {"masks": at("7", "8")},
         {"reference_frame": 0},
+        {"camera": "R5"},
     ],
 )
 def test_the_hash_sees_every_field(change):

@@ -1,7 +1,9 @@
 """What a run is: run.json and its manifests, and what is refused."""
 
 import json
+from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 
 from dfp_batch.config.run_config import run_config
@@ -25,6 +27,26 @@ def test_a_changed_configuration_is_refused_naming_the_fields(run_url):
         Ledger.open(run_url, other, PAIRS)
     with pytest.raises(ConfigError, match="manifest: 3 pairs -> 2 pairs"):
         Ledger.open(run_url, CONFIG, PAIRS[:2])
+
+
+def test_cameras_are_part_of_the_manifest(tmp_path):
+    taken = [replace(pair, camera="R5") for pair in PAIRS]
+    Ledger.open(str(tmp_path), CONFIG, taken).close()
+    with pytest.raises(ConfigError, match="3 pairs -> 3 pairs, or other URLs or cameras"):
+        Ledger.open(str(tmp_path), CONFIG, PAIRS)
+    Ledger.open(str(tmp_path), CONFIG, taken).close()
+
+
+def test_a_run_goes_on_that_began_when_no_notice_was_taken_of_cameras(tmp_path):
+    taken = [replace(pair, camera="R5") for pair in PAIRS]
+    Ledger.open(str(tmp_path), CONFIG, PAIRS).close()
+    with pytest.raises(ConfigError, match="or other URLs or cameras"):
+        Ledger.open(str(tmp_path), CONFIG, taken)
+    snapshot = tmp_path / "manifest.parquet"
+    pq.write_table(pq.read_table(snapshot).drop(["camera"]), snapshot)
+    Ledger.open(str(tmp_path), CONFIG, taken).close()
+    with pytest.raises(ConfigError, match="3 pairs -> 2 pairs"):
+        Ledger.open(str(tmp_path), CONFIG, taken[:2])
 
 
 def test_a_run_goes_on_as_it_began_when_defaults_have_changed(tmp_path, monkeypatch):

@@ -130,6 +130,22 @@ def directory(block: bytes) -> Directory:
         return {}
 
 
+def fields_of(block: bytes) -> Directory:
+    """Fields of the image and of how it was taken, in one; none if it is damaged."""
+    first = directory(block)
+    inner = first[EXIF].inner if EXIF in first else None
+    return {**first, **(inner or {})}
+
+
+def ratio_of(block: bytes, tag: int) -> Fraction:
+    """Value of a field of the image or of how it was taken; 0 if that is not known."""
+    field = fields_of(block).get(tag)
+    if field is None or field.type != _RATIONAL or len(field.data) < _BYTES[_RATIONAL]:
+        return Fraction(0)
+    above, below = struct.unpack_from(f"{byte_order(block)}II", field.data)
+    return Fraction(above, below) if below else Fraction(0)
+
+
 def size_of_resolution(x: float, y: float, unit: int) -> tuple[float, float] | None:
     """Micrometres of a pixel from pixels per unit, 2 (inch) or 3 (cm); None without a size."""
     length_um = _UNIT_UM.get(unit)

@@ -53,9 +53,7 @@ def _time(text: _Text) -> datetime | None:
 
 
 def _texts_of(block: bytes) -> _Text:
-    first = exif.directory(block)
-    inner = first[exif.EXIF].inner if exif.EXIF in first else None
-    fields = {**first, **(inner or {})}
+    fields = exif.fields_of(block)
     return lambda tag, _: _plain(fields[tag].data) if tag in fields else ""
 
 
