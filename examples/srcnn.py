@@ -6,7 +6,8 @@ In a run: PYTHONPATH=examples dfp-batch submit manifest.parquet --scale 2 --set 
 reconstruction=srcnn:Srcnn --set reconstruction.weights=/path/to/srcnn_x2.npz
 
 The file holds float32 arrays conv1_weight (64, 1, 9, 9), conv2_weight (32, 64, 5, 5), conv3_weight
-(1, 32, 5, 5) and their biases conv1_bias...; each scale has weights of its own.
+(1, 32, 5, 5) and their biases conv1_bias...; each scale has weights of its own, so that {scale} in
+the path stands for that of the run.
 """
 
 import sys
@@ -28,6 +29,8 @@ from dfp_batch.core.image import enlarge, luma
 from dfp_batch.errors import ConfigError
 from fuse_two_arrays import scene
 
+Layers = tuple[tuple[Tensor, Tensor], ...]
+
 LAYERS = ("conv1", "conv2", "conv3")
 _BLACK, _WHITE = 16 / 255, 235 / 255  # of the luma that the network has learnt from
 
@@ -37,7 +40,7 @@ class Srcnn(Reconstruction):
     """Bicubic enlargement whose luma goes through three convolutions.
 
     Attributes:
-        weights: File of the weights for the scale of the run.
+        weights: File of the weights; ``{scale}`` in it becomes that of the run.
     """
 
     weights: str = ""
@@ -53,22 +56,25 @@ class Srcnn(Reconstruction):
         """
         large = enlarge((decision * sources).sum(0, keepdim=True), degrade.scale)
         plane = luma(large)
-        sharper = self._network(_BLACK + (_WHITE - _BLACK) * plane)
+        layers = load(self.weights.replace("{scale}", str(degrade.scale)))
+        sharper = through(layers, _BLACK + (_WHITE - _BLACK) * plane)
         detail = (sharper - _BLACK) / (_WHITE - _BLACK) - plane
         return Solution((large + detail).clamp(0, 1), large.new_empty(0))
 
-    def _network(self, plane: Tensor) -> Tensor:
-        layers = [tuple(part.to(plane.device) for part in layer) for layer in load(self.weights)]
-        for number, (weight, bias) in enumerate(layers, 1):
-            margin = weight.shape[-1] // 2
-            padded = functional.pad(plane, (margin,) * 4, mode="replicate")
-            plane = functional.conv2d(padded, weight, bias)
-            plane = plane.relu_() if number < len(layers) else plane
-        return plane
+
+def through(layers: Layers, plane: Tensor) -> Tensor:
+    """What the layers make of luma (1, 1, H, W)."""
+    for number, layer in enumerate(layers, 1):
+        weight, bias = (part.to(plane.device) for part in layer)
+        margin = weight.shape[-1] // 2
+        padded = functional.pad(plane, (margin,) * 4, mode="replicate")
+        plane = functional.conv2d(padded, weight, bias)
+        plane = plane.relu_() if number < len(layers) else plane
+    return plane
 
 
 @lru_cache(maxsize=2)
-def load(path: str) -> tuple[tuple[Tensor, Tensor], ...]:
+def load(path: str) -> Layers:
     """Weight and bias of every layer.
 
     Raises:

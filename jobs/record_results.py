@@ -1,57 +1,79 @@
 """Make the results of record: tests/benchmarks/results/, and docs/results.md from them.
 
-Usage: python jobs/record_results.py [RECORD ...] [--pairs MANIFEST --external NAME=DIR ...]
+Usage: python jobs/record_results.py [RECORD ...] [--pairs MANIFEST]
+       python jobs/record_results.py paper-tables --pairs MANIFEST --externals DIR --srcnn DIR
+           --published CSV [--only PART ...]
        python jobs/record_results.py --docs
 
 Every record is one evaluation. Without names all are made that need no archive of your own;
-``real-pairs`` and ``real-pairs-fusion`` need the manifest of one, and ``published`` also results of
-others for it. An interrupted job goes on where it stopped, from
-build/results/. ``--docs`` makes only the page anew, from the files;
+``real-pairs`` and ``real-pairs-fusion`` need the manifest of one. ``paper-tables`` is made of many
+evaluations, some of which take hours, and needs the results of others. An interrupted job goes on
+where it stopped, from build/results/. ``--docs`` makes only the page anew, from the files;
 with ``--check`` it only says whether the page is what the files give.
 """
 
 import argparse
 from pathlib import Path
 
+import paper_figures
+import paper_tables
 from records import INTRODUCTION, RECORDS
 from rich.console import Console
 
 from dfp_batch.cli.console import LiveProgress
-from dfp_batch.evaluation import Archive, Options, Scenes, split_externals
+from dfp_batch.evaluation import Archive, Options, Scenes
 from dfp_batch.evaluation.record_page import page
-from dfp_batch.evaluation.records import keep, make, with_results
+from dfp_batch.evaluation.records import keep, make
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "results.md"
 WORK = ROOT / "build" / "results"
+# Records that are more than one evaluation.
+APART = {paper_tables.NAME: paper_tables.shown, paper_figures.NAME: paper_figures.shown}
 
 
 def main() -> None:
     """Command line."""
     parser = options()
     given = parser.parse_args()
-    if unknown := sorted(set(given.records) - set(RECORDS)):
+    if unknown := sorted(set(given.records) - {*RECORDS, *APART}):
         parser.error(f"there is no record {', '.join(unknown)}")
     if given.check:
         check_page()
         return
-    for name in () if given.docs else given.records or RECORDS:
+    names = () if given.docs else given.records or RECORDS
+    for name in [name for name in names if name not in APART]:
         items = items_of(name, given)
         if items is not None:
-            evaluate(name, items, split_externals(given.external))
+            evaluate(name, items, given.workers)
         elif name in given.records:
-            parser.error(f"record {name} needs --pairs, and published also --external")
-    PAGE.write_text(page(INTRODUCTION, RECORDS, RESULTS))
+            parser.error(f"record {name} needs --pairs")
+    if paper_tables.NAME in names:
+        make_paper_tables(parser, given)
+    if paper_figures.NAME in names:
+        paper_figures.make(RESULTS / paper_figures.NAME, PAGE.parent / "figures")
+    PAGE.write_text(whole_page())
+
+
+def whole_page() -> str:
+    """The page as the files have it."""
+    more = [text for name, shown in APART.items() for text in shown(RESULTS / name)]
+    return page(INTRODUCTION, RECORDS, RESULTS, more)
 
 
 def options() -> argparse.ArgumentParser:
     """Of the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("records", nargs="*", metavar="RECORD", help=f"of {', '.join(RECORDS)}")
+    known = ", ".join((*RECORDS, *APART))
+    add("records", nargs="*", metavar="RECORD", help=f"of {known}")
     add("--pairs", help="manifest of real pairs")
-    add("--external", action="append", default=[], metavar="NAME=DIR")
+    add("--externals", metavar="DIR", help="folder of folders of results of others, by method")
+    add("--srcnn", metavar="DIR", help="folder of srcnn_x2.npz and srcnn_x4.npz")
+    add("--published", metavar="CSV", help="the figures that the paper prints")
+    add("--only", nargs="+", default=[], metavar="PART", help="parts that begin like that")
+    add("--workers", type=int, help="processes; by default one per CPU")
     add("--docs", action="store_true", help="only make docs/results.md anew")
     add("--check", action="store_true", help="only compare docs/results.md with the records")
     return parser
@@ -62,24 +84,31 @@ def items_of(name: str, given: argparse.Namespace) -> Scenes | Archive | None:
     scenes = RECORDS[name].scenes
     if scenes is not None:
         return Scenes(scenes)
-    if not given.pairs or (name == "published" and not given.external):
-        return None
-    archive = Archive.read(given.pairs)
-    is_published = name == "published"
-    return with_results(archive, split_externals(given.external)) if is_published else archive
+    return Archive.read(given.pairs) if given.pairs else None
 
 
-def evaluate(name: str, items: Scenes | Archive, externals: dict[str, str]) -> None:
+def evaluate(name: str, items: Scenes | Archive, workers: int | None) -> None:
     """Evaluate one record and keep its files."""
-    others = externals if name == "published" else {}
     with LiveProgress(Console(stderr=True)) as progress:
-        make(RECORDS[name], items, others, WORK / name, Options(on_progress=progress.moved))
+        make(RECORDS[name], items, WORK / name, Options(None, False, workers, progress.moved))
     keep(WORK / name, RESULTS / name)
+
+
+def make_paper_tables(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Evaluate the parts of that record and keep each as it is done."""
+    if not (given.pairs and given.externals and given.srcnn and given.published):
+        parser.error("record paper-tables needs --pairs, --externals, --srcnn and --published")
+    folders = {path.name: str(path) for path in sorted(Path(given.externals).iterdir())}
+    work = WORK / paper_tables.NAME
+    found = paper_tables.Given(given.pairs, folders, given.srcnn, given.published, work)
+    with LiveProgress(Console(stderr=True)) as progress:
+        options = Options(workers=given.workers, on_progress=progress.moved)
+        paper_tables.make(found, given.only, options, RESULTS / paper_tables.NAME)
 
 
 def check_page() -> None:
     """Exit with 1 if the page is not what the records give."""
-    if PAGE.read_text() != page(INTRODUCTION, RECORDS, RESULTS):
+    if PAGE.read_text() != whole_page():
         raise SystemExit(
             "docs/results.md must be what the records give, but it differs; make it anew with "
             "python jobs/record_results.py --docs"

@@ -234,11 +234,4 @@ RECORDS: dict[str, Record] = {
         None,
         column="scd",
     ),
-    "published": Record(
-        "Real pairs, published results of other fusers, scale 1",
-        "8 Lytro pairs: all for which there are published results, saved as JPEG.",
-        methods.fusion_only,
-        None,
-        column="scd",
-    ),
 }

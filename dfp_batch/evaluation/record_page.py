@@ -5,28 +5,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dfp_batch.evaluation import summary as statistics
-from dfp_batch.evaluation.records import Record, read_items
+from dfp_batch.evaluation.records import HEADER, ITEMS, Record, read_items
 from dfp_batch.evaluation.tables import markdown
 from dfp_batch.evaluation.work import Row
 
 
-def page(introduction: str, records: Mapping[str, Record], results: Path) -> str:
+def page(
+    introduction: str, records: Mapping[str, Record], results: Path, more: Sequence[str] = ()
+) -> str:
     """The page of all records that there are.
 
     Args:
         introduction: What it begins with.
         records: By name, in the order of the page.
         results: Folder that holds the files of a record in a folder of its name.
+        more: Paragraphs and tables that it ends with.
     """
-    names = [name for name in records if (results / name / "items.csv").is_file()]
+    names = [name for name in records if (results / name / ITEMS).is_file()]
     sections = [part for name in names for part in section(name, records[name], results / name)]
-    return "\n\n".join([introduction.strip(), *sections]) + "\n"
+    return "\n\n".join([introduction.strip(), *sections, *more]) + "\n"
 
 
 def section(name: str, record: Record, folder: Path) -> list[str]:
     """What the page says of one record, whose files are in a folder: paragraphs and tables."""
-    header = json.loads((folder / "evaluation.json").read_text())
-    rows = read_items(folder / "items.csv")
+    header = json.loads((folder / HEADER).read_text())
+    rows = read_items(folder / ITEMS)
     methods = list(dict.fromkeys(row["method"] for row in rows))
     report = markdown(header, rows, statistics.summarise(rows, methods, methods[0]))
     body = report.partition("\n\n")[2].replace("## ", "### ")

@@ -49,12 +49,15 @@ class Options:
         workers: Processes; None is one per CPU, or one in all where there is a GPU. One works in
             this process. A script that asks for more needs ``if __name__ == "__main__":``.
         on_progress: Called with the counts of items (each at each scale).
+        apart: Every method of an item is work of its own, which counts as an item: a row is kept as
+            soon as it is there. For methods that take minutes.
     """
 
     versus: str | None = None
     images: bool = False
     workers: int | None = None
     on_progress: Callable[[Counts], None] = _no_one_watches
+    apart: bool = False
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -88,6 +91,8 @@ def evaluate(
     url = urls.absolute_url(output)
     tasks = _tasks(items, methods, scales, url if options.images else None)
     order = [(task.item.name, task.item.scale, name) for task in tasks for name in methods]
+    if options.apart:
+        tasks = [part for task in tasks for part in task.apart()]
     store = Store.open(url, _identity(items, methods, scales, options), order)
     try:
         _score(tasks, store, options)

@@ -132,15 +132,15 @@ def markdown(header: Mapping[str, Any], rows: Sequence[Row], summary: Sequence[R
         summary: As in summary.parquet.
     """
     parts = [f"# Evaluation of {rows[0]['set']}" if rows else "# Evaluation", _origin(header)]
-    for scale in _scales(summary):
-        grids = [
-            _main_grid(summary, scale),
-            _detail_grid(summary, scale),
-            _paper_grid(summary, scale),
-        ]
-        parts += [_markdown_grid(grid) for grid in grids if len(grid.headings) > 1]
+    parts += [markdown_grid(grid) for scale in _scales(summary) for grid in grids(summary, scale)]
     parts += [READING_NOTE, *_error_part(rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def grids(summary: Sequence[Row], scale: int) -> list[Grid]:
+    """Every table of one scale that has a column."""
+    made = [_main_grid(summary, scale), _detail_grid(summary, scale), _paper_grid(summary, scale)]
+    return [grid for grid in made if len(grid.headings) > 1]
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
@@ -222,7 +222,8 @@ def _grid(
     return Grid(title, ["method", *(["n", "errors"] if counts else []), *headings], lines, [])
 
 
-def _markdown_grid(grid: Grid) -> str:
+def markdown_grid(grid: Grid) -> str:
+    """A table with its title and its notes."""
     table = [grid.headings, ["---"] + ["---:"] * (len(grid.headings) - 1), *grid.lines]
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in table]
     notes = [f"\n{note.replace('*', chr(92) + '*')}" for note in grid.notes]

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any
 
@@ -67,6 +67,10 @@ class Task:
     def what(self) -> str:
         """The item and the scale for people."""
         return f"{self.item.name} at x{self.item.scale}"
+
+    def apart(self) -> list["Task"]:
+        """A task per method."""
+        return [replace(self, methods={name: method}) for name, method in self.methods.items()]
 
     def row(self, method: str, **columns: Any) -> Row:  # noqa: ANN401
         """A whole row; columns that are not given are None."""

@@ -6,9 +6,17 @@ from dataclasses import replace
 import pytest
 
 from conftest import write_image
-from dfp_batch.evaluation import Scenes, item_set, named_methods
+from dfp_batch.evaluation import Scenes, evaluate, item_set, named_methods
 from dfp_batch.evaluation.record_page import page
-from dfp_batch.evaluation.records import Record, keep, make, read_items, with_results
+from dfp_batch.evaluation.records import (
+    Record,
+    keep,
+    keep_together,
+    make,
+    read_items,
+    with_results,
+    without_places,
+)
 from dfp_batch.synthetic import SceneSet
 from evaluation_parts import HERE, multi_focus, write_archive
 
@@ -26,7 +34,7 @@ RECORD = Record(
 def results(tmp_path_factory):
     """A folder of one record."""
     folder = tmp_path_factory.mktemp("records")
-    make(RECORD, Scenes(SCENES), {}, folder / "work", HERE)
+    make(RECORD, Scenes(SCENES), folder / "work", HERE)
     keep(folder / "work", folder / "results" / "fusers")
     return folder / "results"
 
@@ -73,19 +81,64 @@ def test_the_table_per_item_is_of_the_metric_of_the_record(results):
     assert "per item, scale 1" not in text
 
 
-def test_results_of_others_are_scored_and_their_places_are_not_kept(tmp_path):
-    archive = item_set(write_archive(tmp_path / "archive", 2))
-    write_image(f"{tmp_path}/CNN/p1.png", multi_focus(seed=1)[0])
-    externals = {"CNN": f"{tmp_path}/CNN"}
-    pairs = with_results(archive, externals)
-    assert [pair.pair_id for pair in pairs.pairs] == ["p1"]
-    record = replace(RECORD, scenes=None, scales=(1,))
-    make(record, pairs, externals, tmp_path / "work", HERE)
-    keep(tmp_path / "work", tmp_path / "kept")
-    rows = read_items(tmp_path / "kept" / "items.csv")
-    assert [row["method"] for row in rows] == ["average", "laplacian-pyramid", "CNN"]
-    text = (tmp_path / "kept" / "evaluation.json").read_text()
-    header = json.loads(text)
-    assert header["set"] == "manifest.parquet"
-    assert header["methods"]["CNN"]["external"] == "CNN"
-    assert str(tmp_path) not in text
+def test_results_of_others_count_where_they_are_complete(tmp_path):
+    pairs = item_set(write_archive(tmp_path / "archive", 2)).pairs
+    for name, number in (("CNN", 0), ("CNN", 1), ("GFF", 1)):
+        write_image(f"{tmp_path}/{name}/p{number}.png", multi_focus(seed=number)[0])
+    externals = {name: f"{tmp_path}/{name}" for name in ("CNN", "GFF")}
+    assert with_results(pairs, externals) == {"CNN": externals["CNN"]}
+    assert with_results(pairs[1:], externals) == externals
+
+
+@pytest.fixture
+def two_parts(tmp_path):
+    """Evaluations of the same scenes, and the folder of their record."""
+    for name, methods in (("first", ["average"]), ("second", ["average", "laplacian-pyramid"])):
+        evaluate(Scenes(SCENES), named_methods(methods, {}), str(tmp_path / name), [1], HERE)
+    return tmp_path / "first", tmp_path / "second", tmp_path / "record"
+
+
+def test_evaluations_are_kept_together(two_parts):
+    first, second, record = two_parts
+    keep_together({"first": first}, record)
+    keep_together({"second": second}, record)
+    rows = read_items(record / "items.csv")
+    assert [(row["item"], row["method"]) for row in rows] == [
+        (f"scene-00{index}", method)
+        for index in (0, 1)
+        for method in ("average", "laplacian-pyramid")
+    ]
+    assert rows[0]["psnr_db"] == pytest.approx(
+        read_items(second / "items.csv")[0]["psnr_db"], rel=1e-5
+    )
+    assert "error_type" not in rows[0]
+    assert list(json.loads((record / "evaluation.json").read_text())["parts"]) == [
+        "first",
+        "second",
+    ]
+
+
+def test_newer_rows_replace_older_ones(two_parts):
+    first, second, record = two_parts
+    keep_together({"second": second}, record)
+    text = (first / "items.csv").read_text().replace('"scene-000",1', '"scene-009",1')
+    (first / "items.csv").write_text(text)
+    keep_together({"first": first}, record)
+    assert len(read_items(record / "items.csv")) == 5
+    keep_together({"first": first}, record)
+    assert len(read_items(record / "items.csv")) == 5
+
+
+def test_places_are_left_out():
+    header = {
+        "set": "/data/pairs.parquet",
+        "methods": {"CNN": {"external": "/data/CNN", "enlargement": {"weights": "/w/x2.npz"}}},
+        "degrade": "lanczos2",
+        "cpus": 2,
+    }
+    assert without_places(header) == {
+        "set": "pairs.parquet",
+        "methods": {"CNN": {"external": "CNN", "enlargement": {"weights": "x2.npz"}}},
+        "degrade": "lanczos2",
+        "cpus": 2,
+    }

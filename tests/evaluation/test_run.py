@@ -83,6 +83,21 @@ def test_files_hold_what_is_returned(tmp_path):
     assert "# Evaluation of manifest" in Path(f"{found.url}/summary.md").read_text()
 
 
+def test_methods_apart_make_the_same_rows_and_count_one_by_one(tmp_path):
+    archive = item_set(write_archive(tmp_path))
+    methods = {"b": average(), "a": CLASSICAL}
+    seen = []
+    apart = replace(HERE, apart=True, on_progress=lambda counts: seen.append(counts.ok))
+    found = evaluate(archive, methods, f"{tmp_path}/apart", (1, 2), apart)
+    usual = evaluate(archive, methods, f"{tmp_path}/usual", (1, 2), HERE)
+    untimed = [
+        [{**row, "seconds": None, "seconds_per_mp": None} for row in one.rows]
+        for one in (found, usual)
+    ]
+    assert untimed[0] == untimed[1]
+    assert seen == list(range(9))
+
+
 def test_identical_result_is_infinite_in_every_file(tmp_path):
     write_archive(tmp_path, 1)
     external = {"perfect": External(f"{tmp_path}/truth")}
