@@ -58,12 +58,9 @@ class DeviceStack(Sources):
         return self._frame(self._alignment.kept[index], "cubic")
 
     def covered(self, index: int) -> Tensor | None:
-        """Where nothing of the reference stands in for the frame, (1, h, w), in {0, 1}."""
+        """Share of the frame beside the reference that stands in for it, (1, h, w)."""
         registered, frame = self._alignment.registered, self._alignment.kept[index]
-        if frame == registered.reference:
-            return None
-        share = self._share(registered.warps[frame])
-        return None if share is None else (share == 1).float()
+        return None if frame == registered.reference else self._share(registered.warps[frame])
 
     def _frame(self, frame: int, resampling: Resampling) -> Tensor:
         registered = self._alignment.registered

@@ -70,13 +70,9 @@ class Stack(Sources):
         return self._source(frame, preview)
 
     def covered(self, index: int) -> Tensor | None:
-        """Where nothing of the reference stands in for the frame, (1, h, w), in {0, 1}."""
+        """Share of the frame beside the reference that stands in for it, (1, h, w)."""
         covered = self._alignment.covered(self._alignment.kept[index], self._size)
-        if covered is None:
-            return None
-        window = np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8)
-        core = np.asarray(cv2.erode(covered.astype(np.uint8), window), np.float32)
-        return torch.from_numpy(core)[None]
+        return None if covered is None else torch.from_numpy(share_within(covered))[None]
 
     def _source(self, frame: int, preview: "_Preview") -> Tensor:
         """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
@@ -147,14 +143,23 @@ class Rim:
     @classmethod
     def of(cls, covered: NDArray[np.bool_]) -> "Rim":
         """Of what a frame covers, (h, w), which is not everything."""
-        core = covered.astype(np.uint8)
-        inwards_px = core.copy()  # several times faster than a distance transform
-        for _ in range(RIM_PX):
-            core = np.asarray(cv2.erode(core, np.ones((3, 3), np.uint8)), np.uint8)
-            inwards_px += core
-        rows, columns = np.nonzero(inwards_px <= RIM_PX)
-        share = inwards_px[rows, columns, None] / np.float32(RIM_PX + 1)
-        return cls(rows, columns, np.asarray(share, np.float32))
+        share = share_within(covered)
+        rows, columns = np.nonzero(share < 1)
+        return cls(rows, columns, share[rows, columns, None])
+
+
+def share_within(covered: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """From 0 where a frame does not cover the view slowly to 1, (h, w).
+
+    Args:
+        covered: What it covers, (h, w).
+    """
+    core = covered.astype(np.uint8)
+    inwards_px = core.copy()  # several times faster than a distance transform
+    for _ in range(RIM_PX):
+        core = np.asarray(cv2.erode(core, np.ones((3, 3), np.uint8)), np.uint8)
+        inwards_px += core
+    return np.asarray(inwards_px / np.float32(RIM_PX + 1), np.float32)
 
 
 class _Preview(NamedTuple):

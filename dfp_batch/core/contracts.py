@@ -66,9 +66,9 @@ class Sources(ABC):
         return self[index]
 
     def covered(self, index: int) -> Tensor | None:
-        """Where the source shows the scene itself, (1, h, w), in {0, 1}; None: everywhere.
+        """Share of the source itself in what it shows, (1, h, w), in [0, 1]; None: 1 everywhere.
 
-        Elsewhere another source stands in for it. Every place is covered by one at least.
+        The rest is of another source that stands in for it. Every place is all of one at least.
         """
         return None
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from dfp_batch.core.filters import gaussian_blur, largest_nearby
 
 _NO_REASON = 0.25  # confidence that noise reaches
-_NOISE_PX, _NEARBY_PX, _RIM_PX = 2.0, 9, 3.0
+_LITTLE, _MUCH = 0.1, 0.4  # that is left of it in the mean: less is noise, more is detail
+_NOISE_PX, _RIM_PX = 2.0, 4.0
 
 
 def one_hot(labels: Tensor, count: int) -> Tensor:
@@ -70,7 +71,7 @@ def confidence(decision: Tensor) -> Tensor:
     return sure
 
 
-def certainty(confidence: Tensor) -> Tensor:
+def certainty(confidence: Tensor, reach_px: int) -> Tensor:
     """How far a decision is to be believed, given that of the measured focus.
 
     Detail makes its surroundings certain, too. Where there is none for a while, no source is in
@@ -78,12 +79,14 @@ def certainty(confidence: Tensor) -> Tensor:
 
     Args:
         confidence: (1, h, w), in [0, 1].
+        reach_px: How far around detail a decision is certain.
 
     Returns:
         (1, h, w), in [0, 1].
     """
     sure = gaussian_blur(((confidence - _NO_REASON) / (1 - _NO_REASON)).clamp(0, 1), _NOISE_PX)
-    return gaussian_blur(largest_nearby(sure, _NEARBY_PX), _RIM_PX).clamp(0, 1)
+    sure = ((sure - _LITTLE) / (_MUCH - _LITTLE)).clamp(0, 1)
+    return gaussian_blur(largest_nearby(sure, 2 * reach_px + 1), _RIM_PX).clamp(0, 1)
 
 
 def softmax_(evidence: Tensor) -> Tensor:

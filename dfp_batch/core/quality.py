@@ -1,6 +1,7 @@
 """What an image shows of how it was made: its noise and the blocks of JPEG."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,13 @@ from scipy.optimize import nnls
 from torch import Tensor
 from torch.nn import functional
 
+from dfp_batch.core.filters import box_blur
+
 _SECOND = (1.0, -2.0, 1.0)
 _NOISE_GAIN = 6.0  # of unit noise by the second differences along both axes
 _NOISE_BLOCK_PX = 16
 _LIGHTS, _FEWEST_BLOCKS = 8, 16
+_AROUND_BLOCKS = 9
 _THIRD = (1.0, -3.0, 3.0, -1.0)  # differences
 _JPEG_PX = 8
 _SMALLEST_WITH_BLOCKS_PX = 32
@@ -95,15 +99,18 @@ class NoiseOfLight:
         return self.dark + self.slope * plane.clamp(0, 1)
 
 
-def noise_of_light(image: Tensor) -> NoiseOfLight:
-    """Noise of an image (C, h, w), in [0, 1], by its light, all channels alike.
+def noise_of_light(images: Iterable[Tensor]) -> NoiseOfLight:
+    """Noise of images (C, h, w) of one scene, in [0, 1], by its light, all channels alike.
 
-    As ``noise_level``, in the flattest quarter of the blocks of every light.
+    As ``noise_level``, in the flattest quarter of the blocks of every light, each of the image that
+    is the flattest there: a blurred one has the noise of a sharp one, and no texture.
+
+    Args:
+        images: One or more, of one size.
     """
-    if min(image.shape[-2:]) < len(_SECOND):
+    powers, lights = _flattest(images)
+    if not len(powers):
         return NoiseOfLight(0.0, 0.0)
-    powers = _block_powers(image[:, None]).flatten()
-    lights = _blocks(image[:, None, 1:-1, 1:-1]).flatten()
     rows, values = [], []
     for low in range(_LIGHTS):
         found = powers[(lights * _LIGHTS).floor().clamp(0, _LIGHTS - 1) == low]
@@ -116,3 +123,25 @@ def noise_of_light(image: Tensor) -> NoiseOfLight:
         return NoiseOfLight(float(powers.min()), 0.0)
     (dark, slope), _ = nnls(np.array(rows), np.array(values))
     return NoiseOfLight(float(dark), float(slope))
+
+
+def _flattest(images: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Power and light of every block, (n,) each, of the image that is the flattest around it.
+
+    Chosen by the block itself, the one of least noise would be taken every time.
+    """
+    flattest = powers = lights = torch.zeros(0)
+    for image in images:
+        if min(image.shape[-2:]) < len(_SECOND):
+            break
+        planes = image[:, None]
+        power, light = _block_powers(planes), _blocks(planes[..., 1:-1, 1:-1])
+        around = box_blur(power[:, 0], _AROUND_BLOCKS, "reflect")[:, None]
+        if not len(flattest):
+            flattest, powers, lights = around, power, light
+        less = around < flattest
+        flattest, powers, lights = (
+            torch.where(less, new, old)
+            for new, old in ((around, flattest), (power, powers), (light, lights))
+        )
+    return powers.flatten(), lights.flatten()

@@ -12,12 +12,16 @@ from dfp_batch.core.contracts import Sources
 _NOTHING = 1e-6  # total weight of a place for which only hidden sources were decided
 
 
-def hide_(decision: Tensor, sources: Sources) -> bool:
+def hide_(decision: Tensor, sources: Sources, certainty: Tensor | float = 0.0) -> bool:
     """Take all weight from a source where it does not show the scene, in place.
+
+    Where it shows detail of its own it may be taken to its very rim. Elsewhere it must show nothing
+    but itself: as it fades into what stands in for it, it has a gradient that nothing has.
 
     Args:
         decision: (N, 1, h, w), >= 0.
         sources: N sources (C, h, w).
+        certainty: Of the decision, (1, h, w), in [0, 1].
 
     Returns:
         Whether there is such a place.
@@ -26,7 +30,7 @@ def hide_(decision: Tensor, sources: Sources) -> bool:
     for index, weight in enumerate(decision):
         covered = sources.covered(index)
         if covered is not None:
-            weight.mul_(covered)
+            weight.mul_((covered > 0) & (covered >= 1 - certainty))
             is_partial = True
     return is_partial
 

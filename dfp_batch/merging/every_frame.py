@@ -16,6 +16,7 @@ from dfp_batch.core.image import luma_plane
 from dfp_batch.core.part import NotNegative, Positive
 from dfp_batch.core.pyramid import collapse, pyramid_bands
 from dfp_batch.core.quality import NoiseOfLight, noise_of_light
+from dfp_batch.core.sources import previews
 from dfp_batch.merging.gradient_domain import GradientDomain
 
 _WINDOW_PX = 5
@@ -49,7 +50,9 @@ class EveryFrame(Merge):
     ) -> Tensor:
         """Merged (1, C, h, w), in [0, 1]."""
         merged = self.base(sources, decision, certainty, compute)[0]
-        noise = noise_of_light(merged)
+        if noise_of_light([merged]).at(0.5) < self.least_noise:  # which texture only adds to
+            return merged[None]
+        noise = noise_of_light(previews(sources))
         if noise.at(0.5) < self.least_noise:
             return merged[None]
         return self._averaged(sources, decision, merged, noise).clamp_(0, 1)[None]

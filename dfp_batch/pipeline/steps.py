@@ -34,6 +34,7 @@ from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.view import complete_, hide_
 from dfp_batch.degradation.kernel_estimation import KernelEstimate, known_kernel
 from dfp_batch.errors import ConfigError
+from dfp_batch.merging.seams import BAND_PX
 from dfp_batch.networks.precision import compute_dtype
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.back_projection import BackProjection
@@ -125,13 +126,15 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
     with _reproducible(place.device):
         with torch.no_grad():
             measured = config.focus(sources)
-            is_partial = hide_(measured, sources)
+            hide_(measured, sources, certainty=1.0)
             sure = confidence(measured)
+            certain = _certain(sure[0], config)
+            is_partial = hide_(measured, sources, certain)
             best = winners(complete_(measured, sources)) if is_partial else None
         decision = config.refinement(sources, measured, compute)
-        if is_partial and hide_(decision, sources):
+        if is_partial:
+            hide_(decision, sources, certain)
             complete_(decision, sources, best)
-        certain = certainty(sure[0]) if config.focus.decides else torch.ones_like(sure[0])
         merged = config.merge(sources, decision, certain, compute)
     is_one = len(merged) < len(sources)
     if not (is_one or config.merge.needs_all):
@@ -141,6 +144,11 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
         )
     weights = torch.ones_like(merged[:, :1]) if is_one else decision
     return Merged(merged, weights, decision, sure)
+
+
+def _certain(sure: Tensor, config: FusionConfig) -> Tensor:
+    """How far a decision of this confidence is to be believed, both (1, h, w)."""
+    return certainty(sure, BAND_PX) if config.focus.decides else torch.ones_like(sure)
 
 
 def reconstruct(merged: Merged, config: FusionConfig, place: Workplace) -> Enlargement:

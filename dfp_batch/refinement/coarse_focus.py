@@ -14,8 +14,8 @@ from dfp_batch.core.view import complete_, hide_
 from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
 
 _CERTAIN = 0.99
+_REACH_PX = 4  # beside detail of one source the least blurred one may be another
 _LEAST = 1e-3
-_WEIGHT = 2.0
 _MEASURE = MultiScaleLaplacian()
 _MARGIN_PX = 3  # small ones: as far as a measure sees what stands in for a source
 
@@ -29,7 +29,7 @@ class CoarseFocus(Refinement):
 
     There a measure of the reduced sources, ``MultiScaleLaplacian``, adds its evidence::
 
-        m_k  *=  (coarse m_k)^(2 (1 - certainty))
+        m_k  *=  (coarse m_k)^(1 - certainty)
 
     Attributes:
         factor: By which the sources are reduced, again and again.
@@ -45,14 +45,14 @@ class CoarseFocus(Refinement):
         return self._filled(sources, decision, self.levels)
 
     def _filled(self, sources: Sources, decision: Tensor, levels: int) -> Tensor:
-        sure = certainty(confidence(decision)[0])
+        sure = certainty(confidence(decision)[0], _REACH_PX)
         if levels == 0 or bool((sure > _CERTAIN).all()):
             return decision
         small = reduced(sources, self.factor, _MARGIN_PX)
         coarse = self._filled(small, _MEASURE(small), levels - 1)
         _leave_open_(coarse, small)
         size = (decision.shape[-2], decision.shape[-1])
-        share = _WEIGHT * (1 - sure)
+        share = 1 - sure
         for weight, coarser in zip(decision, coarse, strict=True):
             weight.mul_(resize_linearly(coarser, size).clamp_min_(_LEAST).pow_(share))
         return decision.div_(decision.sum(0))

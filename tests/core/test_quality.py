@@ -14,7 +14,7 @@ def test_the_noise_is_found_by_its_light(channels, dark, slope):
     image = 0.1 + 0.8 * procedural_image(256, 3)[:channels]
     grain = np.random.default_rng(0).standard_normal(image.shape)
     noisy = torch.from_numpy(image + np.sqrt(dark + slope * image) * grain).float()
-    found = noise_of_light(noisy)
+    found = noise_of_light([noisy])
     for light in (0.3, 0.7):
         assert found.at(light) == pytest.approx(np.sqrt(dark + slope * light), rel=0.15)
     torch.testing.assert_close(
@@ -25,4 +25,4 @@ def test_the_noise_is_found_by_its_light(channels, dark, slope):
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 40), (1, 9, 9)])
 def test_small_and_flat_images_have_none(shape):
-    assert noise_of_light(torch.full(shape, 0.5)).at(0.5) == 0
+    assert noise_of_light([torch.full(shape, 0.5)]).at(0.5) == 0

@@ -60,3 +60,12 @@ def test_sources_that_show_everything_are_left_alone():
     before = decision.clone()
     assert not hide_(decision, InMemory(torch.zeros(3, 1, 4, 5)))
     assert torch.equal(decision, before)
+
+
+def test_a_certain_place_may_take_a_source_to_its_rim_and_another_not():
+    share = torch.tensor([0.0, 0.25, 0.75, 1.0]).expand(2, 1, 1, 4)
+    certainty = torch.tensor([1.0, 0.8, 0.5, 0.0]).expand(1, 1, 4)
+    for certain, taken in ((certainty, [0, 1, 1, 1]), (0.0, [0, 0, 0, 1]), (1.0, [0, 1, 1, 1])):
+        decision = torch.full((2, 1, 1, 4), 0.5)
+        hide_(decision, Partial(share), certain)
+        assert (decision[1, 0, 0] > 0).int().tolist() == taken

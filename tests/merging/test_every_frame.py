@@ -42,7 +42,7 @@ def test_equal_sources_are_averaged(count):
     sources = noisy(picture().repeat(count, 1, 1, 1))
     merged = MERGE(InMemory(sources), of_the_first(count), CERTAIN, compute())
     before = mean_error(sources[:1], picture())
-    assert mean_error(merged, picture()) == pytest.approx(before / count, rel=0.25)
+    assert mean_error(merged, picture()) == pytest.approx(before / count, rel=0.3)
 
 
 def test_a_blurred_source_brings_its_coarse_bands_and_takes_no_detail():
