@@ -27,8 +27,7 @@ from dfp_batch.reconstruction.deep_image_prior import DeepImagePrior
 from dfp_batch.synthetic import Scene, SceneSet
 
 NAME = "paper-figures"
-SCALE, EVERY, ITERATIONS = 2, 10, 3000
-SCENES = SceneSet("bundled", side_px=128, scale=SCALE)
+SCALE, EVERY = 2, 10
 SCENE = 0
 BLENDED = {"merge": "blend", "policy": "always", "align.model": "none", "exposure.model": "none"}
 NEAR_DB = 1.0
@@ -116,34 +115,56 @@ def psnr_db(fused: Tensor, truth: Tensor) -> float:
     return metrics.psnr_db(first, second)
 
 
-def make(folder: Path, figures: Path, iterations: int = ITERATIONS) -> None:
+@dataclass(frozen=True)
+class Effort:
+    """How much is done; the tests do less.
+
+    Attributes:
+        side_px: Of the truth.
+        embedding: Iterations of the decision embedding.
+        prior: Iterations of the prior in Fig. 8.
+        converging: Iterations of both methods in Fig. 9.
+    """
+
+    side_px: int = 128
+    embedding: int = 500
+    prior: int = 1000
+    converging: int = 3000
+
+
+def make(folder: Path, figures: Path, effort: Effort | None = None) -> None:
     """Measure and draw both.
 
     Args:
         folder: For fig-8.csv and fig-9.csv.
         figures: For fig-8.png and fig-9.png.
-        iterations: Of Fig. 9.
+        effort: None is that of the paper.
     """
-    scene = SCENES.scene(SCENE)
+    effort = effort or Effort()
+    scene = SceneSet("bundled", side_px=effort.side_px, scale=SCALE).scene(SCENE)
     folder.mkdir(parents=True, exist_ok=True)
     figures.mkdir(parents=True, exist_ok=True)
-    runs = [run(name, config, scene) for name, config in robustness().items()]
+    runs = [run(name, config, scene) for name, config in robustness(effort).items()]
     rows = [(one.name, f"{one.accuracy:.4f}", f"{one.psnr_db:.2f}") for one in runs]
     write(folder / "fig-8.csv", ("setting", "accuracy", "psnr_db"), rows)
     draw_robustness(scene, runs).savefig(figures / "fig-8.png", dpi=_DPI)
-    curves = {name: converging(name, scene, iterations) for name in ("DFP", "DIP")}
+    curves = {name: converging(name, scene, effort) for name in ("DFP", "DIP")}
     write(folder / "fig-9.csv", ("method", "iteration", "psnr_db", "loss"), lines(curves))
     draw_convergence(curves).savefig(figures / "fig-9.png", dpi=_DPI)
 
 
-def robustness() -> dict[str, FusionConfig]:
+def robustness(effort: Effort) -> dict[str, FusionConfig]:
     """The columns of Fig. 8."""
+    fits = {"refinement.iterations": effort.embedding, "reconstruction.iterations": effort.prior}
     worst = list(REBLUR)[-1]
-    without = {**reblur(*REBLUR[worst]), "reconstruction.joint_gradient_weight": 0.0}
+    without = {**fits, **reblur(*REBLUR[worst]), "reconstruction.joint_gradient_weight": 0.0}
     shown = {name: values for name, values in REBLUR.items() if name.startswith("[3,5,5")}
     return {
         f"{worst}, no joint gradient": composition("paper", without),
-        **{name: composition("paper", reblur(*values)) for name, values in shown.items()},
+        **{
+            name: composition("paper", {**fits, **reblur(*values)})
+            for name, values in shown.items()
+        },
     }
 
 
@@ -161,15 +182,16 @@ def fused(config: FusionConfig, scene: Scene) -> FusionResult:
     return fuse(torch.from_numpy(scene.sources), replace(config, scale=SCALE))
 
 
-def converging(name: str, scene: Scene, iterations: int) -> tuple[Curve, list[float]]:
+def converging(name: str, scene: Scene, effort: Effort) -> tuple[Curve, list[float]]:
     """PSNR of every tenth estimate, and the loss of every iteration."""
     watch = Watch(torch.from_numpy(scene.truth))
     network = WatchedNet(seen=watch)
     if name == "DFP":
-        prior = DeepFusionPrior(iterations=iterations, network=network)
-        config = replace(composition("paper", {}), reconstruction=prior)
+        prior = DeepFusionPrior(iterations=effort.converging, network=network)
+        paper = composition("paper", {"refinement.iterations": effort.embedding})
+        config = replace(paper, reconstruction=prior)
     else:
-        alone = DeepImagePrior(iterations=iterations, network=network)
+        alone = DeepImagePrior(iterations=effort.converging, network=network)
         config = replace(composition("classical", BLENDED), reconstruction=alone)
     made = fused(config, scene)
     return watch.curve, made.loss.tolist()
