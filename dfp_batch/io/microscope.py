@@ -4,17 +4,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import closing, contextmanager
+from functools import lru_cache, partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from dfp_batch.errors import ImageError
 from dfp_batch.io.codec.frame import Pixels
-from dfp_batch.io.codec.header import RefusedError
+from dfp_batch.io.codec.header import RefusedError, named
 from dfp_batch.io.codec.stack_layout import shown
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.urls import is_local, protocol_and_path
@@ -44,27 +43,21 @@ def open_nd2(url: str, axis: str) -> Iterator[Volume]:
         ImageError: It is none, or holds no stack.
         StorageError: The store failed.
     """
-    with _refusals(url), open_seekable(url) as file:
+    with named(url), open_seekable(url) as file:
         library = _library("nd2", "an ND2")
-        with _damage("ND2"):
-            opened = library.ND2File(file)
-        try:
-            with _damage("ND2"):
-                volume = _nd2_volume(opened, url, axis)
+        volume_of = partial(_nd2_volume, url=url, axis=axis)
+        with _read("ND2", partial(library.ND2File, file), volume_of) as volume:
             yield volume
-        finally:
-            opened.close()
 
 
 @contextmanager
 def open_lif(url: str, axis: str) -> Iterator[Volume]:
     """The only stack in a LIF of Leica; arguments and errors as of ``open_nd2``."""
-    with _refusals(url), open_seekable(url) as file:
+    with named(url), open_seekable(url) as file:
         library = _library("liffile", "a LIF")
-        with _damage("LIF"):
-            opened = library.LifFile(file)
-            volume = _lif_volume(opened, url, axis)
-        yield volume
+        volume_of = partial(_lif_volume, url=url, axis=axis)
+        with _read("LIF", partial(library.LifFile, file), volume_of) as volume:
+            yield volume
 
 
 @contextmanager
@@ -73,25 +66,27 @@ def open_czi(url: str, axis: str) -> Iterator[Volume]:
 
     Its library reads files of this machine only: others are copied to a temporary one.
     """
-    with _refusals(url):
+    with named(url):
         library = _library("pylibCZIrw.czi", "a CZI")
-        with _local_copy(url) as path:
-            with _damage("CZI"):
-                opened = library.CziReader(path)
-            try:
-                with _damage("CZI"):
-                    volume = _czi_volume(opened, url, axis)
-                yield volume
-            finally:
-                opened.close()
+        volume_of = partial(_czi_volume, url=url, axis=axis)
+        with (
+            _local_copy(url) as path,
+            _read("CZI", partial(library.CziReader, path), volume_of) as volume,
+        ):
+            yield volume
 
 
 @contextmanager
-def _refusals(url: str) -> Iterator[None]:
-    try:
-        yield
-    except RefusedError as error:
-        raise ImageError(f"{url}: {error}") from error
+def _read(
+    name: str, opened: Callable[[], Any], volume_of: Callable[[Any], Volume]
+) -> Iterator[Volume]:
+    """What the library of a format reads of a file, which is closed at the end."""
+    with _damage(name):
+        file = opened()
+    with closing(file):
+        with _damage(name):
+            volume = volume_of(file)
+        yield volume
 
 
 @contextmanager

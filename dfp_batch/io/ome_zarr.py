@@ -12,7 +12,7 @@ import numpy as np
 
 from dfp_batch.errors import ImageError
 from dfp_batch.io.codec.frame import Frame, Pixels, white
-from dfp_batch.io.codec.header import RefusedError
+from dfp_batch.io.codec.header import RefusedError, named
 from dfp_batch.io.codec.stack_facts import size_um
 from dfp_batch.io.volume import DAMAGE, Axes, Kind, Volume
 
@@ -46,10 +46,8 @@ def open_zarr(url: str, axis: str) -> Iterator[Volume]:
         ImageError: It is none, or holds no stack.
         StorageError: The store failed.
     """
-    try:
+    with named(url):
         yield _volume(url, axis)
-    except RefusedError as error:
-        raise ImageError(f"{url}: {error}") from error
 
 
 def _library() -> ModuleType:

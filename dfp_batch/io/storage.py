@@ -86,19 +86,15 @@ def read_bytes(url: str) -> bytes:
         ObjectAccessError: It cannot be read.
         StorageError: The store failed.
     """
-    with translated("read", url):
-        fs, path = file_in_store(url)
-        data: bytes = fs.cat_file(path)
-        TRAFFIC.read_bytes += len(data)
-        return data
+    return read_range(url, None, None)
 
 
-def read_range(url: str, start: int, end: int | None) -> bytes:
+def read_range(url: str, start: int | None, end: int | None) -> bytes:
     """Read a part of a file.
 
     Args:
         url: Of the file.
-        start: First byte; below 0 so many from the end.
+        start: First byte; below 0 so many from the end; None is the beginning of the file.
         end: Behind the last byte; None is the end of the file.
 
     Raises:

@@ -7,10 +7,9 @@ from xml.parsers.expat import ExpatError
 
 import numpy as np
 
-from dfp_batch.errors import ImageError
-from dfp_batch.io.codec import files
+from dfp_batch.io.codec import reading
 from dfp_batch.io.codec.frame import OPEN_DTYPES, Frame, Metadata, Pixels
-from dfp_batch.io.codec.header import Header, Opened, RefusedError, Stored, check_size
+from dfp_batch.io.codec.header import Header, Opened, RefusedError, Stored, check_size, named
 from dfp_batch.io.codec.stack_layout import LEAST_PAGES, axes_problem, axes_text, count_text, refuse
 
 DAMAGE = (  # what such libraries let through on a damaged file
@@ -151,10 +150,8 @@ class Volume:
         """
         metadata = Metadata(pixel_size_um=self._kind.pixel_size_um)
         found = Opened(self.header(k), 1, metadata, lambda: self._stored(k, channel))
-        try:
-            return files.loaded(found, 0)
-        except RefusedError as error:
-            raise ImageError(f"{self._url} page {k}: {error}") from error
+        with named(f"{self._url} page {k}"):
+            return reading.loaded(found, 0)
 
     def _stored(self, k: int, channel: int) -> Stored:
         try:

@@ -203,7 +203,7 @@ def test_each_fault_has_its_error(monkeypatch, fault, expected, reason):
 
 
 def test_a_bug_is_not_a_storage_error(monkeypatch):
-    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "cat_file", lambda *a: 1 / 0)
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "cat_file", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         read_bytes("memory://run/a")
 

@@ -1,16 +1,5 @@
 """Bytes <-> pixels of every format that is read or written, with ICC profile, EXIF and alpha."""
 
-from dfp_batch.io.codec.files import (
-    check_depth,
-    decode,
-    development_of,
-    encode,
-    encode_channels,
-    extension_for,
-    extension_of,
-    inspect,
-    inspect_file,
-)
 from dfp_batch.io.codec.frame import (
     Frame,
     Metadata,
@@ -27,6 +16,14 @@ from dfp_batch.io.codec.frame import (
 from dfp_batch.io.codec.header import LARGEST_PX, Header
 from dfp_batch.io.codec.index_map import decode_indices, encode_indices
 from dfp_batch.io.codec.raw import Development
+from dfp_batch.io.codec.reading import decode, development_of, inspect, inspect_file
+from dfp_batch.io.codec.writing import (
+    check_depth,
+    encode,
+    encode_channels,
+    extension_for,
+    extension_of,
+)
 
 __all__ = [
     "LARGEST_PX",

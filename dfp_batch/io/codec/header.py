@@ -1,8 +1,10 @@
 """What the header of an image says, and the limits that are checked before any pixel is decoded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from dfp_batch.errors import ImageError
 from dfp_batch.io.codec.frame import Metadata, Pixels, kind_text, samples_text
 
 _SIDEWAYS = range(5, 9)  # orientations that exchange width and height
@@ -12,11 +14,24 @@ LARGEST_PX = 400_000_000
 
 
 class RefusedError(Exception):
-    """Why an image cannot be used, without its name; :func:`codec.decode` adds that."""
+    """Why an image cannot be used, without its name; :func:`named` adds that."""
 
 
 class RawFileError(RefusedError):
     """It is a camera RAW file, although it starts like a TIFF."""
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Whatever is refused in here is an error of what has this name.
+
+    Raises:
+        ImageError: with the name before the reason.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        raise ImageError(f"{name}: {error}") from error
 
 
 @dataclass(frozen=True)

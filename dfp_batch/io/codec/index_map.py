@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from dfp_batch.errors import ImageError
 from dfp_batch.io.codec import opencv, png
-from dfp_batch.io.codec.header import RefusedError
+from dfp_batch.io.codec.header import named
 
 Indices = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -19,12 +19,10 @@ def encode_indices(labels: Indices) -> bytes:
     Raises:
         ImageError: The encoder failed.
     """
-    try:
+    with named("cannot encode an index map"):
         if labels.dtype == np.uint16:
             return opencv.file_of(labels[:, :, None], "png")
         return png.with_palette(opencv.file_of(labels[:, :, None], "png"), _palette(labels))
-    except RefusedError as error:
-        raise ImageError(f"cannot encode an index map: {error}") from error
 
 
 def _palette(labels: Indices) -> bytes:
@@ -39,10 +37,8 @@ def decode_indices(data: bytes) -> Indices:
     Raises:
         ImageError: It is not one, or damaged.
     """
-    try:
+    with named("not an index map"):
         pixels = opencv.pixels_of(png.without_palette(data), "PNG")
-    except RefusedError as error:
-        raise ImageError(f"not an index map: {error}") from error
     if pixels is None or pixels.dtype.kind != "u" or pixels.shape[2] != 1:
         raise ImageError(f"not an index map, or damaged ({len(data)} bytes)")
     return pixels[:, :, 0]

@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 from tifffile import TiffFile, TiffPage
 
 from dfp_batch.errors import ImageError
-from dfp_batch.io.codec import files, imagej, stack_layout, tiff_page
+from dfp_batch.io.codec import imagej, reading, stack_layout, tiff_page
 from dfp_batch.io.codec import tiff as tiff_codec
 from dfp_batch.io.codec.frame import Frame
-from dfp_batch.io.codec.header import Header, RefusedError, is_sideways
+from dfp_batch.io.codec.header import Header, RefusedError, is_sideways, named
 from dfp_batch.io.codec.stack_facts import Facts, facts_of, with_facts
 from dfp_batch.io.codec.stack_layout import LEAST_PAGES, TRUNCATED, Plane, count_text, refuse, shown
 
@@ -81,10 +81,8 @@ class Pages:
             ImageError: Not an image that can be used.
             StorageError: The store failed.
         """
-        try:
+        with named(f"{self._url} page {k}"):
             return tiff_codec.page_header(self._page_of(k, 0))
-        except RefusedError as error:
-            raise ImageError(f"{self._url} page {k}: {error}") from error
 
     def frame(self, k: int, channel: int = 0) -> Frame:
         """Read image ``k`` (0 <= k < N) of the stack; no other is read.
@@ -101,11 +99,9 @@ class Pages:
             StorageError: The store failed.
         """
         plane = self._planes[channel][k]
-        try:
+        with named(f"{self._url} page {k}"):
             found = tiff_codec.opened_page(self._page_of(k, channel), plane.offset)
-            frame = files.loaded(found, self._tiff.filehandle.size)
-        except RefusedError as error:
-            raise ImageError(f"{self._url} page {k}: {error}") from error
+            frame = reading.loaded(found, self._tiff.filehandle.size)
         return with_facts(frame, self._facts, is_sideways(found.orientation))
 
     def _page_of(self, k: int, channel: int) -> TiffPage:

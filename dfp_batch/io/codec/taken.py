@@ -9,7 +9,7 @@ from typing import BinaryIO
 import tifffile
 
 from dfp_batch.errors import ImageError
-from dfp_batch.io.codec import exif, files, tiff_page
+from dfp_batch.io.codec import exif, reading, tiff_page
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FORM = "%Y:%m:%d %H:%M:%S"
@@ -39,7 +39,7 @@ def taken_at(file: BinaryIO, url: str) -> datetime | None:
     file.seek(0)
     if file.read(4).startswith(_TIFF):
         return _time(_texts_of_tiff(file, url))
-    block = files.metadata_of(file, url).exif
+    block = reading.metadata_of(file, url).exif
     return _time(_texts_of(block)) if block else None
 
 
