@@ -74,14 +74,12 @@ class Given:
         pairs: Manifest of pairs called ``<set>_<number>``.
         externals: Folders of results of scale 1, by their names.
         srcnn: Folder of srcnn_x2.npz and srcnn_x4.npz.
-        published: Table of the paper's figures.
         work: Folder of everything that is made on the way.
     """
 
     pairs: str
     externals: Mapping[str, str]
     srcnn: str
-    published: str
     work: Path
 
 
@@ -104,20 +102,21 @@ class Part:
     is_slow: bool = False
 
 
-def make(given: Given, only: Sequence[str], options: Options, results: Path) -> None:
-    """Evaluate the parts whose names start with one of ``only``, all if there is none.
+def make(part: Part, work: Path, options: Options, results: Path) -> None:
+    """Evaluate a part and add it to the record.
+
+    Args:
+        part: Of ``parts``.
+        work: Folder of its evaluation.
+        options: How to evaluate.
+        results: Folder of the record.
 
     Raises:
-        ConfigError: if the pairs, the results or the weights are not what they must be.
+        ConfigError: if the weights are not what they must be.
     """
-    for part in parts(given):
-        if not only or part.name.startswith(tuple(only)):
-            folder = given.work / part.name
-            own = replace(options, apart=part.is_slow)
-            evaluate(part.items, part.methods, str(folder), part.scales, own)
-            keep_together({part.name: folder}, results)
-    results.mkdir(parents=True, exist_ok=True)
-    (results / PRINTED).write_bytes(Path(given.published).read_bytes())
+    own = replace(options, apart=part.is_slow)
+    evaluate(part.items, part.methods, str(work / part.name), part.scales, own)
+    keep_together({part.name: work / part.name}, results)
 
 
 def shown(results: Path) -> list[str]:

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from dfp_batch.cli.console import LiveProgress
 from dfp_batch.evaluation import Archive, Options, Scenes
+from dfp_batch.evaluation.published import PRINTED
 from dfp_batch.evaluation.record_page import page
 from dfp_batch.evaluation.records import keep, make
 
@@ -100,10 +101,15 @@ def make_paper_tables(parser: argparse.ArgumentParser, given: argparse.Namespace
         parser.error("record paper-tables needs --pairs, --externals, --srcnn and --published")
     folders = {path.name: str(path) for path in sorted(Path(given.externals).iterdir())}
     work = WORK / paper_tables.NAME
-    found = paper_tables.Given(given.pairs, folders, given.srcnn, given.published, work)
-    with LiveProgress(Console(stderr=True)) as progress:
-        options = Options(workers=given.workers, on_progress=progress.moved)
-        paper_tables.make(found, given.only, options, RESULTS / paper_tables.NAME)
+    found = paper_tables.Given(given.pairs, folders, given.srcnn, work)
+    results = RESULTS / paper_tables.NAME
+    for part in paper_tables.parts(found):
+        if not given.only or part.name.startswith(tuple(given.only)):
+            with LiveProgress(Console(stderr=True)) as progress:
+                options = Options(workers=given.workers, on_progress=progress.moved)
+                paper_tables.make(part, work, options, results)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / PRINTED).write_bytes(Path(given.published).read_bytes())
 
 
 def check_page() -> None:

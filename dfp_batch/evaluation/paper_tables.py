@@ -126,13 +126,17 @@ def _quality(shown: Shown, found: _Found) -> Grid:
     columns = [(name, scale) for name in _QUALITY for scale in SCALES]
     lines = []
     for method in shown.methods:
-        counts = [str(found[method, s, "scd"]["n"] if found else 0) for s in SCALES if found]
+        counts = [_count(found.get((method, scale, "scd"))) for scale in SCALES]
         keys = [(method, scale, _QUALITY[name][0]) for name, scale in columns]
         digits = [_QUALITY[name][1] for name, _ in columns]
         cells = [_cell(found.get(key), n) for key, n in zip(keys, digits, strict=True)]
         lines.append([method, *counts, *cells])
     headings = [*(f"n x{scale}" for scale in SCALES), *(f"{name} x{s}" for name, s in columns)]
     return Grid(f"{shown.title}: quality", ["method", *headings], lines, [])
+
+
+def _count(row: Row | None) -> str:
+    return "0" if row is None else str(row["n"])
 
 
 def _cell(row: Row | None, digits: int) -> str:
