@@ -61,7 +61,8 @@ What to know before reading them:
   only. n says how many there are; a mean is that of its n crops.
 - SRCNN is `examples/srcnn.py` with the authors' weights, a supervised part of somebody else.
 - RMG, REI, RIE, RMGA and RECO compare with partly blurred sources: a perfect result does not score
-  0. Never rank by them.
+  0. Never rank by them. REI and RMGA come out as printed, in size and order; RMG only in order, RIE
+  and RECO not even so: their scale, and the constant of RECO, the paper leaves open.
 """
 AT_X1 = ("average", "laplacian-pyramid", "classical", *PRESETS)
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scipy import stats
+
 from dfp_batch.evaluation import summary as statistics
 from dfp_batch.evaluation import tables
 from dfp_batch.evaluation.published import (
@@ -23,6 +25,7 @@ from dfp_batch.metrics.names import RELATIVE
 PRESETS = ("paper", "fast", "balanced")
 _QUALITY = {"PSNR dB": ("psnr_db", 2), "SSIM": ("ssim", 4), "SCD": ("scd", 3), "VIFF": ("viff", 3)}
 _NOTHING = "-"
+_AGREEMENT, _FEWEST = "rank correlation of measured and (printed)", 3
 _FLOOR = "laplacian-pyramid"
 _OURS = (_FLOOR, "average", "classical", *PRESETS)
 _Found = Mapping[tuple[str, int, str], Row]
@@ -117,8 +120,24 @@ def _relative(shown: Shown, found: _Found, printed: Mapping[tuple[str, int, str]
         keys = [(method, scale, metric) for metric, scale in columns]
         cells = [_cell(found.get(key), 3) + _bracketed(printed.get(key)) for key in keys]
         lines.append([method, *cells])
+    if printed:
+        lines.append([_AGREEMENT, *(_agreement(found, printed, s, name) for name, s in columns)])
     headings = [f"{metric.upper()} x{scale}" for metric, scale in columns]
     return Grid(shown.title, ["method", *headings], lines, [])
+
+
+def _agreement(
+    found: _Found, printed: Mapping[tuple[str, int, str], float], scale: int, metric: str
+) -> str:
+    """Rank correlation of what was measured and what is printed."""
+    keys = [
+        (method, scale, metric) for method, at, name in printed if (at, name) == (scale, metric)
+    ]
+    measured = {key: found[key]["mean"] for key in keys if key in found}
+    both = [(value, printed[key]) for key, value in measured.items() if value is not None]
+    if len({value for value, _ in both}) < _FEWEST:
+        return _NOTHING
+    return f"{float(stats.spearmanr(*zip(*both, strict=True)).statistic):.2f}"
 
 
 def _quality(shown: Shown, found: _Found) -> Grid:

@@ -102,6 +102,30 @@ def test_the_page_shows_measured_and_printed_figures(job, results):
     assert "<details><summary>Fusers, then bicubic; Lytro</summary>" in page
 
 
+def test_the_order_of_the_fusers_is_compared_with_the_printed_one(job, results, tmp_path):
+    def swapped(lines, first, second):
+        """The lines with the names of two fusers exchanged."""
+        return [
+            line.replace(first, "?").replace(second, first).replace("?", second) for line in lines
+        ]
+
+    table = (results / "items.csv").read_text().splitlines()
+    names = table[0].split(",")
+    rei = {"CNN": 3.0, "DRPL": 2.0, "ECNN": 2.5}  # printed: 3.6682, 3.0538, 3.2677
+    lines = [table[0]]
+    for fuser, value in rei.items():
+        cells = next(row for row in table if f",2,{fuser}+bicubic," in row).split(",")
+        cells[names.index("rei")] = str(value)
+        lines.append(",".join(cells))
+    (tmp_path / "published.csv").write_bytes(PUBLISHED.read_bytes())
+    for order, expected in ((lines, "1.00"), (swapped(lines, ",CNN+", ",DRPL+"), "-1.00")):
+        (tmp_path / "items.csv").write_text("\n".join(order))
+        (agreement, *_) = [
+            line for line in "\n".join(job.shown(tmp_path)).splitlines() if "rank corr" in line
+        ]
+        assert agreement.split(" | ")[3] == expected
+
+
 def test_what_is_not_there_yet_is_a_dash(job, results, tmp_path):
     (tmp_path / "published.csv").write_bytes(PUBLISHED.read_bytes())
     table = (results / "items.csv").read_text().splitlines(keepends=True)
