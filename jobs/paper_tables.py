@@ -16,7 +16,7 @@ from dfp_batch.evaluation import Archive, External, Method, Options, evaluate, n
 from dfp_batch.evaluation.paper_archive import Preparation, by_set
 from dfp_batch.evaluation.paper_tables import Shown, section
 from dfp_batch.evaluation.published import FUSERS, PRINTED, SCALES
-from dfp_batch.evaluation.records import keep_together, with_results
+from dfp_batch.evaluation.records import ITEMS, keep_together, with_results
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.deep_image_prior import DeepImagePrior
 from dfp_batch.runs.manifest import Pair
@@ -104,7 +104,7 @@ class Part:
 
 
 def make(part: Part, work: Path, options: Options, results: Path) -> None:
-    """Evaluate a part and add it to the record.
+    """Evaluate a part and add it to the record, as far as it is done if it is interrupted.
 
     Args:
         part: Of ``parts``.
@@ -116,8 +116,11 @@ def make(part: Part, work: Path, options: Options, results: Path) -> None:
         ConfigError: if the weights are not what they must be.
     """
     own = replace(options, apart=part.is_slow)
-    evaluate(part.items, part.methods, str(work / part.name), part.scales, own)
-    keep_together({part.name: work / part.name}, results)
+    try:
+        evaluate(part.items, part.methods, str(work / part.name), part.scales, own)
+    finally:
+        if (work / part.name / ITEMS).is_file():
+            keep_together({part.name: work / part.name}, results)
 
 
 def shown(results: Path) -> list[str]:

@@ -75,7 +75,7 @@ def at_full_size(rows: Iterable[Row], name: str, title: str) -> str:
     """The tables of scale 1 of one set: those of the paper first, then others, then ours."""
     own = [row for row in rows if row["set"] == name and row["scale"] == 1]
     there = list(dict.fromkeys(row["method"] for row in own))
-    last = [method for method in there if method in _OURS]
+    last = [method for method in _OURS if method in there]
     others = [method for method in there if method not in (*FUSERS, *_OURS)]
     methods = [*(method for method in FUSERS if method in there), *others, *last]
     summary = statistics.summarise(own, methods, _FLOOR if _FLOOR in there else methods[0])

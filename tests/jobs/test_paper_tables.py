@@ -1,5 +1,6 @@
 """The record of the paper's tables, from small images to the page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,18 @@ def test_the_record_holds_the_rows_of_the_parts(results):
     assert len(rows) == 13 + 2 * 24
     assert {row["status"] for row in rows} == {"ok"}
     assert str(results.parent) not in (results / "evaluation.json").read_text()
+
+
+def test_what_is_done_is_kept_if_a_part_is_interrupted(job, given, tmp_path):
+    def stop(counts):
+        if counts.ok == 1:
+            raise KeyboardInterrupt
+
+    part = next(part for part in job.parts(given) if part.name == "mfi-whu-others")
+    with pytest.raises(KeyboardInterrupt):
+        job.make(part, tmp_path / "work", replace(HERE, on_progress=stop), tmp_path / "results")
+    rows = read_items(tmp_path / "results" / "items.csv")
+    assert {row["scale"] for row in rows} == {2}
 
 
 def test_a_network_that_changes_nothing_is_bicubic(results):
