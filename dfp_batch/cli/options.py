@@ -69,6 +69,14 @@ Crop = Annotated[
     str | None,
     typer.Option(help="none (default), or valid: the largest rectangle every frame covers."),
 ]
+Near = Annotated[
+    str | None,
+    typer.Option(
+        metavar="first|last|auto",
+        help="End of the stack that is near: where two depths are in focus at one place, as a wide "
+        "aperture sees through the blur of what is near, the nearer one counts. Default: neither.",
+    ),
+]
 StackAxis = Annotated[
     str | None,
     typer.Option(help="Axis of a file that is the depth: Z (default), or T, as some store it."),
@@ -171,6 +179,7 @@ _COMPOSITION: dict[str, Any] = {
     "image_format": ImageFormat,
     "quality": Quality,
     "crop": Crop,
+    "near": Near,
     "stack_axis": StackAxis,
     "focus_channel": FocusChannel,
     "fit": Fit,
@@ -185,6 +194,7 @@ _SETTINGS = {
     "image_format": "output.format",
     "quality": "output.quality",
     "crop": "output.crop",
+    "near": "near",
     "stack_axis": "reading.stack_axis",
     "focus_channel": "reading.focus_channel",
     "fit": "reading.fit",

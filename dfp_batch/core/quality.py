@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dfp_batch.core.filters import box_blur
 
-_SECOND = (1.0, -2.0, 1.0)
+_SECOND_PX = 3  # that a second difference takes
 _NOISE_GAIN = 6.0  # of unit noise by the second differences along both axes
 _NOISE_BLOCK_PX = 16
 _LIGHTS, _FEWEST_BLOCKS = 8, 16
@@ -31,7 +31,7 @@ def noise_level(plane: Tensor) -> Tensor:
     Returns:
         Scalar >= 0; 0 for images of less than 3 px.
     """
-    if min(plane.shape[-2:]) < len(_SECOND):
+    if min(plane.shape[-2:]) < _SECOND_PX:
         return plane.new_zeros(())
     ordered = _block_powers(plane).flatten().sort().values
     return ordered[len(ordered) // 10].sqrt()
@@ -39,9 +39,8 @@ def noise_level(plane: Tensor) -> Tensor:
 
 def _block_powers(planes: Tensor) -> Tensor:
     """Variance of the noise in every block of planes (N, 1, h, w), if they are flat."""
-    second = torch.tensor(_SECOND, device=planes.device, dtype=planes.dtype)
-    differences = functional.conv2d(planes, torch.outer(second, second)[None, None] / _NOISE_GAIN)
-    return _blocks(differences.square())
+    differences = planes.diff(n=2, dim=-1).diff(n=2, dim=-2)  # faster than a convolution
+    return _blocks(differences.square_()) / _NOISE_GAIN**2
 
 
 def _blocks(planes: Tensor) -> Tensor:
@@ -132,7 +131,7 @@ def _flattest(images: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """
     flattest = powers = lights = torch.zeros(0)
     for image in images:
-        if min(image.shape[-2:]) < len(_SECOND):
+        if min(image.shape[-2:]) < _SECOND_PX:
             break
         planes = image[:, None]
         power, light = _block_powers(planes), _blocks(planes[..., 1:-1, 1:-1])

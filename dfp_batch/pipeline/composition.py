@@ -17,6 +17,7 @@ from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 
 PRECISIONS = ("auto", "fp32", "bf16")
 POLICIES = ("always", "best-of")
+NEAR_ENDS = ("none", "first", "last", "auto")
 CONTRACTS: dict[str, type] = {
     "focus": FocusMeasure,
     "refinement": Refinement,
@@ -43,6 +44,8 @@ class FusionConfig:
         align: How the frames are registered before.
         exposure: How their exposure and white balance are matched before.
         kernel: Blur that made the sources from the image that is looked for; unused at scale 1.
+        near: End of the stack that is near, "first" or "last": where two depths are in focus at one
+            place the nearer one counts. "auto" tells by outlines; "none" prefers neither.
         policy: "best-of" replaces a result by back projection where that restores the item better
             from itself, degraded once more; "always" takes what comes.
         scale: Enlargement, 1 (fusion only), 2, 3 or 4.
@@ -61,6 +64,7 @@ class FusionConfig:
     align: Registration = field(default_factory=lambda: Registration("none"))
     exposure: ExposureMatch = field(default_factory=lambda: ExposureMatch("none"))
     kernel: Kernel = field(default_factory=Lanczos2)
+    near: Literal["none", "first", "last", "auto"] = "none"
     policy: Literal["always", "best-of"] = "always"
     scale: int = 2
     seed: int = 0
@@ -74,6 +78,8 @@ class FusionConfig:
                     f"{getattr(self, name)!r}"
                 )
         Degradation(self.scale, Lanczos2() if self.kernel.is_estimated else self.kernel)
+        if self.near not in NEAR_ENDS:
+            raise ConfigError(f"near must be none, first, last or auto, got {self.near!r}")
         if self.policy not in POLICIES:
             raise ConfigError(f"policy must be always or best-of, got {self.policy!r}")
         if self.precision not in PRECISIONS:

@@ -24,6 +24,7 @@ from dfp_batch.core.contracts import (
     Compute,
     Images,
     OnIteration,
+    Refinement,
     Solution,
     Sources,
     StopReason,
@@ -40,6 +41,7 @@ from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.losses import consistency
 from dfp_batch.reconstruction.self_check import cross_scale_gain_db
+from dfp_batch.refinement.near_first import NearFirst
 
 FLOOR = BackProjection()  # the enlargement that is always safe
 _MOST_HALVINGS = 2  # of tiles: with halos, smaller ones take hardly less
@@ -131,7 +133,7 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
             certain = _certain(sure[0], config)
             is_partial = hide_(measured, sources, certain)
             best = winners(complete_(measured, sources)) if is_partial else None
-        decision = config.refinement(sources, measured, compute)
+        decision = _refinement(config)(sources, measured, compute)
         if is_partial:
             hide_(decision, sources, certain)
             complete_(decision, sources, best)
@@ -144,6 +146,13 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
         )
     weights = torch.ones_like(merged[:, :1]) if is_one else decision
     return Merged(merged, weights, decision, sure)
+
+
+def _refinement(config: FusionConfig) -> Refinement:
+    """The one of a configuration, told which end is near."""
+    if config.near == "none":
+        return config.refinement
+    return NearFirst(config.refinement, config.near)
 
 
 def _certain(sure: Tensor, config: FusionConfig) -> Tensor:

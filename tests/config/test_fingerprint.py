@@ -73,6 +73,8 @@ def another(path, value):
     name = path if path in OTHER else path.rpartition(".")[2]
     if name == "use":
         return OWN[path.split(".")[-2]]
+    if name == "near":
+        return "last"
     if name == "policy":
         return "best-of" if value == "always" else "always"
     return OTHER[name] if name in OTHER else value * 2 if isinstance(value, float) else value + 2
@@ -116,6 +118,7 @@ def test_every_field_is_in_the_values():
     assert {path for path in values if "." not in path} == {
         "preset",
         "align_from",
+        "near",
         "policy",
         "scale",
         "seed",
