@@ -120,6 +120,21 @@ RECORDS: dict[str, Record] = {
         bundled(frames=3, defocus_px=3.0, beyond=2.0, noise=0.004, jpeg_quality=95),
         column="unfocused_psnr_db",
     ),
+    "partly-covered": Record(
+        "A background beyond focus, and frames that see a part of the view",
+        "The same scenes with shifts of up to 24 px of the sources and breathing of 1 %.",
+        methods.nothing_in_focus,
+        bundled(
+            frames=3,
+            defocus_px=3.0,
+            beyond=2.0,
+            noise=0.004,
+            jpeg_quality=95,
+            shift_px=24.0,
+            breathing=0.01,
+        ),
+        column="unfocused_psnr_db",
+    ),
     "noisy-stacks": Record(
         "Every frame counts",
         "12 scenes of 8 frames, 8 layers, 1 px of defocus from frame to frame, noise of 2 %.",
