@@ -41,8 +41,10 @@ Record `paper-figures`. On a scene of a bundled photograph, 128 px, at scale 2: 
 ![Decision, result and error of paper by the parameters of DoubleReblur](figures/fig-8.png)
 
 Fig. 8: `paper` by [kg, kd, ke, t, f] of DoubleReblur; the first one without the weighted joint
-gradient loss.
-
+gradient loss. As the paper says, that loss makes up for a wrong decision in part, and the best
+decision gives the best result; which setting that is depends on the scene.
+"""
+CONVERGENCE = """
 ![PSNR and loss of paper and of the Deep Image Prior by iteration](figures/fig-9.png)
 
 Fig. 9: how `paper` (DFP) and the Deep Image Prior converge.
@@ -147,10 +149,10 @@ def make(folder: Path, figures: Path, effort: Effort | None = None) -> None:
     runs = [run(name, config, scene) for name, config in robustness(effort).items()]
     rows = [(one.name, f"{one.accuracy:.4f}", f"{one.psnr_db:.2f}") for one in runs]
     write(folder / "fig-8.csv", ("setting", "accuracy", "psnr_db"), rows)
-    draw_robustness(scene, runs).savefig(figures / "fig-8.png", dpi=_DPI)
+    save(draw_robustness(scene, runs), figures / "fig-8.png")
     curves = {name: converging(name, scene, effort) for name in ("DFP", "DIP")}
     write(folder / "fig-9.csv", ("method", "iteration", "psnr_db", "loss"), lines(curves))
-    draw_convergence(curves).savefig(figures / "fig-9.png", dpi=_DPI)
+    save(draw_convergence(curves), figures / "fig-9.png")
 
 
 def robustness(effort: Effort) -> dict[str, FusionConfig]:
@@ -213,6 +215,11 @@ def write(path: Path, columns: Sequence[str], rows: object) -> None:
         table.writerows(rows)  # type: ignore[arg-type]
 
 
+def save(figure: Figure, path: Path) -> None:
+    """As a small file."""
+    figure.savefig(path, dpi=_DPI, pil_kwargs={"optimize": True})
+
+
 def draw_robustness(scene: Scene, runs: Sequence[Run]) -> Figure:
     """Decision, result and error of every setting; the truth before them."""
     figure = Figure((_WIDTH_IN, 5.0), layout="constrained")
@@ -252,11 +259,18 @@ def draw_convergence(curves: dict[str, tuple[Curve, list[float]]]) -> Figure:
 
 def shown(results: Path) -> list[str]:
     """What the page says of this record; nothing if it is not there."""
-    if not (results / "fig-9.csv").is_file():
+    if not (results / "fig-8.csv").is_file():
         return []
-    with (results / "fig-9.csv").open(newline="") as file:
+    return [INTRODUCTION.strip(), *_convergence(results / "fig-9.csv")]
+
+
+def _convergence(path: Path) -> list[str]:
+    """What is said of Fig. 9, which is made last."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return [INTRODUCTION.strip(), " ".join(settled(name, rows) for name in ("DFP", "DIP"))]
+    return [CONVERGENCE.strip(), " ".join(settled(name, rows) for name in ("DFP", "DIP"))]
 
 
 def settled(name: str, rows: Sequence[Mapping[str, str]]) -> str:

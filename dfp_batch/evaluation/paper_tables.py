@@ -25,6 +25,7 @@ from dfp_batch.metrics.names import RELATIVE
 PRESETS = ("paper", "fast", "balanced")
 _QUALITY = {"PSNR dB": ("psnr_db", 2), "SSIM": ("ssim", 4), "SCD": ("scd", 3), "VIFF": ("viff", 3)}
 _NOTHING = "-"
+_UNEQUAL = "The means are of different items where n differs: they do not compare with each other."
 _AGREEMENT, _FEWEST = "rank correlation of measured and (printed)", 3
 _FLOOR = "laplacian-pyramid"
 _OURS = (_FLOOR, "average", "classical", *PRESETS)
@@ -151,7 +152,9 @@ def _quality(shown: Shown, found: _Found) -> Grid:
         cells = [_cell(found.get(key), n) for key, n in zip(keys, digits, strict=True)]
         lines.append([method, *counts, *cells])
     headings = [*(f"n x{scale}" for scale in SCALES), *(f"{name} x{s}" for name, s in columns)]
-    return Grid(f"{shown.title}: quality", ["method", *headings], lines, [])
+    counted = {count for line in lines for count in line[1 : 1 + len(SCALES)]} - {"0"}
+    notes = [_UNEQUAL] * (len(counted) > 1)
+    return Grid(f"{shown.title}: quality", ["method", *headings], lines, notes)
 
 
 def _count(row: Row | None) -> str:

@@ -66,6 +66,9 @@ def test_the_page_says_from_when_on_a_method_is_settled(job, made, tmp_path):
     assert job.shown(tmp_path) == []
     text = "\n".join(job.shown(made))
     assert "(figures/fig-8.png)" in text
+    assert "(figures/fig-9.png)" in text
+    (tmp_path / "fig-8.csv").write_bytes((made / "fig-8.csv").read_bytes())
+    assert "fig-9" not in "\n".join(job.shown(tmp_path))
     curve = [
         {"method": "DFP", "iteration": str(10 * k), "psnr_db": str(min(k, 30))} for k in range(60)
     ]

@@ -148,6 +148,12 @@ def test_what_is_not_there_yet_is_a_dash(job, results, tmp_path):
     assert "| CNN+bicubic | 1 | 0 | " in page
     assert "| DRPL+bicubic | 0 | 0 | - | - | " in page
     assert "Scale 1" not in page
+    assert "where n differs" not in page
+    other = half[0].replace("MFI-WHU_01", "MFI-WHU_02")
+    (tmp_path / "items.csv").write_text(
+        "".join([table[0], *half, other, half[0].replace("CNN+", "PMGI+")])
+    )
+    assert "The means are of different items where n differs" in "".join(job.shown(tmp_path))
 
 
 def test_no_page_without_the_record(job, tmp_path):
