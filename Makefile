@@ -25,7 +25,7 @@ test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training,
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not (ray or s3 or train or process or slow)'
 
 test: $(READY)  ## everything but the slow tests, eight minutes
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m 'not slow'
 
 test-slow: $(READY)  ## what starts clusters and environments of its own
 	$(BIN)/python -m pytest -m slow

@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(items):
             tiers.add("s3")
         for tier in sorted(tiers):
             item.add_marker(tier)
+        if "ray" in tiers:
+            item.add_marker(pytest.mark.xdist_group("ray"))  # one Ray, in one process
 
 
 def pytest_collection_finish():

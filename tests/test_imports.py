@@ -111,7 +111,7 @@ ABSENT = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"ray", "pyarrow", "fsspec", "s3fs", "pydantic", "typer"}:
+        if name.partition(".")[0] in {*"ray pyarrow fsspec s3fs pydantic typer sympy".split()}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 import numpy as np

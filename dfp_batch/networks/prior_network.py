@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from dfp_batch.core.degradation import CODE_LENGTH
 from dfp_batch.errors import ConfigError
-from dfp_batch.networks.initialisation import initialise
+from dfp_batch.networks.initialisation import fresh
 from dfp_batch.networks.residual_block import ResidualBlock, convolution
 
 ENLARGEMENTS = (2, 3, 4)
@@ -78,10 +78,7 @@ class PriorSpec:
 
     def build(self, generator: torch.Generator) -> PriorNetwork:
         """A fresh network, which gives back the enlargement that it gets."""
-        with torch.device("meta"):
-            network = PriorNetwork(self.width, self.blocks)
-        network.to_empty(device=generator.device)
-        network.apply(lambda module: initialise(module, generator))
+        network = fresh(lambda: PriorNetwork(self.width, self.blocks), generator)
         with torch.no_grad():
             for name, weight in network.trunk.named_parameters():
                 if name.endswith("second.weight"):

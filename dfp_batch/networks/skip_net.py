@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dfp_batch.core.contracts import NetworkSpec
 from dfp_batch.core.part import Count, OddCount
 from dfp_batch.errors import ConfigError
-from dfp_batch.networks.initialisation import initialise
+from dfp_batch.networks.initialisation import fresh
 
 
 class _ConvNormAct(nn.Sequential):
@@ -122,8 +122,7 @@ class SkipNet(NetworkSpec):
         All weights come from ``generator``; the global random state is neither read nor moved.
         """
         inputs, outputs = channels
-        with torch.device("meta"):
-            network = nn.Sequential(_Stage(self, 0, inputs), nn.Conv2d(self.widths[0], outputs, 1))
-        network.to_empty(device=generator.device)
-        network.apply(lambda module: initialise(module, generator))
-        return network.train()
+        return fresh(
+            lambda: nn.Sequential(_Stage(self, 0, inputs), nn.Conv2d(self.widths[0], outputs, 1)),
+            generator,
+        ).train()
