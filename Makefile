@@ -24,10 +24,10 @@ demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> 
 test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training, no other process
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not (ray or s3 or train or process or slow)'
 
-test: $(READY)  ## everything but the slow tests, eight minutes
+test: $(READY)  ## everything but the slow tests, ten minutes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m 'not slow'
 
-test-slow: $(READY)  ## what starts clusters and environments of its own
+test-slow: $(READY)  ## what starts clusters and environments, or trains for long
 	$(BIN)/python -m pytest -m slow
 
 wheel: $(READY)  ## dist/: what install.sh needs to set up a machine of a cluster, or an image

@@ -158,6 +158,7 @@ def test_a_run_ends_in_time_and_goes_on(make_archive, tmp_path):
     assert run(manifest, url, faulty(tmp_path), until=in_seconds(100)).ok == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_who_takes_over_redoes_nothing_of_what_is_finished(make_archive, tmp_path):
     manifest, url = make_archive(4, faults={3: HOLD}), f"{tmp_path}/run"
@@ -177,6 +178,7 @@ def test_who_takes_over_redoes_nothing_of_what_is_finished(make_archive, tmp_pat
     assert len(done) - len(set(done)) <= 1, "at most the one that was in flight"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_two_runs_on_one_cluster_both_come_to_their_end(make_archive, tmp_path):
     manifest = make_archive(12)

@@ -35,6 +35,7 @@ def run(script, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_benchmark_times_both_precisions_and_counts_no_synchronisation():
     report = json.loads(run("benchmark.py", "--side", "32", "--rounds", "2", "--iterations", "1"))
     assert report["metadata"]["seed"] == 0
@@ -45,6 +46,7 @@ def test_the_benchmark_times_both_precisions_and_counts_no_synchronisation():
         assert result["host_syncs_per_iteration"] == 0
 
 
+@pytest.mark.slow
 def test_the_stack_benchmark_measures_time_and_memory():
     report = json.loads(run("benchmark_stack.py", "--frames", "3", "--side", "64", "--rounds", "2"))
     (result,) = report["results"]
@@ -102,6 +104,7 @@ def test_training_is_logged(trained):
         assert row["gain_db"].keys() >= {"x2 lanczos2", "x3 sigma=1.05", "x4 sigma=2.8"}
 
 
+@pytest.mark.slow
 def test_interrupted_training_goes_on_to_the_same_result(trained, tmp_path):
     train(tmp_path, "--stop", "1")
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
@@ -112,6 +115,7 @@ def test_interrupted_training_goes_on_to_the_same_result(trained, tmp_path):
     assert next(logs) == next(logs)
 
 
+@pytest.mark.slow
 def test_processes_change_nothing_but_the_time(trained, tmp_path):
     train(tmp_path, "--processes", "2")
     several, one = (load_file(f / "prior.safetensors") for f in (tmp_path, trained))
@@ -148,6 +152,7 @@ def test_training_refuses_what_cannot_be(arguments, message, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_training_of_the_blind_estimate_is_repeatable(tmp_path):
     tiny = ("--scenes", "2", "--side", "400", "--samples", "12", "--steps", "3")
     weights = []
@@ -164,6 +169,7 @@ def train_defocus_spread(folder, *arguments):
     return run("train_defocus_spread.py", "--out", str(folder), *tiny, "--steps", "2", *arguments)
 
 
+@pytest.mark.slow
 def test_training_of_the_spread_correction_is_repeatable_and_goes_on(
     tmp_path,
 ):
