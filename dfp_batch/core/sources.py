@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -45,26 +46,36 @@ class Reduced(InMemory):
         return self.shown[index]
 
 
+_reduced: WeakKeyDictionary[Sources, dict[int, Reduced]] = WeakKeyDictionary()
+
+
 def reduced(sources: Sources, factor: int, margin_px: int = 0) -> Reduced:
-    """The previews of sources, made smaller.
+    """The previews of sources, made smaller; made once, however many parts ask for them.
 
     Args:
         sources: N sources (C, h, w).
         factor: By which height and width become smaller, rounded up.
         margin_px: As far from what a source does not show it counts as not shown, in small pixels.
     """
+    made = _reduced.setdefault(sources, {})
+    if factor not in made:
+        made[factor] = _made_smaller(sources, factor)
+    small = made[factor]
+    shown = (
+        part if part is None else least_nearby(part, 2 * margin_px + 1) for part in small.shown
+    )
+    return Reduced(small.images, tuple(shown))
+
+
+def _made_smaller(sources: Sources, factor: int) -> Reduced:
     images, shown = [], []
     for index in range(len(sources)):
         image, covered = sources.preview(index), sources.covered(index)
         size = (-(-image.shape[1] // factor), -(-image.shape[2] // factor))
         images.append(resize_by_area(image, size))
-        shown.append(None if covered is None else _wholly_shown(covered, size, margin_px))
+        all_shown = None if covered is None else resize_by_area(covered, size) > _WHOLLY
+        shown.append(None if all_shown is None else all_shown.float())
     return Reduced(torch.stack(images), tuple(shown))
-
-
-def _wholly_shown(covered: Tensor, size: tuple[int, int], margin_px: int) -> Tensor:
-    small = (resize_by_area(covered, size) > _WHOLLY).float()
-    return least_nearby(small, 2 * margin_px + 1)
 
 
 def whole(sources: Sources) -> Tensor:
