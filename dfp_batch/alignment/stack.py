@@ -5,7 +5,6 @@ So a stack of 200 frames takes the memory of a few; a *full frame* below is one 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -38,7 +37,8 @@ class Stack(Sources):
         self._images = images
         self._white = white
         self._alignment = alignment
-        self._cache: dict[int, _Preview] = {}
+        self._cache: dict[int, Image] = {}
+        self._rims: dict[int, Rim | None] = {}
 
     def __len__(self) -> int:
         return len(self._alignment.kept)
@@ -66,27 +66,27 @@ class Stack(Sources):
         if frame != self.reference:
             self._cache.pop(frame, None)
         if not is_identity(warp):
-            warp_tiles(self._images[frame], warp, preview.image, where.cpu().numpy())
+            warp_tiles(self._images[frame], warp, preview, where.cpu().numpy())
         return self._source(frame, preview)
 
     def covered(self, index: int) -> Tensor | None:
         """Share of the frame beside the reference that stands in for it, (1, h, w)."""
-        covered = self._alignment.covered(self._alignment.kept[index], self._size)
-        return None if covered is None else torch.from_numpy(share_within(covered))[None]
+        rim = self._rim(self._alignment.kept[index])
+        return None if rim is None else torch.from_numpy(rim.share_of(self._size))[None]
 
-    def _source(self, frame: int, preview: "_Preview") -> Tensor:
+    def _source(self, frame: int, preview: Image) -> Tensor:
         """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
-        rim, exposed = preview.rim, self._exposed(preview.image, frame)
+        rim, exposed = self._rim(frame), self._exposed(preview, frame)
         if rim is not None:
             places = rim.rows, rim.columns
-            reference = self._preview(self.reference).image[places][:, None]
+            reference = self._preview(self.reference)[places][:, None]
             stand_in = self._exposed(reference, self.reference)[:, 0]
             exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
         return torch.from_numpy(exposed).movedim(-1, 0)
 
     @property
     def _size(self) -> tuple[int, int]:
-        h, w, _ = self._preview(self.reference).image.shape
+        h, w, _ = self._preview(self.reference).shape
         return h, w
 
     @property
@@ -99,30 +99,35 @@ class Stack(Sources):
         factor = np.asarray(self._alignment.gains[frame] / self._white, np.float32)
         if pixels.dtype == np.uint8:  # one pass in place of three
             table = np.minimum(np.arange(256, dtype=np.float32)[:, None] * factor, 1)
-            exposed = cv2.LUT(pixels, table[None])
-            return np.asarray(exposed, np.float32).reshape(pixels.shape)
-        exposed = pixels.astype(np.float32)
+            looked_up = cv2.LUT(pixels, table[None])
+            return np.asarray(looked_up, np.float32).reshape(pixels.shape)
+        exposed: NDArray[np.float32] = pixels.astype(np.float32)
         if (factor != 1).any():
             np.multiply(exposed, factor, out=exposed)
-        return np.clip(exposed, 0, 1)  # the resampling overshoots
+        return np.clip(exposed, 0, 1, out=exposed)  # the resampling overshoots
 
-    def _preview(self, frame: int) -> "_Preview":
-        """Draft of a frame at the depth of its file; the first few are kept.
+    def _preview(self, frame: int) -> Image:
+        """Draft of a frame (h, w, C) at the depth of its file; the first few are kept.
 
         The frames are looked at in turn, again and again: the last few would never be asked for.
         """
         if frame in self._cache:
             return self._cache[frame]
-        image, rim = self._images[frame], None
+        image = self._images[frame]
         if frame != self.reference:
             warp = self._alignment.registered.warps[frame]
             image = warp_image(image, warp, self._size, cv2.INTER_CUBIC)
-            covered = self._alignment.covered(frame, self._size)
-            rim = None if covered is None else Rim.of(covered)
-        preview = _Preview(image, rim)
         if frame == self.reference or len(self._cache) < _CACHED_FRAMES * 4 // image.itemsize:
-            self._cache[frame] = preview
-        return preview
+            self._cache[frame] = image
+        return image
+
+    def _rim(self, frame: int) -> "Rim | None":
+        """Where the reference stands in for a frame; None if nowhere."""
+        if frame not in self._rims:
+            elsewhere = frame != self.reference
+            covered = self._alignment.covered(frame, self._size) if elsewhere else None
+            self._rims[frame] = None if covered is None else Rim.of(covered)
+        return self._rims[frame]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,32 +141,20 @@ class Rim:
             to 1, since a hard rim would be detail of its own for the focus measure.
     """
 
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
     share: NDArray[np.float32]
 
     @classmethod
     def of(cls, covered: NDArray[np.bool_]) -> "Rim":
         """Of what a frame covers, (h, w), which is not everything."""
-        share = share_within(covered)
-        rows, columns = np.nonzero(share < 1)
-        return cls(rows, columns, share[rows, columns, None])
+        inwards_px = cv2.distanceTransform(covered.view(np.uint8), cv2.DIST_C, 3)
+        rows, columns = np.nonzero(inwards_px <= RIM_PX)
+        share = inwards_px[rows, columns, None] / np.float32(RIM_PX + 1)
+        return cls(rows.astype(np.int32), columns.astype(np.int32), np.asarray(share, np.float32))
 
-
-def share_within(covered: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """From 0 where a frame does not cover the view slowly to 1, (h, w).
-
-    Args:
-        covered: What it covers, (h, w).
-    """
-    core = covered.astype(np.uint8)
-    inwards_px = core.copy()  # several times faster than a distance transform
-    for _ in range(RIM_PX):
-        core = np.asarray(cv2.erode(core, np.ones((3, 3), np.uint8)), np.uint8)
-        inwards_px += core
-    return np.asarray(inwards_px / np.float32(RIM_PX + 1), np.float32)
-
-
-class _Preview(NamedTuple):
-    image: Image  # (h, w, C), at the depth of its file
-    rim: Rim | None
+    def share_of(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The share everywhere, (h, w)."""
+        share = np.ones(size, np.float32)
+        share[self.rows, self.columns] = self.share[:, 0]
+        return share

@@ -44,6 +44,8 @@ SHIPPED_VARIABLES = (
 )
 STOP_S = 60  # for a driver to write its rows after `ray job stop`; Ray itself gives 3
 _ANSWER_S = 10.0
+_START_S = 60.0
+_STARTING = "No available agent"  # Ray's own words, after it has waited for 10 s
 _POLL_S = 1.0
 _EXIT_CODES = {0, 2, 3, 4, 5}
 _STOPPED = 4
@@ -109,13 +111,27 @@ def send(task: Submission | Retry) -> Job:
     """
     address = str(task.address).rstrip("/")
     with _client(address) as client:
-        job_id = client.submit_job(
-            entrypoint=entrypoint(task),
-            submission_id=_job_id(task.output_url),
-            runtime_env={"env_vars": shipped_environment()},
-            metadata={"run": task.output_url},
-        )
+        job_id = _submitted(client, task)
     return Job(job_id, address, has_token())
+
+
+def _submitted(client: JobSubmissionClient, task: Submission | Retry) -> str:
+    """Id of the job; a cluster that has just been started answers before it takes jobs."""
+    submission_id = _job_id(task.output_url)
+    until = time.monotonic() + _START_S
+    while True:
+        try:
+            client.submit_job(
+                entrypoint=entrypoint(task),
+                submission_id=submission_id,
+                runtime_env={"env_vars": shipped_environment()},
+                metadata={"run": task.output_url},
+            )
+            return submission_id
+        except RuntimeError as error:
+            if _STARTING not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(_POLL_S)
 
 
 def follow(job: Job, write: Callable[[str], None]) -> int:

@@ -8,9 +8,11 @@ import shlex
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+import ray
 import typer
 
 from dfp_batch import cli
@@ -25,6 +27,7 @@ from dfp_batch.runs.lease import current_lease
 from dfp_batch.runs.status import RunStatus
 from fault_injection import HOLD
 from ray_head import ROOT
+from store_parts import serving
 
 DEADLINE_S = 200
 POLL_S = 0.1
@@ -136,6 +139,49 @@ def test_a_cluster_that_does_not_answer_is_one_line():
     submission = Submission("s3://a/m.parquet", "s3://a/run", run_config(None, None, {}))
     with pytest.raises(ConfigError, match=r"no Ray cluster answers at http://127.0.0.1:1: "):
         jobs.send(dataclasses.replace(submission, address="http://127.0.0.1:1"))
+
+
+class Starting(BaseHTTPRequestHandler):
+    """The Jobs API of a cluster whose agent is there from the third attempt on."""
+
+    attempts = 0
+
+    def do_GET(self):
+        self.answer(200, {"ray_version": ray.__version__})
+
+    def do_POST(self):
+        job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).attempts += 1
+        if self.attempts < 3:
+            text = "No available agent to submit job, please try again later."
+            self.answer(500, text)
+        else:
+            self.answer(200, dict.fromkeys(("job_id", "submission_id"), job["submission_id"]))
+
+    def answer(self, status, body):
+        text = body if isinstance(body, str) else json.dumps(body)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        """Silent."""
+
+
+def test_a_cluster_that_is_still_starting_is_waited_for(monkeypatch):
+    monkeypatch.setattr(jobs, "_POLL_S", 0.0)
+    submission = Submission("s3://a/m.parquet", "s3://a/run", run_config(None, None, {}))
+    with serving(Starting) as url:
+        job = jobs.send(dataclasses.replace(submission, address=url))
+    assert job.job_id.startswith("dfp-run-")
+    assert Starting.attempts == 3
+    monkeypatch.setattr(jobs, "_START_S", -1.0)
+    Starting.attempts = 0
+    with (
+        serving(Starting) as url,
+        pytest.raises(ConfigError, match=f"no Ray cluster takes jobs at {url}: .* agent"),
+    ):
+        jobs.send(dataclasses.replace(submission, address=url))
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,12 @@
 """The record of the paper's Figs. 8 and 9, with few iterations."""
 
 import csv
-from pathlib import Path
 
 import pytest
 
 from dfp_batch.io import codec
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def job():
-    """The script, which imports from beside it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "jobs")
-        import paper_figures  # noqa: PLC0415
-
-        yield paper_figures
+JOB = "paper_figures"
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,8 @@ from test_examples import unchanging
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "tests" / "benchmarks" / "results" / "paper-tables" / "published.csv"
+JOB = "paper_tables"
 SIDE = (136, 130)
-
-
-@pytest.fixture(scope="module")
-def job():
-    """The script, which imports from beside it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "jobs")
-        import paper_tables  # noqa: PLC0415
-
-        yield paper_tables
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 
 from dfp_batch.evaluation.records import read_items
 
+JOB = "records"
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 FOLDERS = sorted(path for path in RESULTS.iterdir() if path.is_dir())
@@ -16,13 +17,9 @@ APART = {"paper-tables", "paper-figures"}  # made of several evaluations, or of 
 
 
 @pytest.fixture(scope="module")
-def records():
-    """The table, which a script imports from beside it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "jobs")
-        import records  # noqa: PLC0415
-
-        yield records.RECORDS
+def records(job):
+    """The table."""
+    return job.RECORDS
 
 
 def test_every_folder_belongs_to_a_record(records):
