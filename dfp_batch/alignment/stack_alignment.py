@@ -1,6 +1,6 @@
 """How the frames of a stack are brought to the place and the exposure of the reference."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.registration import Registration, RegistrationResult, register
+from dfp_batch.alignment.sensor_spots import Mended, Spot, find_spots
 from dfp_batch.alignment.warp import inside, is_identity, warp_image
 from dfp_batch.core.contracts import Images
 from dfp_batch.core.image import Image, Plane, array_luma
@@ -24,10 +25,12 @@ class StackAlignment:
     Attributes:
         registered: Warps, scores and flags of all N frames.
         gains: (N, C), what a registered frame is multiplied by.
+        spots: What is filled in in every frame before.
     """
 
     registered: RegistrationResult
     gains: NDArray[np.float64]
+    spots: tuple[Spot, ...] = ()
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -48,6 +51,14 @@ class StackAlignment:
             if covered is not None:
                 valid &= covered
         return valid
+
+    def with_spots(self, images: Images, white: float) -> "StackAlignment":
+        """The same with the dust and the hot pixels that are found in the N frames."""
+        return replace(self, spots=find_spots(images, white, self.registered))
+
+    def mended(self, images: Images) -> Images:
+        """The N frames without those."""
+        return Mended(images, self.spots) if self.spots else images
 
     def unexposed(self) -> "StackAlignment":
         """The same registration for what has no exposure: an alpha channel."""

@@ -190,10 +190,13 @@ def _emptied(frame: Frame) -> Frame:
 def _alignment(
     pair: Pair, frames: Frames, white: float, run: RunConfig, config: FusionConfig
 ) -> StackAlignment:
+    colours = Colours(frames)
     if run.align_from is None:
-        return align_stack(Colours(frames), white, config.align, config.exposure)
-    shape = frames[0].pixels.shape
-    return registration_file.read(run.align_from, pair.pair_id, len(frames), shape)
+        found = align_stack(colours, white, config.align, config.exposure)
+    else:
+        shape = frames[0].pixels.shape
+        found = registration_file.read(run.align_from, pair.pair_id, len(frames), shape)
+    return found.with_spots(colours, white) if config.spots == "mend" else found
 
 
 def _prepared(
@@ -209,7 +212,7 @@ def _prepared(
     has_alpha = reference.alpha is not None
     alphas = Alphas(frames) if has_alpha else None
     channels = _channels(frames, white, alignment, config)
-    aligned = Aligned(Colours(frames), alphas, white, alignment, channels)
+    aligned = Aligned(alignment.mended(Colours(frames)), alphas, white, alignment, channels)
     # First, so that there is never more than one decision.
     floor = _floor(aligned, config, plan) if circumstances.compare_floor else None
     found, merged = None, None
@@ -284,6 +287,7 @@ def _facts(prepared: Prepared, alignment: StackAlignment) -> dict[str, Any]:
         "align_score_after": min(found.after[k] for k in others),
         "gain_min": float(alignment.gains.min()),
         "gain_max": float(alignment.gains.max()),
+        "mended_spots": len(alignment.spots),
         "valid_share": float(prepared.valid.mean()),
     }
 

@@ -21,7 +21,7 @@ from dfp_batch.io import codec, storage, urls
 from dfp_batch.io.codec import Frame
 from dfp_batch.metrics.names import OF_AN_EVALUATION
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.pipeline.fusion import fuse
+from dfp_batch.pipeline.fusion import FusionResult, fuse
 from dfp_batch.pipeline.steps import Merged, Workplace, choose_device, reconstruct
 from dfp_batch.runs.manifest import folder_name
 
@@ -152,10 +152,18 @@ def _result(item: Item, scorer: Scorer, method: Method) -> _Result:
     fused = fuse(sources, config)
     image = fused.fused.cpu().numpy()  # waits for the device
     seconds = time.perf_counter() - start
-    decision = fused.decision.cpu().numpy() if config.focus.decides else None
+    decision = _of_all(fused) if config.focus.decides else None
     if not np.isfinite(image).all():
         raise DivergedError("the result holds NaN or infinity")
     return _Result(codec.from_unit(image, scorer.case.dtype), decision, seconds)
+
+
+def _of_all(fused: FusionResult) -> NDArray[np.float32]:
+    """The decision for all N frames, (N, 1, h, w): nothing for those that were left out."""
+    kept, found = fused.alignment.kept, fused.decision.cpu().numpy()
+    whole = np.zeros((len(fused.alignment.gains), *found.shape[1:]), np.float32)
+    whole[list(kept)] = found
+    return whole
 
 
 def _external(item: Item, scorer: Scorer, method: External) -> Frame:

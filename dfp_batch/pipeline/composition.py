@@ -18,6 +18,7 @@ from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 PRECISIONS = ("auto", "fp32", "bf16")
 POLICIES = ("always", "best-of")
 NEAR_ENDS = ("none", "first", "last", "auto")
+SPOTS = ("keep", "mend")
 CONTRACTS: dict[str, type] = {
     "focus": FocusMeasure,
     "refinement": Refinement,
@@ -43,6 +44,8 @@ class FusionConfig:
         reconstruction: That, decision -> fused image.
         align: How the frames are registered before.
         exposure: How their exposure and white balance are matched before.
+        spots: "mend" fills in dust and hot pixels, which a stack that moved shows as dotted trails;
+            "keep" takes the frames as they are.
         kernel: Blur that made the sources from the image that is looked for; unused at scale 1.
         near: End of the stack that is near, "first" or "last": where two depths are in focus at one
             place the nearer one counts. "auto" tells by outlines; "none" prefers neither.
@@ -64,6 +67,7 @@ class FusionConfig:
     align: Registration = field(default_factory=lambda: Registration("none"))
     exposure: ExposureMatch = field(default_factory=lambda: ExposureMatch("none"))
     kernel: Kernel = field(default_factory=Lanczos2)
+    spots: Literal["keep", "mend"] = "keep"
     near: Literal["none", "first", "last", "auto"] = "none"
     policy: Literal["always", "best-of"] = "always"
     scale: int = 2
@@ -80,6 +84,8 @@ class FusionConfig:
         Degradation(self.scale, Lanczos2() if self.kernel.is_estimated else self.kernel)
         if self.near not in NEAR_ENDS:
             raise ConfigError(f"near must be none, first, last or auto, got {self.near!r}")
+        if self.spots not in SPOTS:
+            raise ConfigError(f"spots must be keep or mend, got {self.spots!r}")
         if self.policy not in POLICIES:
             raise ConfigError(f"policy must be always or best-of, got {self.policy!r}")
         if self.precision not in PRECISIONS:

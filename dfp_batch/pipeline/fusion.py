@@ -27,7 +27,8 @@ class FusionResult:
 
     Attributes:
         fused: (C, scale * h, scale * w), float32, in [0, 1], on the device of the computation.
-        decision: (N, 1, h, w), float32, sums to 1 over N.
+        decision: For the frames that were registered, ``alignment.kept``: (N, 1, h, w), float32,
+            sums to 1 over N.
         confidence: Of the measured focus, (1, 1, h, w), in [0, 1]; 0 where nothing is in focus.
         alignment: How the frames were registered and exposed.
         loss: Objective before each iteration, (iterations,), float32; empty if there were none.
@@ -86,10 +87,12 @@ def fuse(
     where = steps.choose_device(device)
     images = [as_array(source) for source in as_stack(sources)]
     alignment = align_stack(images, 1.0, config.align, config.exposure)
+    if config.spots == "mend":
+        alignment = alignment.with_spots(images, 1.0)
     h, w, channels = images[0].shape
     plan = placement(config, len(images), (h, w, channels), accelerator_of(where))
     beside = where if plan.hands_over_frames else torch.device("cpu")
-    stack = steps.sources_on(beside, images, 1.0, alignment)
+    stack = steps.sources_on(beside, alignment.mended(images), 1.0, alignment)
     merged = steps.merge(stack, config, Workplace(beside, on_iteration))
     made = steps.reconstruct(merged, config, Workplace(where, on_iteration))
     return FusionResult(

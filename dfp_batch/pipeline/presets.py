@@ -18,7 +18,11 @@ from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.guided_filter import GuidedFilter
 from dfp_batch.refinement.potts import Potts
 
-_STEADY: dict[str, Any] = {"align": Registration(), "exposure": ExposureMatch()}
+_STEADY: dict[str, Any] = {
+    "align": Registration(),
+    "exposure": ExposureMatch(),
+    "spots": "mend",
+}
 _SHARP: dict[str, Any] = {
     "focus": MultiScaleLaplacian(),
     "refinement": Chain(CoarseFocus(), Potts()),

@@ -69,6 +69,7 @@ SCHEMA = pa.schema(
         ("align_score_after", pa.float64()),
         ("gain_min", pa.float64()),
         ("gain_max", pa.float64()),
+        ("mended_spots", pa.int32()),
         ("valid_share", pa.float64()),
         ("low_confidence_share", pa.float64()),
         ("preset", pa.string()),

@@ -75,6 +75,8 @@ def another(path, value):
         return OWN[path.split(".")[-2]]
     if name == "near":
         return "last"
+    if name == "spots":
+        return "keep" if value == "mend" else "mend"
     if name == "policy":
         return "best-of" if value == "always" else "always"
     return OTHER[name] if name in OTHER else value * 2 if isinstance(value, float) else value + 2
@@ -118,6 +120,7 @@ def test_every_field_is_in_the_values():
     assert {path for path in values if "." not in path} == {
         "preset",
         "align_from",
+        "spots",
         "near",
         "policy",
         "scale",

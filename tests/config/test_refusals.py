@@ -32,7 +32,7 @@ KERNELS = (
         (
             {"scael": 2},
             "unknown setting 'scael'; the configuration has: focus, refinement, merge, "
-            "reconstruction, align, exposure, kernel, near, policy, scale, seed, precision",
+            "reconstruction, align, exposure, kernel, spots, near, policy, scale, seed, precision",
         ),
         (
             {"refinement.radius_px": 3},
@@ -47,7 +47,7 @@ KERNELS = (
         (
             {"use": "skipnet"},
             "unknown setting 'use'; the configuration has: focus, refinement, merge, "
-            "reconstruction, align, exposure, kernel, near, policy, scale, seed, precision",
+            "reconstruction, align, exposure, kernel, spots, near, policy, scale, seed, precision",
         ),
         (
             {"focus": "laplacian"},

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -82,6 +83,27 @@ def test_exposure_is_that_of_the_reference_frame(tmp_path):
     assert facts["gain_max"] == pytest.approx(1.25, rel=0.02)
     inner = np.s_[12:-12, 12:-12]
     assert psnr_db(fused_of(facts).pixels[inner], window(0)[inner], 255) > 26
+
+
+def dusty_frames(side_px=192, steps=(0, 14, -12)):
+    """A half with detail beside an empty one, which moves along over two specks of dust."""
+    wide = picture(side_px + 40)
+    wide[:, side_px // 2 :] = 150
+    frames = [wide[20 + y : 20 + y + side_px, 20:-20].copy() for y in steps]
+    for frame in frames:
+        frame[60:63, 150:154] = frame[120:124, 160:163] = 90
+    return frames
+
+
+def test_dust_on_the_sensor_leaves_no_trail(tmp_path):
+    pair = write_pair(tmp_path, dusty_frames(), reference_frame=0)
+    facts = run_pair(pair, at(1), f"{tmp_path}/mended")
+    assert facts["mended_spots"] == 2
+    assert fused_of(facts).pixels[10:-10, 130:-10].min() > 140
+    kept = run_pair(pair, replace(PLAIN, spots="keep"), f"{tmp_path}/kept")
+    assert kept["mended_spots"] == 0
+    trail = fused_of(kept).pixels[10:-10, 130:-10].min(-1) < 120
+    assert cv2.connectedComponents(trail.astype(np.uint8))[0] - 1 > 4
 
 
 @both_scales

@@ -21,7 +21,7 @@ from dfp_batch.evaluation import External, Options, evaluate, item_set, named_me
 from dfp_batch.evaluation.work import SCHEMA
 from dfp_batch.io import storage
 from dfp_batch.pipeline.composition import FusionConfig
-from dfp_batch.runs.manifest import read_manifest, write_manifest
+from dfp_batch.runs.manifest import Pair, read_manifest, write_manifest
 from evaluation_parts import (
     DIE,
     HERE,
@@ -35,6 +35,7 @@ from evaluation_parts import (
     table,
     write_archive,
 )
+from pair_files import picture
 
 KNOWS_AND_GUESSES = ("classical kernel=sigma=1.8", "classical kernel=lanczos2")
 CLASSICAL = FusionConfig.preset("classical", precision="fp32")
@@ -291,3 +292,23 @@ def storage_file(url):
     import io  # noqa: PLC0415
 
     return io.BytesIO(storage.read_bytes(url))
+
+
+def test_a_frame_that_was_left_out_decides_nothing(tmp_path):
+    truth, sources, masks = multi_focus((64, 64))
+    stranger = picture(64, seed=9)
+    images = [*sources, stranger]
+    nowhere = np.zeros_like(masks[0])
+    pair = Pair(
+        "p0",
+        tuple(write_image(f"{tmp_path}/s{k}.png", image) for k, image in enumerate(images)),
+        reference=write_image(f"{tmp_path}/t.png", truth),
+        masks=tuple(
+            write_image(f"{tmp_path}/m{k}.png", mask) for k, mask in enumerate([*masks, nowhere])
+        ),
+    )
+    write_manifest(f"{tmp_path}/manifest.parquet", [pair])
+    archive = item_set(f"{tmp_path}/manifest.parquet")
+    (row,) = evaluate(archive, {"a": CLASSICAL}, f"{tmp_path}/out", (1,), HERE).rows
+    assert (row["status"], row["error_message"], row["n_sources"]) == ("ok", None, 3)
+    assert row["accuracy"] > 0.8
