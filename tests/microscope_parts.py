@@ -20,12 +20,13 @@ def volume(channels=2, depth=3, height=20, width=28, dtype="uint16", seed=7):
 # CZI
 
 
-def write_czi(path, samples, um=0.5, scenes=1):
-    """A CZI of grey (C, Z, h, w) or colour (C, Z, h, w, 3), by the library of Zeiss."""
+def write_czi(path, *scenes, um=0.5):
+    """A CZI of grey (C, Z, h, w) or colour (C, Z, h, w, 3) scenes, by the library of Zeiss."""
+    samples = scenes[0]
     with czi.create_czi(str(path)) as file:
-        for scene in range(scenes):
-            for channel, depth in np.ndindex(samples.shape[:2]):
-                image = np.atleast_3d(samples[channel, depth])[..., ::-1]
+        for scene, own in enumerate(scenes):
+            for channel, depth in np.ndindex(own.shape[:2]):
+                image = np.atleast_3d(own[channel, depth])[..., ::-1]
                 plane = {"C": channel, "Z": depth, "T": 0}
                 place = (200 * scene, 0)
                 file.write(np.ascontiguousarray(image), place, plane, scene=scene)
@@ -118,10 +119,11 @@ def write_zarr(path, samples, axes="tczyx", version="0.5", um=0.5, chunks=None, 
 # ND2
 
 
-def nd2(samples, um=0.5, written=None):
+def nd2(*positions, um=0.5, written=None):
     """An ND2 (version 2.1) of samples (C, Z, h, w), of which so many images were written."""
-    channels, depth, height, width = samples.shape
-    written = depth if written is None else written
+    samples = np.concatenate(positions, axis=1)
+    channels, depth, height, width = positions[0].shape
+    written = samples.shape[1] if written is None else written
     size = samples.dtype.itemsize
     planes = "".join(
         f'<a{k}><sDescription runtype="CLxStringW" value="{name}"/>'
@@ -147,11 +149,7 @@ def nd2(samples, um=0.5, written=None):
             f'<uiCount runtype="lx_uint32" value="{channels}"/><sPlaneNew>{planes}</sPlaneNew>'
             "</sPicturePlanes>"
         ),
-        "ImageMetadata!": _variant(
-            f'<uLoopPars><uiCount runtype="lx_uint32" value="{depth}"/>'
-            '<dZStep runtype="double" value="1.0"/></uLoopPars>',
-            eType=4,
-        ),
+        "ImageMetadata!": _nd2_loops(len(positions), depth),
     }
     for k in range(written):
         pixels = np.ascontiguousarray(samples[:, k].transpose(1, 2, 0)).tobytes()
@@ -166,6 +164,21 @@ def nd2(samples, um=0.5, written=None):
     at = len(file)
     file += _nd2_chunk(b"ND2 FILEMAP SIGNATURE NAME 0001!", places + end)
     return bytes(file + end + struct.pack("<Q", at))
+
+
+def _nd2_loops(positions, depth):
+    along = f'<uiCount runtype="lx_uint32" value="{depth}"/><dZStep runtype="double" value="1.0"/>'
+    if positions == 1:
+        return _variant(f"<uLoopPars>{along}</uLoopPars>", eType=4)
+    points = "".join(
+        f'<a{k}><dPosX runtype="double" value="{k}.0"/></a{k}>' for k in range(positions)
+    )
+    inner = f'<eType runtype="lx_uint32" value="4"/><uLoopPars>{along}</uLoopPars>'
+    return _variant(
+        f"<uLoopPars><Points>{points}</Points></uLoopPars>"
+        f"<ppNextLevelEx><a0>{inner}</a0></ppNextLevelEx>",
+        eType=2,
+    )
 
 
 def _nd2_chunk(name, data):

@@ -49,12 +49,12 @@ class Archive:
     @property
     def frames(self) -> int:
         """Number of files in stacks."""
-        return sum(len(stack.images) for stack in self.stacks)
+        return len({image.path for stack in self.stacks for image in stack.images})
 
     def pairs(self) -> Iterator[Pair]:
         """The rows of its manifest."""
         for stack in self.stacks:
-            yield Pair(stack.pair_id, tuple(join(self.root, one.path) for one in stack.images))
+            yield Pair(stack.pair_id, tuple(join(self.root, one.url_path) for one in stack.images))
 
 
 def find_stacks(
@@ -76,7 +76,7 @@ def find_stacks(
         StorageError: The store failed.
     """
     root = absolute_url(directory)
-    if stack_kind(root.rstrip("/")) == "zarr":
+    if is_stack_file(root):
         return _alone(root.rstrip("/"))
     tree = _Tree.read(root)
     found = tree.cut(how, moved) if how else tree.by_names()
@@ -87,10 +87,16 @@ def find_stacks(
 
 
 def _alone(url: str) -> Archive:
-    """A folder that is a stack as a whole."""
+    """A file or a folder that holds one stack, or several."""
     parent, _, name = url.rpartition("/")
-    image = Image(name)
-    return Archive(parent, (Stack(file_stem(image), (image,)),), (), {})
+    image, files = Image(name), StackFiles(parent)
+    files.ask([image])
+    found = files.stacks(image, file_stem(image))
+    if problem := files.damage(image):
+        found.leave(name, problem)
+    if not found.stacks:
+        _refuse_empty(url, found.left_out)
+    return Archive(parent, _named(found), tuple(found.left_out), {})
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,11 @@ class _Tree:
         name = posixpath.basename(self.root.rstrip("/")) or "stack"
         others = [line for line in found.left_out if line not in reasons]
         return Found([whole_folder(name, images)], others)
+
+
+def is_stack_file(url: str) -> bool:
+    """Whether a URL names a file of a microscope or an OME-Zarr, not a folder of images."""
+    return stack_kind(url.rstrip("/")) in {"zarr", *_MICROSCOPES}
 
 
 def _is_wanted(name: str) -> bool:

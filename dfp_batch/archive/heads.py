@@ -117,7 +117,7 @@ def _looked(
     """What ``look`` says of each file, or why it cannot be read."""
 
     def one(image: Image) -> Answer | str:
-        url = join(root, image.path)
+        url = join(root, image.url_path)
         try:
             return look(url, image)
         except (ImageError, ObjectMissingError, ObjectAccessError) as error:

@@ -23,8 +23,9 @@ from dfp_batch.archive.stacks import Found, Image, Stack, inside
 from dfp_batch.errors import ImageError, ObjectAccessError, ObjectMissingError
 from dfp_batch.io.codec.names import STACK_NAME
 from dfp_batch.io.parallel import in_parallel
-from dfp_batch.io.stack_files import holds_stack
+from dfp_batch.io.stack_files import parts_of
 from dfp_batch.io.urls import join
+from dfp_batch.io.volume import Part
 from dfp_batch.runs.row_problems import MIN_SOURCES
 
 NOT_NAMED = "the name does not end in _A, _B..."
@@ -40,14 +41,14 @@ def in_natural_order(images: Iterable[Image]) -> list[Image]:
 
 @dataclass
 class StackFiles:
-    """Which files hold a whole stack: TIFFs of several pages. Each is opened once at most.
+    """Which files hold whole stacks. Each is opened once at most.
 
     Attributes:
         root: URL of the tree.
     """
 
     root: str
-    _known: dict[str, bool | str] = field(default_factory=dict)
+    _known: dict[str, tuple[Part, ...] | str] = field(default_factory=dict)
 
     def ask(self, images: Iterable[Image]) -> None:
         """Open those that are not known, many at once.
@@ -60,8 +61,25 @@ class StackFiles:
             self._known[image.path] = answer
 
     def is_one(self, image: Image) -> bool:
-        """Whether a file that was asked for holds a stack."""
-        return self._known.get(image.path) is True
+        """Whether a file that was asked for holds a stack, or several."""
+        known = self._known.get(image.path)
+        return not isinstance(known, str) and bool(known)
+
+    def stacks(self, image: Image, name: str) -> Found:
+        """What a file holds that was asked for.
+
+        Args:
+            image: The file.
+            name: Of its stack; if it holds several, they are named below it.
+        """
+        found, known = Found(), self._known[image.path]
+        for part in () if isinstance(known, str) else known:
+            one = image._replace(part=part.mark)
+            if part.depth < MIN_SOURCES:
+                found.leave(one.url_path, f"{part.name!r} is one image, no stack")
+            else:
+                found.stacks.append(Stack(inside(name, part.name) if part.mark else name, (one,)))
+        return found
 
     def damage(self, image: Image) -> str:
         """Why it cannot be known; "" if it is."""
@@ -87,12 +105,16 @@ class StackFiles:
             frames += [image for image in images if image.path not in known]
         return found, frames
 
-    def _look(self, image: Image) -> bool | str:
+    def _look(self, image: Image) -> tuple[Part, ...] | str:
         url = join(self.root, image.path)
         try:
-            return holds_stack(url, image.size_bytes)
+            parts = parts_of(url, image.size_bytes)
         except (ImageError, ObjectMissingError, ObjectAccessError) as error:
             return str(error).removeprefix(f"{url}: ")
+        if parts and all(part.depth < MIN_SOURCES for part in parts):
+            images = "one image" if len(parts) == 1 else f"{len(parts)} images"
+            return f"holds {images} of one plane and no stack"
+        return parts
 
 
 def may_hold_stack(image: Image) -> bool:
@@ -181,7 +203,7 @@ def _of_few(path: str, images: Sequence[Image], files: StackFiles) -> Found:
     found = Found()
     (image,) = images
     if files.is_one(image):
-        found.stacks.append(Stack(path, (image,)))
+        found.add(files.stacks(image, path))
     elif damage := files.damage(image):
         found.leave(f"{path}/", f"{image.name} {damage}")
     else:
@@ -217,7 +239,7 @@ def _file_stacks(folder: str, images: Sequence[Image], files: StackFiles) -> tup
     found, damaged = Found(), set()
     for image in images:
         if files.is_one(image):
-            found.stacks.append(Stack(inside(folder, file_stem(image)), (image,)))
+            found.add(files.stacks(image, inside(folder, file_stem(image))))
         elif damage := files.damage(image):
             found.leave(image.path, damage)
             damaged.add(image.path)

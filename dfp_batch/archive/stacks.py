@@ -12,11 +12,18 @@ class Image(NamedTuple):
         path: From the root of the tree, with slashes between.
         size_bytes: Of its content; 0 for a folder.
         mark: As in ``io.tree.File``.
+        part: What is meant of it, as in ``io.volume.Part.mark``; "" for the whole.
     """
 
     path: str
     size_bytes: int = 0
     mark: str = ""
+    part: str = ""
+
+    @property
+    def url_path(self) -> str:
+        """The path as the end of a URL."""
+        return f"{self.path}{self.part}"
 
     @property
     def name(self) -> str:
@@ -52,7 +59,7 @@ class Stack(NamedTuple):
         """What took the id, for people: a file, a folder, or the first of several files."""
         first = self.images[0]
         if len(self.images) == 1:
-            return first.path
+            return first.url_path
         if not self.name:
             return f"{first.folder}/"
         return f"{posixpath.splitext(first.path)[0]}.*"

@@ -22,7 +22,9 @@ DryRun = Annotated[
 
 
 def manifest(
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="Folder: path or URL.")],
+    directory: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder, or a file of stacks: path or URL.")
+    ],
     output: Output = None,
     gap: Gap = None,
     every: Every = None,

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from dfp_batch.archive.cuts import Cut
-from dfp_batch.archive.find import Archive, find_stacks
+from dfp_batch.archive.find import Archive, find_stacks, is_stack_file
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import storage, urls
-from dfp_batch.io.codec.names import stack_kind
 from dfp_batch.runs.manifest import Pair, manifest_bytes, read_manifest
 from dfp_batch.runs.origin import made_from
 
@@ -16,14 +15,14 @@ _SHOWN = 5
 
 
 def is_folder(url: str) -> bool:
-    """Whether pairs come from a folder; what is called ``.parquet`` in a store is a manifest.
+    """Whether pairs come from a folder, or a file of stacks; in a store, ``.parquet`` never is one.
 
     Raises:
         StorageError: The store failed.
     """
     if url.endswith(".parquet") and not urls.is_local(url):
         return False
-    return storage.is_folder(url)
+    return is_stack_file(url) or storage.is_folder(url)
 
 
 def first_pairs(url: str, how: Cut | None, run_url: str, noted: Noted) -> list[Pair]:
@@ -81,7 +80,7 @@ def run_beside(url: str, scale: int) -> str:
         StorageError: The store failed.
     """
     place = url.rstrip("/")
-    if stack_kind(place) == "zarr":
+    if is_stack_file(place):
         return f"{place}-x{scale}"
     if is_folder(url):
         return urls.join(url, f"manifest-x{scale}")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,7 @@ from dfp_batch.errors import ImageError
 from dfp_batch.io.codec.frame import Frame, Pixels, white
 from dfp_batch.io.codec.header import RefusedError, named
 from dfp_batch.io.codec.stack_facts import size_um
-from dfp_batch.io.volume import DAMAGE, Axes, Kind, Volume
+from dfp_batch.io.volume import DAMAGE, Axes, Kind, Part, Volume
 
 _MOST_CHUNK_BYTES = 2**32
 _MOST_KEPT_BYTES = 2**28  # of blocks that were read for one of their images
@@ -50,6 +51,47 @@ def open_zarr(url: str, axis: str) -> Iterator[Volume]:
         yield _volume(url, axis)
 
 
+def parts_of_zarr(url: str) -> tuple[Part, ...]:
+    """The images of an OME-Zarr: one, or those of a plate, or of a file that was converted.
+
+    Raises:
+        ImageError: It is none.
+        StorageError: The store failed.
+    """
+    with named(url):
+        library = _library()
+        try:
+            group = _opened(library, url)
+            return tuple(Part(mark, mark[1:], _depth(group, path)) for mark, path in _images(group))
+        except DAMAGE as error:
+            raise _damaged(error) from error
+
+
+def _images(group: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - of an optional package
+    """What names the images below a group, and their paths; the only one needs no name."""
+    said = _ome(group)
+    if "plate" in said:
+        for well in (one["path"] for one in said["plate"]["wells"]):
+            for field_of_view in _ome(group[well])["well"]["images"]:
+                path = f"{well}/{field_of_view['path']}"
+                yield f"/{path}", path
+    elif "multiscales" not in said and "bioformats2raw.layout" in said:
+        paths = list(takewhile(lambda path: path in group, map(str, count())))
+        yield from ((f"/{path}" if len(paths) > 1 else "", path) for path in paths)
+    else:
+        yield "", ""
+
+
+def _depth(group: Any, path: str) -> int:  # noqa: ANN401
+    """Images along Z of the image at a path, or along T where that is stored in its place."""
+    image = group[path] if path else group
+    scales = _ome(image)["multiscales"][0]
+    shape = image[scales["datasets"][0]["path"]].shape
+    sizes = dict(zip(_axis_names(scales), map(int, shape), strict=True))
+    depth = sizes.get("Z", 1)
+    return depth if depth > 1 else sizes.get("T", 1)
+
+
 def _library() -> ModuleType:
     try:
         import zarr  # noqa: PLC0415 - an extra
@@ -82,8 +124,19 @@ def _volume(url: str, axis: str) -> Volume:
         )
         return Volume(url, kind, _Blocks(array, axes).read)
     except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RefusedError(f"is not a whole OME-Zarr of version 0.4 or 0.5 ({reason})") from error
+        raise _damaged(error) from error
+
+
+def _damaged(error: BaseException) -> RefusedError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return RefusedError(f"is not a whole OME-Zarr of version 0.4 or 0.5 ({reason})")
+
+
+def _opened(library: ModuleType, url: str) -> Any:  # noqa: ANN401
+    """The group at a URL."""
+    from dfp_batch.io.zarr_store import FolderStore  # noqa: PLC0415 - needs zarr
+
+    return library.open_group(FolderStore(url), mode="r")
 
 
 def _image_group(library: ModuleType, url: str) -> tuple[Any, Mapping[str, Any]]:
@@ -92,9 +145,7 @@ def _image_group(library: ModuleType, url: str) -> tuple[Any, Mapping[str, Any]]
     Raises:
         RefusedError: There are several.
     """
-    from dfp_batch.io.zarr_store import FolderStore  # noqa: PLC0415 - needs zarr
-
-    group = library.open_group(FolderStore(url), mode="r")
+    group = _opened(library, url)
     said = _ome(group)
     if "plate" in said or "well" in said:
         raise RefusedError("is a plate of several positions; name the image in it, .../A/1/0")

@@ -7,13 +7,20 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from dfp_batch.errors import ObjectMissingError
-from dfp_batch.io import microscope, ome_zarr, storage
+from dfp_batch.io import ome_zarr, storage
 from dfp_batch.io.codec import pages
 from dfp_batch.io.codec.frame import Frame
 from dfp_batch.io.codec.header import Header
-from dfp_batch.io.codec.names import stack_kind
+from dfp_batch.io.codec.names import cut_part, stack_kind
+from dfp_batch.io.codec.stack_layout import LEAST_PAGES
+from dfp_batch.io.microscopes.czi import open_czi, parts_of_czi
+from dfp_batch.io.microscopes.lif import open_lif, parts_of_lif
+from dfp_batch.io.microscopes.nd2 import open_nd2, parts_of_nd2
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.urls import without_version
+from dfp_batch.io.volume import Part
+
+_WHOLE = Part("", "", LEAST_PAGES)
 
 
 class StackFile(Protocol):
@@ -59,21 +66,28 @@ def open_stack(url: str, axis: str = "Z") -> Iterator[StackFile]:
         yield stack
 
 
-def holds_stack(url: str, size_bytes: int | None = None) -> bool:
-    """Whether a file or folder holds two images or more; of others than TIFF its name says so.
+def parts_of(url: str, size_bytes: int | None = None) -> tuple[Part, ...]:
+    """The stacks in a file or a folder, and the single images beside them.
+
+    Where it holds one stack the URL is enough to name it, and that part has no mark.
 
     Args:
         url: Of it.
         size_bytes: Of the file, if it is known.
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: It is damaged, or the package that reads it is not installed.
         StorageError: It cannot be read.
     """
-    if stack_kind(without_version(url)) != "tiff":
-        return stack_kind(without_version(url)) is not None
-    with open_seekable(url, size_bytes) as file:
-        return pages.holds_stack(file, url)
+    kind = stack_kind(without_version(url))
+    if kind == "tiff":
+        with open_seekable(url, size_bytes) as file:
+            return (_WHOLE,) if pages.holds_stack(file, url) else ()
+    found = _LISTED[kind](url) if kind else ()
+    is_only = kind != "zarr" and sum(part.depth >= LEAST_PAGES for part in found) == 1
+    return tuple(
+        part._replace(mark="") if is_only and part.depth >= LEAST_PAGES else part for part in found
+    )
 
 
 def version_of(url: str) -> str:
@@ -85,7 +99,7 @@ def version_of(url: str) -> str:
         StorageError: The store failed.
     """
     if stack_kind(url) != "zarr":
-        return storage.version(url)
+        return storage.version(cut_part(url)[0])
     files = storage.list_tree(url)
     if not files:
         raise ObjectMissingError(f"{url}: cannot read: no such folder")
@@ -102,7 +116,13 @@ def _open_tiff(url: str, axis: str) -> Iterator[StackFile]:
 
 _OPENERS: dict[str, Callable[[str, str], AbstractContextManager[StackFile]]] = {
     "zarr": ome_zarr.open_zarr,
-    "nd2": microscope.open_nd2,
-    "czi": microscope.open_czi,
-    "lif": microscope.open_lif,
+    "nd2": open_nd2,
+    "czi": open_czi,
+    "lif": open_lif,
+}
+_LISTED: dict[str, Callable[[str], tuple[Part, ...]]] = {
+    "zarr": ome_zarr.parts_of_zarr,
+    "nd2": parts_of_nd2,
+    "czi": parts_of_czi,
+    "lif": parts_of_lif,
 }

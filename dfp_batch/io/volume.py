@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from xml.parsers.expat import ExpatError
 
 import numpy as np
@@ -30,6 +31,20 @@ DAMAGE = (  # what such libraries let through on a damaged file
 _DTYPES = {"uint8", "uint16", "float16", "float32", "float64", *OPEN_DTYPES}
 _COLOURS = (1, 3)
 _MOST_ALONG = 100_000  # images along an axis, as no microscope takes them
+
+
+class Part(NamedTuple):
+    """One of the stacks or images in a file, or in a folder.
+
+    Attributes:
+        mark: What names it at the end of the URL: ``#2``, or ``/A/1/0``; "" for the whole.
+        name: For people.
+        depth: Images of each channel.
+    """
+
+    mark: str
+    name: str
+    depth: int
 
 
 @dataclass(frozen=True)

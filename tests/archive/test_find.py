@@ -15,6 +15,7 @@ from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.storage import read_bytes, write_bytes
 from dfp_batch.io.urls import join
 from dfp_batch.runs.manifest import Pair, read_manifest, write_manifest
+from microscope_parts import lif, nd2, volume, write_czi, write_zarr
 
 LONG = "é" * 40
 SHORT = "é" * 31 + "~84fe2e03"
@@ -143,7 +144,7 @@ def test_lettered_pairs_are_not_opened_and_of_a_folder_one_file_is(tmp_path, mon
 def test_a_store_that_fails_while_looking_is_not_a_reason_to_leave_out(tmp_path, monkeypatch):
     write_bytes(str(tmp_path / "x.tif"), tiff(2))
     down = StorageError("the store is down")
-    monkeypatch.setattr(layout, "holds_stack", Mock(side_effect=down))
+    monkeypatch.setattr(layout, "parts_of", Mock(side_effect=down))
     with pytest.raises(StorageError, match="the store is down"):
         found_in(str(tmp_path))
 
@@ -247,15 +248,22 @@ def test_camera_raw_files_are_frames_where_they_are_alone(folder):
     assert left_out == ["b/: 2 camera RAW files beside developed images"]
 
 
-def test_files_of_microscopes_and_folders_of_ome_zarr_are_stacks_by_their_names(folder):
-    fill(
-        folder,
-        "day/a.nd2",
-        "day/b.czi",
-        "c.lif",
-        "day/d.ome.zarr/zarr.json",
-        "day/d.ome.zarr/0/c/0",
-    )
+def test_files_of_microscopes_and_folders_of_ome_zarr_are_stacks(folder, tmp_path_factory):
+    samples, made_in = volume(1), tmp_path_factory.mktemp("made")
+    write_czi(made_in / "b.czi", samples)
+    made = {
+        "day/a.nd2": nd2(samples),
+        "day/b.czi": (made_in / "b.czi").read_bytes(),
+        "c.lif": lif(samples),
+        "f.lif": lif(volume(1, 1)),
+        "day/g.nd2": b"1",
+    }
+    write_zarr(made_in / "d.ome.zarr", samples[None])
+    for file in (made_in / "d.ome.zarr").rglob("*"):
+        if file.is_file():
+            made[f"day/{file.relative_to(made_in)}"] = file.read_bytes()
+    for name, data in made.items():
+        write_bytes(join(folder, name), data)
     fill(folder, "day/d.ome.zarr/1.png", "day/d.ome.zarr/2.png", "e/1.jpg", "e/2.jpg")
     pairs, left_out = found_in(folder)
     assert {pair.sources for pair in pairs} == {
@@ -265,5 +273,38 @@ def test_files_of_microscopes_and_folders_of_ome_zarr_are_stacks_by_their_names(
         urls(folder, "day/d.ome.zarr"),
         urls(folder, "e/1.jpg", "e/2.jpg"),
     }
-    assert left_out == []
+    assert sorted(line.partition(" (")[0] for line in left_out) == [
+        "day/g.nd2: is not a whole ND2",
+        "f.lif: holds one image of one plane and no stack",
+    ]
     assert [pair.pair_id for pair in pairs] == ["c", "day/a", "day/b", "day/d", "e"]
+
+
+def test_every_stack_in_a_file_is_one(folder):
+    """A LIF holds all that was taken in a session."""
+    samples, overview = volume(1), volume(1, 1)
+    write_bytes(join(folder, "day/s.lif"), lif(overview, samples, samples))
+    write_bytes(join(folder, "t.nd2"), nd2(samples, samples))
+    pairs, left_out = found_in(folder)
+    assert pairs == [
+        Pair("day/b", urls(folder, "day/s.lif#1")),
+        Pair("day/c", urls(folder, "day/s.lif#2")),
+        Pair("t/0", urls(folder, "t.nd2#0")),
+        Pair("t/1", urls(folder, "t.nd2#1")),
+    ]
+    assert left_out == ["day/s.lif#0: 'a' is one image, no stack"]
+    write_manifest(join(folder, "manifest.parquet"), pairs)
+    assert read_manifest(join(folder, "manifest.parquet")) == pairs
+
+
+def test_a_file_of_several_stacks_is_an_archive(folder):
+    samples = volume(1)
+    write_bytes(join(folder, "t.nd2"), nd2(samples, samples))
+    found = find_stacks(join(folder, "t.nd2"))
+    assert list(found.pairs()) == [
+        Pair("t/0", urls(folder, "t.nd2#0")),
+        Pair("t/1", urls(folder, "t.nd2#1")),
+    ]
+    write_bytes(join(folder, "one.lif"), lif(volume(1, 1)))
+    with pytest.raises(ManifestError, match=r"one\.lif: holds one image of one plane"):
+        find_stacks(join(folder, "one.lif"))

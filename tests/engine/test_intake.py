@@ -12,6 +12,7 @@ from dfp_batch.io import storage
 from dfp_batch.io.urls import join
 from dfp_batch.runs.manifest import Pair, read_manifest, write_manifest
 from dfp_batch.runs.origin import made_from
+from microscope_parts import nd2, volume
 
 
 @pytest.fixture(params=["file", "s3"])
@@ -86,11 +87,12 @@ def test_where_a_run_lies_if_nothing_is_said(root):
     assert run_beside(join(root, "m.parquet"), 3) == join(root, "m-x3")
 
 
-def test_an_ome_zarr_alone_is_a_stack_and_its_run_lies_beside_it(root):
-    zarr = join(root, "embryo.ome.zarr")
-    fill(zarr, "zarr.json", "0/c/0")
-    assert pairs_of(f"{zarr}/") == [Pair("embryo", (zarr,))]
-    assert run_beside(f"{zarr}/", 2) == join(root, "embryo.ome.zarr-x2")
+def test_the_run_of_a_file_of_stacks_lies_beside_it(root):
+    url = join(root, "embryo.nd2")
+    storage.write_bytes(url, nd2(volume(1), volume(1)))
+    assert pairs_of(url) == [Pair(f"embryo/{k}", (f"{url}#{k}",)) for k in range(2)]
+    assert run_beside(url, 2) == join(root, "embryo.nd2-x2")
+    assert run_beside(join(root, "a.ome.zarr/"), 2) == join(root, "a.ome.zarr-x2")
 
 
 def test_what_is_no_manifest_was_made_of_nothing(tmp_path):

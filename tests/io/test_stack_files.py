@@ -13,8 +13,9 @@ import pytest
 import stack_fuzz
 from dfp_batch.errors import ImageError, ObjectMissingError
 from dfp_batch.io import storage
-from dfp_batch.io.codec.names import stack_kind
-from dfp_batch.io.stack_files import holds_stack, open_stack, version_of
+from dfp_batch.io.codec.names import cut_part, stack_kind
+from dfp_batch.io.stack_files import open_stack, parts_of, version_of
+from dfp_batch.io.volume import Part
 from microscope_parts import CHANNELS, lif, nd2, volume, write_czi, write_zarr
 
 
@@ -72,7 +73,7 @@ def test_every_image_of_every_channel_is_read(folder, tmp_path, kind, channels):
     samples = volume(channels)
     url = put(folder, make(tmp_path, kind, samples), f"x/cells.{kind}")
     assert_holds(url, samples, NAMES[kind], SIZES[kind])
-    assert holds_stack(url)
+    assert [(part.mark, part.depth) for part in parts_of(url)] == [("", samples.shape[1])]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -129,9 +130,11 @@ def test_an_image_of_bioformats2raw_is_found(tmp_path):
     write_zarr(tmp_path / "a.zarr" / "0", samples[None], version="0.4")
     assert_holds(str(tmp_path / "a.zarr"), samples, CHANNELS, (0.5, 0.5))
     assert_holds(str(tmp_path / "a.zarr" / "0"), samples, CHANNELS, (0.5, 0.5))
+    assert parts_of(str(tmp_path / "a.zarr")) == (Part("", "", 3),)
     write_zarr(tmp_path / "a.zarr" / "1", samples[None], version="0.4")
     message = "holds several images or positions; name the one in it, .../0"
     assert refusal(str(tmp_path / "a.zarr")) == message
+    assert parts_of(str(tmp_path / "a.zarr")) == (Part("/0", "0", 3), Part("/1", "1", 3))
     assert_holds(str(tmp_path / "a.zarr" / "1"), samples, CHANNELS, (0.5, 0.5))
 
 
@@ -161,8 +164,9 @@ def test_of_the_images_in_a_lif_the_only_stack_is_taken(tmp_path):
     path = tmp_path / "a.lif"
     path.write_bytes(lif(overview, samples, volume(2, 1)))
     assert_holds(str(path), samples, ("0",), (0.25, 0.25))
-    path.write_bytes(lif(samples, samples))
-    assert refusal(str(path)) == "holds 2 images, a, b; expected one stack, save it apart"
+    assert parts_of(str(path)) == (Part("#0", "a", 1), Part("", "b", 3), Part("#2", "c", 1))
+    path.write_bytes(lif(overview, samples, samples))
+    assert refusal(str(path)) == "holds 2 images, b, c; name one of them, as in a.lif#1"
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -222,10 +226,75 @@ def test_a_number_of_images_that_no_microscope_takes_is_refused(tmp_path):
     assert "images along an axis: truncated or damaged" in refusal(str(tmp_path / "a.czi"))
 
 
-def test_several_scenes_of_a_czi_are_refused(tmp_path):
-    write_czi(tmp_path / "a.czi", volume(1), scenes=2)
-    message = "holds 2 scenes or positions, expected one; save it apart"
-    assert refusal(str(tmp_path / "a.czi")) == message
+SEVERAL = {"czi": "scenes or positions", "lif": "images", "nd2": "positions"}
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_of_several_stacks_in_a_file_one_is_named(folder, tmp_path, kind):
+    each = [volume(2, seed=seed) for seed in range(3)]
+    path = tmp_path / f"made.{kind}"
+    if kind == "czi":
+        write_czi(path, *each)
+    else:
+        path.write_bytes({"lif": lif, "nd2": nd2}[kind](*each))
+    url = put(folder, path, f"cells.{kind}")
+    for k, samples in enumerate(each):
+        assert_holds(f"{url}#{k}", samples, NAMES[kind], SIZES[kind])
+        assert version_of(f"{url}#{k}") == version_of(url)
+    names = "abc" if kind == "lif" else "012"
+    assert parts_of(url) == tuple(Part(f"#{k}", names[k], 3) for k in range(3))
+    what = "3 images, a, b, c" if kind == "lif" else f"3 {SEVERAL[kind]}"
+    assert refusal(url) == f"holds {what}; name one of them, as in cells.{kind}#0"
+    no_such = f"holds 3 {SEVERAL[kind]}, cells.{kind}#0 to #2, and no #3"
+    assert refusal(f"{url}#3") == no_such
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_the_only_stack_in_a_file_may_be_named_as_well(tmp_path, kind):
+    samples = volume(1)
+    assert_holds(f"{make(tmp_path, kind, samples)}#0", samples, NAMES[kind], SIZES[kind])
+
+
+def test_scenes_of_a_czi_may_differ_in_size(tmp_path):
+    each = [volume(1, height=20), volume(1, height=30, width=50)]
+    write_czi(tmp_path / "a.czi", *each)
+    for k, samples in enumerate(each):
+        assert_holds(f"{tmp_path}/a.czi#{k}", samples, CHANNELS, (0.5, 0.5))
+
+
+def test_the_images_of_a_plate_are_named(folder, tmp_path):
+    import zarr  # noqa: PLC0415
+
+    plate = zarr.open_group(str(tmp_path / "a.zarr"), mode="w")
+    wells = ("A/1", "B/2")
+    plate.attrs["ome"] = {"plate": {"wells": [{"path": well} for well in wells]}}
+    expected = {}
+    for well in wells:
+        plate.create_group(well).attrs["ome"] = {"well": {"images": [{"path": "0"}, {"path": "1"}]}}
+        for image in "01":
+            expected[f"/{well}/{image}"] = volume(2, seed=len(expected))
+            write_zarr(tmp_path / "a.zarr" / well / image, expected[f"/{well}/{image}"][None])
+    url = put(folder, tmp_path / "a.zarr", "a.zarr")
+    assert parts_of(url) == tuple(Part(mark, mark[1:], 3) for mark in expected)
+    for mark, samples in expected.items():
+        assert_holds(url + mark, samples, CHANNELS, (0.5, 0.5))
+    assert refusal(url) == "is a plate of several positions; name the image in it, .../A/1/0"
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "part"),
+    [
+        ("a.lif", "a.lif", None),
+        ("s3://b/a.LIF#12", "s3://b/a.LIF", 12),
+        ("s3://b/a.nd2#0?versionId=x", "s3://b/a.nd2?versionId=x", 0),
+        ("a.czi#x", "a.czi#x", None),
+        ("a#1.lif", "a#1.lif", None),
+        ("a.tif#1", "a.tif#1", None),
+        ("/x.lif#1/a.png", "/x.lif#1/a.png", None),
+    ],
+)
+def test_the_end_of_a_url_may_name_a_part(url, place, part):
+    assert cut_part(url) == (place, part)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +378,8 @@ def test_the_version_of_a_folder_changes_with_its_content(folder, tmp_path):
         ("a.ND2", "nd2"),
         ("a.czi", "czi"),
         ("a.lif", "lif"),
+        ("a.lif#2", "lif"),
+        ("a.png#2", None),
         ("a.png", None),
         (".tif", None),
     ],

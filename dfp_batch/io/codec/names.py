@@ -20,14 +20,16 @@ RAW_ENDINGS = (
 )  # fmt: skip
 """Likewise, of camera RAW files."""
 
-# What holds a whole stack: a TIFF may, and what is inside a Zarr may be named as well.
+# What holds a whole stack: a TIFF may. One of several in a file or a folder may be named as well.
 STACK_NAME = re.compile(
-    r"(?P<name>.+?)((\.ome)?\.tiff?|(\.ome)?\.zarr(/[^/]+)*|\.nd2|\.czi|\.lif)/?", re.IGNORECASE
+    r"(?P<name>.+?)((\.ome)?\.tiff?|(\.ome)?\.zarr(/[^/]+)*|\.(nd2|czi|lif)(#\d{1,6})?)/?",
+    re.IGNORECASE,
 )
 STACK_ENDINGS = ("tif", "tiff", "nd2", "czi", "lif", "zarr")
 """Endings of such names, without the dot."""
 
 _KINDS = {"tif": "tiff", "tiff": "tiff", "zarr": "zarr", "nd2": "nd2", "czi": "czi", "lif": "lif"}
+_PART = re.compile(r"(?<=\.(?:nd2|czi|lif))#(\d{1,6})(?=$|\?)", re.IGNORECASE)
 _RAW = re.compile(rf".+\.({'|'.join(RAW_ENDINGS)})", re.IGNORECASE)
 _IMAGE = re.compile(rf".+\.({'|'.join(IMAGE_ENDINGS)})", re.IGNORECASE)
 
@@ -46,8 +48,17 @@ def stack_kind(name: str) -> str | None:
     """tiff, zarr, nd2, czi or lif, as the name of a stack in one file says; else None."""
     if STACK_NAME.fullmatch(name) is None:
         return None
-    whole = re.split(r"(?<=\.zarr)/", name, maxsplit=1, flags=re.IGNORECASE)[0]
+    whole = re.split(r"(?<=\.zarr)/", cut_part(name)[0], maxsplit=1, flags=re.IGNORECASE)[0]
     return _KINDS.get(whole.rstrip("/").rpartition(".")[2].lower())
+
+
+def cut_part(url: str) -> tuple[str, int | None]:
+    """The URL of a file, and which of the stacks in it is meant: ``a.lif#2``; None if it says none.
+
+    Only files of microscopes hold several: in the name of another, ``#`` is a letter like others.
+    """
+    found = _PART.search(url)
+    return (_PART.sub("", url), int(found[1])) if found else (url, None)
 
 
 def image_names(names: Iterable[str]) -> list[str]:
