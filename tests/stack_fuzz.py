@@ -10,7 +10,7 @@ import numpy as np
 
 from codec_fuzz import DAMAGES, limit_memory, say
 from dfp_batch.errors import ImageError
-from dfp_batch.io.stack_files import open_stack
+from dfp_batch.io.stack_files import open_stack, parts_of
 from microscope_parts import lif, nd2, volume, write_czi
 
 
@@ -40,6 +40,7 @@ def main() -> None:
         say(f"case {number}")
         path.write_bytes(damaged(data, number))
         try:
+            parts_of(str(path))
             with open_stack(str(path)) as stack:
                 for k in range(min(len(stack), 5)):
                     assert stack.frame(k).size == stack.frame(0).size

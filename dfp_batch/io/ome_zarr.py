@@ -20,6 +20,7 @@ from dfp_batch.io.volume import DAMAGE, Axes, Kind, Part, Volume
 _MOST_CHUNK_BYTES = 2**32
 _MOST_KEPT_BYTES = 2**28  # of blocks that were read for one of their images
 _TILE_PX = 1024
+_SMALLEST_PX = 16  # of a side that is halved
 _VERSION = "0.5"
 _UNITS = {
     "angstrom": "Å",
@@ -256,6 +257,8 @@ def check_writer() -> ModuleType:
 def files_of(frames: Sequence[Frame], names: Sequence[str]) -> dict[str, bytes]:
     """An OME-Zarr 0.5 of images of one size and kind: its files, by their paths.
 
+    Beside the image lie smaller ones, each of half the size, down to one that fits a tile.
+
     Args:
         frames: One of grey or colour, or a grey one for each channel; none with alpha.
         names: Of the channels; of colours they are known.
@@ -269,31 +272,56 @@ def files_of(frames: Sequence[Frame], names: Sequence[str]) -> dict[str, bytes]:
         names = ("red", "green", "blue")
     store = library.storage.MemoryStore()
     try:
-        array = library.create_array(
-            store=store,
-            name="0",
-            shape=planes.shape,
-            chunks=(1, *(min(_TILE_PX, side) for side in planes.shape[1:])),
-            dtype=planes.dtype,
-            dimension_names=["c", "y", "x"],
-        )
-        array[...] = planes
+        levels = [_write_level(library, store, level, one) for level, one in _pyramid(planes)]
     except (ValueError, TypeError, RuntimeError) as error:
         raise ImageError(f"cannot encode {frames[0].size} as OME-Zarr: {error}") from error
     made = {key: buffer.to_bytes() for key, buffer in store._store_dict.items()}
-    return {**made, "zarr.json": _group(frames[0], names)}
+    return {**made, "zarr.json": _group(frames[0], names, levels)}
 
 
-def _group(frame: Frame, names: Sequence[str]) -> bytes:
+def _pyramid(planes: Pixels) -> Iterator[tuple[int, Pixels]]:
+    """Planes (C, h, w), and smaller and smaller ones, each with its level."""
+    for level in count():
+        yield level, planes
+        if max(planes.shape[1:]) <= _TILE_PX or min(planes.shape[1:]) < _SMALLEST_PX:
+            return
+        planes = np.stack([_halved(plane) for plane in planes])
+
+
+def _halved(plane: Pixels) -> Pixels:
+    """Means of 2 x 2 px; an odd last row or column is left out."""
+    h, w = (length // 2 for length in plane.shape)
+    blocks = plane[: 2 * h, : 2 * w].reshape(h, 2, w, 2)
+    means = blocks.mean(axis=(1, 3), dtype=np.float64)
+    rounded = np.rint(means) if plane.dtype.kind in "iu" else means
+    return np.asarray(rounded, plane.dtype)
+
+
+def _write_level(library: ModuleType, store: Any, level: int, planes: Pixels) -> int:  # noqa: ANN401
+    array = library.create_array(
+        store=store,
+        name=str(level),
+        shape=planes.shape,
+        chunks=(1, *(min(_TILE_PX, side) for side in planes.shape[1:])),
+        dtype=planes.dtype,
+        dimension_names=["c", "y", "x"],
+    )
+    array[...] = planes
+    return level
+
+
+def _group(frame: Frame, names: Sequence[str], levels: Sequence[int]) -> bytes:
     """The metadata of the group."""
     size = frame.metadata.pixel_size_um
     unit = {} if size is None else {"unit": "micrometer"}
-    scale = [1.0, *(1.0, 1.0)] if size is None else [1.0, size[1], size[0]]
+    x, y = size or (1.0, 1.0)
     space = [{"name": name, "type": "space", **unit} for name in "yx"]
-    step = {"type": "scale", "scale": scale}
     image = {
         "axes": [{"name": "c", "type": "channel"}, *space],
-        "datasets": [{"path": "0", "coordinateTransformations": [step]}],
+        "datasets": [
+            {"path": str(level), "coordinateTransformations": _steps(2**level, x, y)}
+            for level in levels
+        ],
     }
     low, high = frame.span or (0.0, white(frame))
     window = {"min": low, "max": high, "start": low, "end": high}
@@ -301,3 +329,12 @@ def _group(frame: Frame, names: Sequence[str]) -> bytes:
     ome = {"version": _VERSION, "multiscales": [image], "omero": {"channels": channels}}
     group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
     return json.dumps(group, indent=1).encode()
+
+
+def _steps(factor: int, x: float, y: float) -> list[dict[str, Any]]:
+    """From pixels to places: they are ``factor`` times as large, and so is their first middle."""
+    steps: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0, factor * y, factor * x]}]
+    shift = (factor - 1) / 2
+    if shift:
+        steps.append({"type": "translation", "translation": [0.0, shift * y, shift * x]})
+    return steps

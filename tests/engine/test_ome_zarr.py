@@ -14,8 +14,8 @@ from dfp_batch.engine import image_files, receipt
 from dfp_batch.engine.prepare import prepare
 from dfp_batch.engine.single import format_of, fuse_files
 from dfp_batch.errors import ImageError, ObjectMissingError
-from dfp_batch.io import codec, storage
-from dfp_batch.io.codec import Frame
+from dfp_batch.io import codec, ome_zarr, storage
+from dfp_batch.io.codec import Frame, Metadata
 from dfp_batch.io.stack_files import open_stack
 from dfp_batch.io.zarr_store import FolderStore
 from dfp_batch.pipeline.composition import FusionConfig
@@ -95,7 +95,29 @@ def test_large_images_are_cut_into_tiles(tmp_path):
     pair = make_pair(str(tmp_path), wide, wide)
     run = replace(TO_ZARR, fusion=replace(UNMOVED, scale=1))
     url = run_pair(pair, run, f"{tmp_path}/run")["output_url"]
-    assert {path for path in storage.list_tree(url) if "/c/" in path} == {"0/c/0/0/0", "0/c/0/0/1"}
+    tiles = {"0/c/0/0/0", "0/c/0/0/1", "1/c/0/0/0"}
+    assert {path for path in storage.list_tree(url) if "/c/" in path} == tiles
+
+
+def test_beside_large_images_lie_smaller_ones():
+    pixels = np.random.default_rng(5).integers(0, 2**16, (1100, 2051, 1), np.uint16)
+    files = ome_zarr.files_of([Frame(pixels, metadata=Metadata(pixel_size_um=(0.5, 0.25)))], ["a"])
+    store = zarr.storage.MemoryStore(
+        {name: zarr.core.buffer.cpu.Buffer.from_bytes(data) for name, data in files.items()}
+    )
+    group = zarr.open_group(store, mode="r")
+    levels = group.attrs["ome"]["multiscales"][0]["datasets"]
+    assert [one["path"] for one in levels] == ["0", "1", "2"]
+    assert [group[one["path"]].shape for one in levels] == [
+        (1, 1100, 2051), (1, 550, 1025), (1, 275, 512)
+    ]  # fmt: skip
+    blocks = pixels[:1100, :2050, 0].reshape(550, 2, 1025, 2).astype(float).mean((1, 3))
+    np.testing.assert_array_equal(group["1"][0], np.rint(blocks))
+    for k, one in enumerate(levels):
+        step, *shift = one["coordinateTransformations"]
+        assert step["scale"] == [1, 0.25 * 2**k, 0.5 * 2**k]
+        middle = (2**k - 1) / 2
+        assert not k or shift[0]["translation"] == [0, 0.25 * middle, 0.5 * middle]
 
 
 def test_a_receipt_tells_whether_all_files_are_whole(tmp_path):
