@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dfp_batch.cli.options import resolve, with_composition
+from dfp_batch.cli.options import Anonymous, resolve, with_composition
 
 
 @with_composition("image_format")
@@ -26,6 +26,7 @@ def fuse(
     registration: Annotated[
         str | None, typer.Option(help="JSON to write, for --align-from.")
     ] = None,
+    anonymous: Anonymous = False,
 ) -> None:
     """Fuse one item without Ray."""
     from rich.console import Console
@@ -33,10 +34,14 @@ def fuse(
     from dfp_batch.cli.console import iteration_bar
     from dfp_batch.engine import image_files, single
     from dfp_batch.io import storage, urls
+    from dfp_batch.runs import access
 
     target = urls.absolute_url(output)
     resolved = resolve(context, {"output.format": single.format_of(target)})
     sources = tuple(urls.absolute_url(image) for image in images)
+    more = [url for url in (decision, confidence, registration) if url is not None]
+    if anonymous:
+        access.read_only(sources, [target, *more])
     with iteration_bar(Console(stderr=True)) as on_iteration:
         files = single.fuse_files(sources, resolved, on_iteration)
     image_files.write(target, files.image)

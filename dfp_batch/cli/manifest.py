@@ -53,7 +53,7 @@ def manifest(
     if output is None and not dry_run:
         raise errors.ConfigError("give --output FILE.parquet, or --dry-run to look only")
     if anonymous:
-        access.read_only(directory, output)
+        access.read_only([directory], [output] if output else [])
     with counting(Console(stderr=True), "looked at") as moved:
         found = find_stacks(directory, how, moved)
         rows = list(survey(found, moved))

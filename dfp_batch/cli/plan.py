@@ -60,7 +60,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
     url, how = urls.absolute_url(manifest), cut_of(gap, every, group)
     if anonymous:
-        access.read_only(url, None)
+        access.read_only([url], [])
     machines = planning.Machines.of(cpus, gpus)
     made = planning.make_plan(url, run, machines, (sample, seed), model_of, how)
     if as_json:

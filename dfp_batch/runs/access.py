@@ -5,6 +5,7 @@ the run itself, and that of a registration that is used again, need credentials 
 """
 
 import json
+from collections.abc import Iterable
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.io import credentials, storage, urls
@@ -42,20 +43,23 @@ def use(anonymous: bool, run_url: str, align_from: str | None = None) -> None:
     credentials.use_no_credentials(own if anonymous else None)
 
 
-def read_only(url: str, written: str | None) -> None:
-    """Read a folder without credentials, in this process.
+def read_only(read: Iterable[str], written: Iterable[str]) -> None:
+    """Read without credentials, in this process.
 
     Args:
-        url: Of the folder, or of a manifest.
-        written: URL of what is written meanwhile, or None.
+        read: URLs of folders, manifests or images.
+        written: URLs of what is written meanwhile.
 
     Raises:
-        ConfigError: Both are in one bucket.
+        ConfigError: Two of them are in one bucket.
     """
-    own = urls.bucket_of(urls.absolute_url(written)) if written else ""
-    if own and own == urls.bucket_of(urls.absolute_url(url)):
-        raise ConfigError(
-            f"--anonymous reads {own} without credentials, but {written} is to be written there; "
-            "leave it out, or write elsewhere"
-        )
-    credentials.use_no_credentials({own})
+    places = {urls.bucket_of(urls.absolute_url(url)): url for url in written}
+    own = places.keys() - {""}
+    for url in read:
+        bucket = urls.bucket_of(urls.absolute_url(url))
+        if bucket in own:
+            raise ConfigError(
+                f"--anonymous reads {bucket} without credentials, but {places[bucket]} is to be "
+                "written there; leave it out, or write elsewhere"
+            )
+    credentials.use_no_credentials(own)

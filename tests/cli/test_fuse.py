@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import s3fs
 import tifffile
 
 from command_line import run
-from conftest import texture, write_image
+from conftest import publish, texture, write_image
 from dfp_batch.io import codec
 from dfp_batch.io.codec.index_map import decode_indices
+from dfp_batch.io.credentials import use_no_credentials
+from store_parts import without_credentials
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +122,25 @@ def test_sources_that_do_not_fit_exit_with_3(two_images, tmp_path):
     done = run("fuse", two_images[0], other, "--output", f"{tmp_path}/out.png")
     assert done.returncode == 3
     assert re.search(r"30x24 px.*31x24 px.*register", done.stderr)
+
+
+def test_images_of_a_public_bucket_are_read_without_credentials(s3_url, tmp_path, monkeypatch):
+    urls = [
+        write_image(f"{s3_url}/fuse/{tmp_path.name}/{k}.png", texture(24, 30, seed=k))
+        for k in range(2)
+    ]
+    for url in urls:
+        publish(url)
+    options = ("--preset", "classical", "--scale", "1", "--output", str(tmp_path / "out.png"))
+    s3fs.S3FileSystem.clear_instance_cache()
+    without_credentials(monkeypatch)
+    try:
+        assert run("fuse", *urls, *options).returncode == 4
+        done = run("fuse", *urls, *options, "--anonymous")
+        assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        use_no_credentials(None)
+        s3fs.S3FileSystem.clear_instance_cache()
+    done = run("fuse", *urls, *options[:-1], f"{s3_url}/out.png", "--anonymous")
+    assert done.returncode == 2
+    assert "reads s3://archive without credentials, but" in done.stderr

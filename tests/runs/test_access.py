@@ -34,8 +34,8 @@ def test_what_is_written_or_used_again_keeps_its_credentials():
 
 
 def test_a_folder_is_read_without_credentials_unless_something_is_written_there():
-    access.read_only("s3://public/a", None)
+    access.read_only(["s3://public/a"], [])
     assert uses_no_credentials()
-    access.read_only("s3://public/a", "m.parquet")
+    access.read_only(["s3://public/a"], ["m.parquet"])
     with pytest.raises(ConfigError, match="reads s3://public without credentials, but s3://public"):
-        access.read_only("s3://public/a", "s3://public/m.parquet")
+        access.read_only(["s3://public/a"], ["s3://public/m.parquet"])
