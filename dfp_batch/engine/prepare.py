@@ -151,8 +151,10 @@ def prepare(
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
     progress.check()
+    camera = camera_of(pair, reference)
     read = {"source_versions": versions, "source_notes": list(frames.notes) or None}
-    known = replace(prepared, camera=camera_of(pair, reference))
+    read |= {"camera": camera or None}
+    known = replace(prepared, camera=camera)
     return known, {**read, **_facts(prepared, alignment)}
 
 

@@ -59,6 +59,7 @@ SCHEMA = pa.schema(
         ("kernel_sigma_px", pa.float64()),
         ("kernel_error_px", pa.float64()),
         ("n_sources", pa.int32()),
+        ("camera", pa.string()),
         ("channel_names", pa.list_(pa.string())),
         ("source_versions", pa.list_(pa.string())),
         ("source_notes", pa.list_(pa.string())),

@@ -18,6 +18,7 @@ from dfp_batch.engine.archive_kernel import with_archive_kernel
 from dfp_batch.engine.camera_kernels import CameraKernels, Found, FoundKernels
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame, Metadata
+from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.runs.manifest import Pair
 from dfp_batch.synthetic import procedural_image
 from stage_parts import run_pair
@@ -86,6 +87,17 @@ def test_each_camera_has_its_kernel_and_the_run_keeps_them(tmp_path, by_exif):
     # Nothing is looked at when the run goes on.
     gone = [Pair("gone", ("gone_A.png", "gone_B.png"))]
     assert found_in(tmp_path, gone) == (run, said)
+
+
+def test_the_row_says_which_camera_it_was(tmp_path):
+    (pair,) = pairs_of(tmp_path, "x", Lanczos2(), count=1, model="M 1")
+    (plain,) = pairs_of(tmp_path, "y", Lanczos2(), count=1)
+    pairs = (pair, replace(pair, camera="of the manifest"), plain)
+    found = [
+        run_pair(one, FusionConfig.preset("classical", scale=1), f"{tmp_path}/out{k}")["camera"]
+        for k, one in enumerate(pairs)
+    ]
+    assert found == ["M 1", "of the manifest", None]
 
 
 def test_a_camera_of_the_manifest_goes_before_that_of_the_files(tmp_path):
