@@ -152,8 +152,11 @@ def prepare(
         raise ImageError("no pixel is seen by all frames; use --crop none")
     progress.check()
     camera = camera_of(pair, reference)
-    read = {"source_versions": versions, "source_notes": list(frames.notes) or None}
-    read |= {"camera": camera or None}
+    read = {
+        "camera": camera or None,
+        "source_versions": versions,
+        "source_notes": list(frames.notes) or None,
+    }
     known = replace(prepared, camera=camera)
     return known, {**read, **_facts(prepared, alignment)}
 
