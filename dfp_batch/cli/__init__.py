@@ -12,6 +12,7 @@ import typer
 
 from dfp_batch import errors
 from dfp_batch.cli import (
+    bench,
     compact,
     config,
     evaluate,
@@ -78,6 +79,7 @@ for _command in (
     gc.gc,
     compact.compact,
     evaluate.evaluate,
+    bench.bench,
 ):
     app.command()(_command)
 

@@ -181,12 +181,12 @@ def _read_models(url: str) -> dict[str, CostModel]:
 
 
 def _key(run: RunConfig, kind: Kind, device: str) -> str:
-    what = [run.fingerprint, asdict(kind), device, _cpu_name()]
+    what = [run.fingerprint, asdict(kind), device, cpu_name()]
     what += [dfp_batch.__version__, torch.__version__]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     """What Linux calls it; elsewhere what Python knows."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
@@ -234,7 +234,7 @@ def measure(run: RunConfig, kind: Kind, device: str) -> CostModel:
     written = sum(one.written_bytes for one in taken[Stage.PUBLISH])
     return CostModel(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         device=device,
         kind=kind,
         seconds={

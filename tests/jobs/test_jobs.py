@@ -47,15 +47,6 @@ def test_the_benchmark_times_both_precisions_and_counts_no_synchronisation():
 
 
 @pytest.mark.slow
-def test_the_stack_benchmark_measures_time_and_memory():
-    report = json.loads(run("benchmark_stack.py", "--frames", "3", "--side", "64", "--rounds", "2"))
-    (result,) = report["results"]
-    assert (result["frames"], result["width_px"], result["height_px"]) == (3, 64, 64)
-    assert len(result["seconds"]) == 2
-    assert "failed" not in result["align_flags"]
-
-
-@pytest.mark.slow
 def test_the_engine_benchmark_brings_every_pair_to_its_row_in_two_sessions(tmp_path):
     lines = run("benchmark_engine.py", "--rows", "60000", "--folder", str(tmp_path)).splitlines()
     report = json.loads("\n".join(lines[lines.index("{") :]))
