@@ -62,11 +62,13 @@ class Stack(Sources):
             where: (h, w), bool; elsewhere the frame is a preview.
         """
         frame = self._alignment.kept[index]
-        preview, warp = self._preview(frame), self._alignment.registered.warps[frame]
-        if frame != self.reference:
-            self._cache.pop(frame, None)
+        if frame == self.reference:
+            return self._source(frame, self._preview(frame))
+        image, warp = self._images[frame], self._alignment.registered.warps[frame]
+        preview = self._cache.pop(frame, None)
+        preview = self._resampled(image, frame) if preview is None else preview
         if not is_identity(warp):
-            warp_tiles(self._images[frame], warp, preview, where.cpu().numpy())
+            warp_tiles(image, warp, preview, where.cpu().numpy())
         return self._source(frame, preview)
 
     def covered(self, index: int) -> Tensor | None:
@@ -115,11 +117,15 @@ class Stack(Sources):
             return self._cache[frame]
         image = self._images[frame]
         if frame != self.reference:
-            warp = self._alignment.registered.warps[frame]
-            image = warp_image(image, warp, self._size, cv2.INTER_CUBIC)
+            image = self._resampled(image, frame)
         if frame == self.reference or len(self._cache) < _CACHED_FRAMES * 4 // image.itemsize:
             self._cache[frame] = image
         return image
+
+    def _resampled(self, image: Image, frame: int) -> Image:
+        """A frame as the reference would have seen it, by the quick kernel."""
+        warp = self._alignment.registered.warps[frame]
+        return warp_image(image, warp, self._size, cv2.INTER_CUBIC)
 
     def _rim(self, frame: int) -> "Rim | None":
         """Where the reference stands in for a frame; None if nowhere."""

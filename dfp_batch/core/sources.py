@@ -46,10 +46,13 @@ class Reduced(InMemory):
         return self.shown[index]
 
 
+USUAL_FACTOR = 4
+"""By which parts look at sources made smaller, if nothing else is said."""
+
 _reduced: WeakKeyDictionary[Sources, dict[int, Reduced]] = WeakKeyDictionary()
 
 
-def reduced(sources: Sources, factor: int, margin_px: int = 0) -> Reduced:
+def reduced(sources: Sources, factor: int = USUAL_FACTOR, margin_px: int = 0) -> Reduced:
     """The previews of sources, made smaller; made once, however many parts ask for them.
 
     Args:
@@ -59,7 +62,10 @@ def reduced(sources: Sources, factor: int, margin_px: int = 0) -> Reduced:
     """
     made = _reduced.setdefault(sources, {})
     if factor not in made:
-        made[factor] = _made_smaller(sources, factor)
+        smaller = _Smaller(sources, factor)
+        for index in range(len(sources)):
+            smaller.add(index, sources.preview(index))
+        made[factor] = smaller.all()
     small = made[factor]
     shown = (
         part if part is None else least_nearby(part, 2 * margin_px + 1) for part in small.shown
@@ -67,15 +73,25 @@ def reduced(sources: Sources, factor: int, margin_px: int = 0) -> Reduced:
     return Reduced(small.images, tuple(shown))
 
 
-def _made_smaller(sources: Sources, factor: int) -> Reduced:
-    images, shown = [], []
-    for index in range(len(sources)):
-        image, covered = sources.preview(index), sources.covered(index)
-        size = (-(-image.shape[1] // factor), -(-image.shape[2] // factor))
-        images.append(resize_by_area(image, size))
+class _Smaller:
+    """Sources as they are made smaller, one after the other."""
+
+    def __init__(self, sources: Sources, factor: int) -> None:
+        self._sources, self._factor = sources, factor
+        self._images: list[Tensor] = []
+        self._shown: list[Tensor | None] = []
+
+    def add(self, index: int, image: Tensor) -> None:
+        """The next one (C, h, w)."""
+        size = (-(-image.shape[1] // self._factor), -(-image.shape[2] // self._factor))
+        self._images.append(resize_by_area(image, size))
+        covered = self._sources.covered(index)
         all_shown = None if covered is None else resize_by_area(covered, size) > _WHOLLY
-        shown.append(None if all_shown is None else all_shown.float())
-    return Reduced(torch.stack(images), tuple(shown))
+        self._shown.append(None if all_shown is None else all_shown.float())
+
+    def all(self) -> Reduced:
+        """All of them."""
+        return Reduced(torch.stack(self._images), tuple(self._shown))
 
 
 def whole(sources: Sources) -> Tensor:
@@ -84,5 +100,16 @@ def whole(sources: Sources) -> Tensor:
 
 
 def previews(sources: Sources) -> Iterator[Tensor]:
-    """The sources (C, h, w) as they are measured, one after the other."""
-    return (sources.preview(index) for index in range(len(sources)))
+    """The sources (C, h, w) as they are measured, one after the other.
+
+    On the first way through they are made smaller, too, for whoever asks for that later.
+    """
+    made = _reduced.setdefault(sources, {})
+    smaller = None if USUAL_FACTOR in made else _Smaller(sources, USUAL_FACTOR)
+    for index in range(len(sources)):
+        image = sources.preview(index)
+        if smaller is not None:
+            smaller.add(index, image)
+        yield image
+    if smaller is not None:
+        made[USUAL_FACTOR] = smaller.all()

@@ -26,7 +26,7 @@ from dfp_batch.networks.defocus_spread_network import PLANES, DefocusSpreadNetwo
 from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread
 
 _DETAIL_SIGMA_PX, _DETAIL_SIDE_PX = 1.5, 9
-_TILE_PX = 128  # of half the resolution
+_TILE_PX = 256  # of half the resolution; smaller ones are mostly halo
 
 
 @dataclass(frozen=True)

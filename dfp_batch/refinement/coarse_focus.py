@@ -9,7 +9,7 @@ from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import certainty, confidence
 from dfp_batch.core.filters import resize_linearly
 from dfp_batch.core.part import Count
-from dfp_batch.core.sources import reduced
+from dfp_batch.core.sources import USUAL_FACTOR, reduced
 from dfp_batch.core.view import complete_, hide_
 from dfp_batch.focus.multi_scale_laplacian import MultiScaleLaplacian
 
@@ -36,7 +36,7 @@ class CoarseFocus(Refinement):
         levels: How often.
     """
 
-    factor: Count = 4
+    factor: Count = USUAL_FACTOR
     levels: Count = 2
 
     @torch.no_grad()
