@@ -17,13 +17,10 @@ sees the sources only, never the truth. Seconds are of one thread, with other pr
 `classical` (the floor) and `paper` (as published) are presets; a baseline is `FUSION+ENLARGER` (see
 `dfp-batch evaluate --help`).
 
-Until 2026-11-25 `balanced` was the name of what `best` is now (decision 0013), and the rows of
-`best` were measured under it. That day the rows of today's `balanced` were added, beside more
-processes than the others: its seconds do not compare with theirs. A date is that of the last rows.
-
-On 2026-11-26 the large network, of `balanced` and `best`, got other weights (decision 0010). Record
-`prior` was measured anew as a whole, beside so many processes that its seconds are several times
-too long: decision 0013 has better ones. All other records have the former weights.
+On 2026-11-26 all records were made anew, but for `against-paper`, `paper` and `refinement`: fits of
+many minutes, whose networks have not changed. In `against-paper` the rows of `balanced` and `best`
+are of the weights that the large network had before that day (decision 0010), and those of `best`
+were measured when it was called `balanced` (decision 0013).
 """
 
 
