@@ -13,9 +13,9 @@ from dfp_batch.io.codec.frame import Frame
 from dfp_batch.io.codec.header import Header
 from dfp_batch.io.codec.names import cut_part, stack_kind
 from dfp_batch.io.codec.stack_layout import LEAST_PAGES
-from dfp_batch.io.microscopes.czi import open_czi, parts_of_czi
-from dfp_batch.io.microscopes.lif import open_lif, parts_of_lif
-from dfp_batch.io.microscopes.nd2 import open_nd2, parts_of_nd2
+from dfp_batch.io.microscopes.czi import CZI
+from dfp_batch.io.microscopes.lif import LIF
+from dfp_batch.io.microscopes.nd2 import ND2
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.urls import without_version
 from dfp_batch.io.volume import Part
@@ -116,13 +116,13 @@ def _open_tiff(url: str, axis: str) -> Iterator[StackFile]:
 
 _OPENERS: dict[str, Callable[[str, str], AbstractContextManager[StackFile]]] = {
     "zarr": ome_zarr.open_zarr,
-    "nd2": open_nd2,
-    "czi": open_czi,
-    "lif": open_lif,
+    "nd2": ND2.open,
+    "czi": CZI.open,
+    "lif": LIF.open,
 }
 _LISTED: dict[str, Callable[[str], tuple[Part, ...]]] = {
     "zarr": ome_zarr.parts_of_zarr,
-    "nd2": parts_of_nd2,
-    "czi": parts_of_czi,
-    "lif": parts_of_lif,
+    "nd2": ND2.parts_of,
+    "czi": CZI.parts_of,
+    "lif": LIF.parts_of,
 }

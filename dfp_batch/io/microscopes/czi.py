@@ -5,23 +5,19 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from dfp_batch.io.codec.frame import Pixels
-from dfp_batch.io.codec.header import RefusedError, named
-from dfp_batch.io.codec.names import cut_part
+from dfp_batch.io.codec.header import RefusedError
 from dfp_batch.io.microscopes.shared import (
     NOT_AXES,
     UM_PER_M,
+    Format,
     channel_names,
     chosen,
-    damage,
     depth_of,
-    library,
-    opened,
 )
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.urls import is_local, protocol_and_path
@@ -37,41 +33,17 @@ _TYPES = {
 }
 
 
-@contextmanager
-def open_czi(url: str, axis: str) -> Iterator[Volume]:
-    """The images of a CZI of Zeiss; arguments and errors as of ``nd2.open_nd2``.
-
-    Its library reads files of this machine only: others are copied to a temporary one.
-    """
-    with _opened(url) as file:
-        with damage("CZI"):
-            volume = _volume(file, url, axis)
-        yield volume
-
-
-def parts_of_czi(url: str) -> tuple[Part, ...]:
-    """Its scenes; errors as of ``nd2.parts_of_nd2``."""
-    with _opened(url) as file, damage("CZI"):
-        box = file.total_bounding_box_no_pyramid
-        depth = depth_of({name: end - start for name, (start, end) in box.items()})
-        scenes = sorted(file.scenes_bounding_rectangle_no_pyramid) or [0]
-        return tuple(Part(f"#{k}", str(scene), depth) for k, scene in enumerate(scenes))
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[Any]:
-    with named(url):
-        reader = library("pylibCZIrw.czi", "a CZI")
-        with (
-            _local_copy(cut_part(url)[0]) as path,
-            opened("CZI", partial(reader.CziReader, path)) as found,
-        ):
-            yield found
+def _parts(file: Any) -> tuple[Part, ...]:  # noqa: ANN401
+    """Its scenes."""
+    box = file.total_bounding_box_no_pyramid
+    depth = depth_of({name: end - start for name, (start, end) in box.items()})
+    scenes = sorted(file.scenes_bounding_rectangle_no_pyramid) or [0]
+    return tuple(Part(f"#{k}", str(scene), depth) for k, scene in enumerate(scenes))
 
 
 @contextmanager
 def _local_copy(url: str) -> Iterator[str]:
-    """Path of the file on this machine."""
+    """Path of the file on this machine: the library reads no others, so they are copied."""
     if is_local(url):
         with open_seekable(url):  # its errors, if it cannot be read
             pass
@@ -172,3 +144,6 @@ def _listed(found: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401
     """One element, or several of a name."""
     every = found if isinstance(found, list) else [found]
     return [one for one in every if isinstance(one, Mapping)]
+
+
+CZI = Format("a CZI", "pylibCZIrw.czi", "CziReader", _volume, _parts, _local_copy)

@@ -1,52 +1,29 @@
 """LIF of Leica."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dfp_batch.io.codec.frame import Pixels
-from dfp_batch.io.codec.header import RefusedError, named
+from dfp_batch.io.codec.header import RefusedError
 from dfp_batch.io.codec.names import cut_part
 from dfp_batch.io.codec.stack_layout import shown
 from dfp_batch.io.microscopes.shared import (
     NOT_AXES,
     UM_PER_M,
+    Format,
     channel_names,
     chosen,
-    damage,
     depth_of,
-    library,
-    opened,
 )
-from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.volume import Axes, Kind, Part, Volume
 
 
-@contextmanager
-def open_lif(url: str, axis: str) -> Iterator[Volume]:
-    """One stack in a LIF of Leica; arguments and errors as of ``nd2.open_nd2``."""
-    with _opened(url) as file:
-        with damage("LIF"):
-            volume = _volume(file, url, axis)
-        yield volume
-
-
-def parts_of_lif(url: str) -> tuple[Part, ...]:
-    """Its images; errors as of ``nd2.parts_of_nd2``."""
-    with _opened(url) as file, damage("LIF"):
-        images = enumerate(file.images)
-        return tuple(Part(f"#{k}", str(one.name), depth_of(one.sizes)) for k, one in images)
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[Any]:
-    with named(url), open_seekable(cut_part(url)[0]) as file:
-        reader = library("liffile", "a LIF")
-        with opened("LIF", partial(reader.LifFile, file)) as found:
-            yield found
+def _parts(file: Any) -> tuple[Part, ...]:  # noqa: ANN401
+    """Its images."""
+    images = enumerate(file.images)
+    return tuple(Part(f"#{k}", str(one.name), depth_of(one.sizes)) for k, one in images)
 
 
 def _volume(file: Any, url: str, axis: str) -> Volume:  # noqa: ANN401
@@ -103,3 +80,6 @@ def _step_um(coordinates: Any) -> float | None:  # noqa: ANN401
         return None
     step = float(coordinates[1] - coordinates[0]) * UM_PER_M
     return step if step > 0 else None
+
+
+LIF = Format("a LIF", "liffile", "LifFile", _volume, _parts)

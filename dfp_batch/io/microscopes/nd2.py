@@ -1,64 +1,26 @@
 """ND2 of Nikon."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache, partial
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from dfp_batch.io.codec.frame import Pixels
-from dfp_batch.io.codec.header import named
-from dfp_batch.io.codec.names import cut_part
 from dfp_batch.io.microscopes.shared import (
     NOT_AXES,
+    Format,
     channel_names,
     chosen,
-    damage,
     depth_of,
-    library,
-    opened,
 )
-from dfp_batch.io.seekable import open_seekable
 from dfp_batch.io.volume import Axes, Kind, Part, Volume
 
 
-@contextmanager
-def open_nd2(url: str, axis: str) -> Iterator[Volume]:
-    """The images of an ND2 of Nikon.
-
-    Args:
-        url: Of the file; ``#K`` at its end names one of several stacks in it.
-        axis: Z, or T, that is the depth as well.
-
-    Raises:
-        ImageError: It is none, or holds no stack, or several and none of them is named.
-        StorageError: The store failed.
-    """
-    with _opened(url) as file:
-        with damage("ND2"):
-            volume = _volume(file, url, axis)
-        yield volume
-
-
-def parts_of_nd2(url: str) -> tuple[Part, ...]:
-    """Its positions.
-
-    Raises:
-        ImageError: It is none, or its reader is not installed.
-        StorageError: The store failed.
-    """
-    with _opened(url) as file, damage("ND2"):
-        depth = depth_of(file.sizes)
-        return tuple(Part(f"#{k}", str(k), depth) for k in range(file.sizes.get("P", 1)))
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[Any]:
-    with named(url), open_seekable(cut_part(url)[0]) as file:
-        reader = library("nd2", "an ND2")
-        with opened("ND2", partial(reader.ND2File, file)) as found:
-            yield found
+def _parts(file: Any) -> tuple[Part, ...]:  # noqa: ANN401
+    """Its positions."""
+    depth = depth_of(file.sizes)
+    return tuple(Part(f"#{k}", str(k), depth) for k in range(file.sizes.get("P", 1)))
 
 
 def _volume(file: Any, url: str, axis: str) -> Volume:  # noqa: ANN401 - of an optional package
@@ -118,3 +80,6 @@ def _pixel_size_um(file: Any) -> tuple[float, float] | None:  # noqa: ANN401
     size = file.voxel_size()
     is_known = size.x > 0 and size.y > 0 and (size.x, size.y) != (1, 1)  # 1 stands for unknown
     return (float(size.x), float(size.y)) if is_known else None
+
+
+ND2 = Format("an ND2", "nd2", "ND2File", _volume, _parts)
