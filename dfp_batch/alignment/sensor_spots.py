@@ -80,7 +80,9 @@ class Mended:
         return mended
 
 
-def find_spots(images: Images, white: float, registered: RegistrationResult) -> tuple[Spot, ...]:
+def find_spots(
+    images: Images, white: float, registered: RegistrationResult, size: tuple[int, int]
+) -> tuple[Spot, ...]:
     """The small spots, darker or brighter than what is around them, that every frame shows.
 
     A spot counts if the scene moved by more than its size there, if it differs from its
@@ -91,18 +93,19 @@ def find_spots(images: Images, white: float, registered: RegistrationResult) -> 
         images: The N frames (h, w, C).
         white: Value of white in them.
         registered: How they are registered; those that are not count neither.
+        size: Height and width of a frame.
     """
     frames = [index for index, kept in enumerate(registered.kept) if kept]
     warps = [registered.warps[index] for index in frames]
-    if len(frames) < _FEWEST or not _moved(warps, images[frames[0]].shape[:2]):
+    if len(frames) < _FEWEST or not _moved(warps, size):
         return ()
     planes = _Planes(images, white, frames)
     likely = list(_likely(planes, warps))
     found = _alike(planes, likely) if likely else []
-    return tuple(found) if len(found) <= _MOST_PER_PX * np.prod(planes.size) else ()
+    return tuple(found) if len(found) <= _MOST_PER_PX * size[0] * size[1] else ()
 
 
-def _moved(warps: Sequence[Warp], size: tuple[int, ...]) -> bool:
+def _moved(warps: Sequence[Warp], size: tuple[int, int]) -> bool:
     """Whether any spot may have come apart."""
     corners = np.array([[x, y] for y in (0, size[0] - 1) for x in (0, size[1] - 1)], np.float64)
     return bool((_travel_px(warps, corners) > _APART_PX).any())
@@ -119,12 +122,10 @@ class _Planes:
 
     def __init__(self, images: Images, white: float, frames: Sequence[int]) -> None:
         self._images, self._white, self._frames = images, white, frames
-        self.size: tuple[int, int] = (0, 0)
 
     def __iter__(self) -> Iterator[Bytes]:
         for frame in self._frames:
             luma = array_luma(self._images[frame])
-            self.size = luma.shape[0], luma.shape[1]
             plane = cv2.convertScaleAbs(luma, alpha=255 / self._white)
             yield np.asarray(cv2.GaussianBlur(plane, (0, 0), _SMOOTH_PX), np.uint8)
 

@@ -52,9 +52,9 @@ class StackAlignment:
                 valid &= covered
         return valid
 
-    def with_spots(self, images: Images, white: float) -> "StackAlignment":
-        """The same with the dust and the hot pixels that are found in the N frames."""
-        return replace(self, spots=find_spots(images, white, self.registered))
+    def with_spots(self, images: Images, white: float, size: tuple[int, int]) -> "StackAlignment":
+        """The same with the dust and the hot pixels that are found in the N frames of a size."""
+        return replace(self, spots=find_spots(images, white, self.registered, size))
 
     def mended(self, images: Images) -> Images:
         """The N frames without those."""

@@ -133,15 +133,13 @@ def prepare(
     chosen = partial(reference_index, config=config)
     with open_frames(pair.sources, run.reading, chosen) as stored:
         reference = _reference(stored, config)
-        check_channels(stored.n_channels, config)
         h, w, _ = reference.pixels.shape
         progress.expect(prepare_limit_s(len(stored), h * w * stored.n_images))
-        check_truths(pair, reference, config.scale)
-        check_output(reference, run.output, stored.n_channels)
+        _check(pair, reference, stored.n_channels, run, config)
         span = span_of(stored)
         frames = in_unit(stored, span)
         white = frames.white()
-        alignment = _alignment(pair, frames, white, run, config)
+        alignment = _alignment(pair, frames, white, (h, w), run, config)
         if run.align_from is not None:  # another run may have had another reference
             reference = stored[alignment.registered.reference]
         plan = _placement(reference, frames, config, circumstances)
@@ -159,6 +157,15 @@ def prepare(
     }
     known = replace(prepared, camera=camera)
     return known, {**read, **_facts(prepared, alignment)}
+
+
+def _check(
+    pair: Pair, reference: Frame, n_channels: int, run: RunConfig, config: FusionConfig
+) -> None:
+    """Refuse what could not be finished, before anything is computed."""
+    check_channels(n_channels, config)
+    check_truths(pair, reference, config.scale)
+    check_output(reference, run.output, n_channels)
 
 
 def _placement(
@@ -193,7 +200,12 @@ def _emptied(frame: Frame) -> Frame:
 
 
 def _alignment(
-    pair: Pair, frames: Frames, white: float, run: RunConfig, config: FusionConfig
+    pair: Pair,
+    frames: Frames,
+    white: float,
+    size: tuple[int, int],
+    run: RunConfig,
+    config: FusionConfig,
 ) -> StackAlignment:
     colours = Colours(frames)
     if run.align_from is None:
@@ -201,7 +213,7 @@ def _alignment(
     else:
         shape = frames[0].pixels.shape
         found = registration_file.read(run.align_from, pair.pair_id, len(frames), shape)
-    return found.with_spots(colours, white) if config.spots == "mend" else found
+    return found.with_spots(colours, white, size) if config.spots == "mend" else found
 
 
 def _prepared(

@@ -87,9 +87,9 @@ def fuse(
     where = steps.choose_device(device)
     images = [as_array(source) for source in as_stack(sources)]
     alignment = align_stack(images, 1.0, config.align, config.exposure)
-    if config.spots == "mend":
-        alignment = alignment.with_spots(images, 1.0)
     h, w, channels = images[0].shape
+    if config.spots == "mend":
+        alignment = alignment.with_spots(images, 1.0, (h, w))
     plan = placement(config, len(images), (h, w, channels), accelerator_of(where))
     beside = where if plan.hands_over_frames else torch.device("cpu")
     stack = steps.sources_on(beside, alignment.mended(images), 1.0, alignment)

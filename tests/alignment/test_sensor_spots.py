@@ -73,7 +73,9 @@ def places(spots):
 @pytest.mark.parametrize("share", [0.7, 1.25])
 @pytest.mark.parametrize(("dtype", "white"), KINDS)
 def test_spots_are_found_at_any_depth(dtype, white, share):
-    spots = find_spots(soiled(frames(smooth(), dtype, white), share=share), white, MOVED)
+    spots = find_spots(
+        soiled(frames(smooth(), dtype, white), share=share), white, MOVED, (SIDE, SIDE)
+    )
     expected = sorted((y + 1.0, x + 1.5) for y, x in DUST)
     np.testing.assert_allclose(places(spots), expected, atol=0.6)
 
@@ -83,7 +85,7 @@ def test_spots_are_found_at_any_depth(dtype, white, share):
 def test_they_are_filled_in_and_all_else_stays(dtype, white, channels):
     clean = frames(smooth(channels=channels), dtype, white)
     dirty = soiled(clean)
-    mended = Mended(dirty, find_spots(dirty, white, MOVED))
+    mended = Mended(dirty, find_spots(dirty, white, MOVED, (SIDE, SIDE)))
     assert len(mended) == len(dirty)
     for index, image in enumerate(clean):
         assert (mended[index].dtype, mended[index].shape) == (image.dtype, image.shape)
@@ -96,7 +98,7 @@ def test_they_are_filled_in_and_all_else_stays(dtype, white, channels):
 def test_frames_are_given_back_unchanged():
     dirty = soiled(frames(smooth()))
     before = [image.copy() for image in dirty]
-    mended = Mended(dirty, find_spots(dirty, 255.0, MOVED))
+    mended = Mended(dirty, find_spots(dirty, 255.0, MOVED, (SIDE, SIDE)))
     assert (mended[1] != before[1]).any()
     np.testing.assert_array_equal(dirty, before)
 
@@ -104,15 +106,15 @@ def test_frames_are_given_back_unchanged():
 def test_a_scene_that_stands_still_keeps_them():
     """They are at one place of the result then, and may be of the scene."""
     still = registered([np.eye(3)] * 4)
-    assert not find_spots(soiled([frames(smooth())[0]] * 4), 255.0, still)
+    assert not find_spots(soiled([frames(smooth())[0]] * 4), 255.0, still, (SIDE, SIDE))
 
 
 def test_so_do_two_frames_and_the_middle_of_the_breathing():
     dirty = soiled(frames(smooth()))
-    assert not find_spots(dirty[:2], 255.0, registered(WARPS[:2]))
-    assert not find_spots(dirty, 255.0, registered(WARPS, failed=(2, 3)))
+    assert not find_spots(dirty[:2], 255.0, registered(WARPS[:2]), (SIDE, SIDE))
+    assert not find_spots(dirty, 255.0, registered(WARPS, failed=(2, 3)), (SIDE, SIDE))
     middle = soiled(frames(smooth()), [(SIDE // 2 - 1, SIDE // 2 - 1)])
-    assert not find_spots(middle, 255.0, MOVED)
+    assert not find_spots(middle, 255.0, MOVED, (SIDE, SIDE))
 
 
 @settings(max_examples=12, deadline=None)
@@ -127,15 +129,15 @@ def test_what_moves_with_the_scene_is_of_the_scene(seed, sigma_px):
             blurred = cv2.GaussianBlur(image, (0, 0), sigma_px)
             blurred[band] = image[band]
             seen[index] = blurred
-    assert not find_spots(seen, 255.0, MOVED)
+    assert not find_spots(seen, 255.0, MOVED, (SIDE, SIDE))
 
 
 def test_specks_of_the_scene_stay():
     scene = smooth()
     scene[::23, ::23] *= 0.5
-    assert not find_spots(frames(scene), 255.0, MOVED)
+    assert not find_spots(frames(scene), 255.0, MOVED, (SIDE, SIDE))
 
 
 def test_a_sensor_full_of_them_is_a_scene_that_was_registered_wrongly():
     grid = [(y, x) for y in range(8, SIDE - 8, 24) for x in range(8, SIDE - 8, 24)]
-    assert not find_spots(soiled(frames(smooth()), grid), 255.0, MOVED)
+    assert not find_spots(soiled(frames(smooth()), grid), 255.0, MOVED, (SIDE, SIDE))
