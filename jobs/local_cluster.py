@@ -47,8 +47,9 @@ def _parse() -> argparse.Namespace:
 
 def _start(options: argparse.Namespace) -> Cluster:
     dashboard = {"include_dashboard": True, "dashboard_host": "127.0.0.1"}
-    head = {"num_cpus": 0, "dashboard_port": options.port, **dashboard}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    # The agent, which takes the jobs, at any port: another cluster here may have the usual one.
+    dashboard |= {"dashboard_port": options.port, "dashboard_agent_listen_port": None}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **dashboard})
     for _ in range(options.workers):
         cluster.add_node(num_cpus=options.cpus, num_gpus=options.gpus)
     return cluster

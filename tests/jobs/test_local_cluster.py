@@ -1,16 +1,30 @@
 """The cluster to try things on: two nodes, a run, nothing left."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
 
 from ray_head import ROOT, free_ports
 
 
+@pytest.fixture
+def other_cluster():
+    """Holds the port that the first cluster on a machine gives its agent."""
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # then there really is another one
+            taken.bind(("0.0.0.0", DEFAULT_DASHBOARD_AGENT_LISTEN_PORT))
+            taken.listen()
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("other_cluster")
 def test_two_nodes_take_a_run_and_end_by_a_signal(make_archive, tmp_path, short_folder):
     (port,) = free_ports(1)
     environment = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(short_folder)}
