@@ -4,19 +4,20 @@ The arithmetic is that of ``Stack`` and of OpenCV, which resamples on the host, 
 stay integers. A frame crosses to the device at the depth of its file.
 """
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dfp_batch.alignment.geometry import Warp
+from dfp_batch.alignment.geometry import Warp, reduced_motion
 from dfp_batch.alignment.stack import RIM_PX
 from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.alignment.warp import covered_columns, is_identity
-from dfp_batch.core.contracts import Images, Sources
-from dfp_batch.core.filters import least_nearby
-from dfp_batch.core.image import Image
+from dfp_batch.core.contracts import Draft, Images, Sources
+from dfp_batch.core.filters import least_nearby, reduce_by_area
+from dfp_batch.core.image import Image, array_luma, luma
 
 Resampling = Literal["cubic", "lanczos"]
 
@@ -44,7 +45,9 @@ class DeviceStack(Sources):
         self._white = white
         self._alignment = alignment
         self._device = device
-        self._reference = self._uploaded(alignment.registered.reference)
+        image = images[alignment.registered.reference]
+        self._reference = _from_host(image, device)
+        self._levels = int(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 0
 
     def __len__(self) -> int:
         return len(self._alignment.kept)
@@ -57,29 +60,73 @@ class DeviceStack(Sources):
         """The same frame, resampled by a quick kernel, which costs fine detail."""
         return self._frame(self._alignment.kept[index], "cubic")
 
+    def grey(self, index: int) -> Tensor:
+        """Luma of the preview, (1, h, w): of what is stored, and then exposed."""
+        frame = self._alignment.kept[index]
+        return self._registered(frame, self._grey(self._stored(frame)), "cubic")
+
+    def draft(self, index: int, factor: int) -> Draft:
+        """A first look at a frame, which is made smaller before it is resampled."""
+        frame = self._alignment.kept[index]
+        stored = self._stored(frame)
+        grey = self._registered(frame, self._grey(stored), "cubic")
+        small = self._small(frame, reduce_by_area(stored, factor))
+        covered = self.covered(index)
+        if covered is None:
+            return Draft(grey, small, None)
+        share = reduce_by_area(covered, factor)
+        reference = self._alignment.registered.reference
+        stand_in = self._exposed(reduce_by_area(self._reference, factor), reference)
+        return Draft(grey, small.mul_(share).addcmul_(stand_in, 1 - share), share)
+
     def covered(self, index: int) -> Tensor | None:
         """Share of the frame beside the reference that stands in for it, (1, h, w)."""
         registered, frame = self._alignment.registered, self._alignment.kept[index]
         return None if frame == registered.reference else self._share(registered.warps[frame])
 
     def _frame(self, frame: int, resampling: Resampling) -> Tensor:
+        return self._registered(frame, self._stored(frame), resampling)
+
+    def _stored(self, frame: int) -> Tensor:
+        """A frame (C, h, w), float32, in the range of its file."""
+        is_reference = frame == self._alignment.registered.reference
+        return self._reference if is_reference else self._uploaded(frame)
+
+    def _grey(self, image: Tensor) -> Tensor:
+        grey = luma(image[None])[0]
+        return grey.round() if self._levels and len(image) > 1 else grey
+
+    def _registered(self, frame: int, image: Tensor, resampling: Resampling) -> Tensor:
+        """A frame, or its luma, (C, h, w), resampled and exposed, in [0, 1]."""
         registered = self._alignment.registered
         if frame == registered.reference:
-            return self._exposed(self._reference, frame)
-        warp, size = registered.warps[frame], (self._reference.shape[1], self._reference.shape[2])
-        image = self._images[frame]
-        moved = _from_host(image, self._device)
+            return self._exposed(image, frame)
+        warp = registered.warps[frame]
         if not is_identity(warp):
-            moved = resampled(moved, warp, size, resampling)
-            moved = moved.round_().clamp_(0, _range(image)) if image.dtype.kind == "u" else moved
-        return self._with_reference(self._exposed(moved, frame), warp)
+            image = resampled(image, warp, (image.shape[1], image.shape[2]), resampling)
+            image = image.round_().clamp_(0, self._levels) if self._levels else image
+        return self._with_reference(self._exposed(image, frame), warp)
+
+    def _small(self, frame: int, small: Tensor) -> Tensor:
+        """A frame made smaller, (C, h / 4, w / 4), resampled and exposed."""
+        h, w = self._reference.shape[1:]
+        size = (small.shape[1], small.shape[2])
+        motion = reduced_motion(self._alignment.registered.warps[frame], (h, w), size)
+        if not is_identity(motion):
+            small = resampled(small, motion, size, "lanczos")
+        return self._exposed(small, frame)
 
     def _with_reference(self, frame: Tensor, warp: Warp) -> Tensor:
         share = self._share(warp)
         if share is None:
             return frame
-        stand_in = self._exposed(self._reference, self._alignment.registered.reference)
+        whole = self._reference if len(frame) == len(self._reference) else self._reference_grey
+        stand_in = self._exposed(whole, self._alignment.registered.reference)
         return frame.mul_(share).addcmul_(stand_in, 1 - share)
+
+    @cached_property
+    def _reference_grey(self) -> Tensor:
+        return self._grey(self._reference)
 
     def _share(self, warp: Warp) -> Tensor | None:
         """Of a frame beside the reference, (1, h, w), as in ``Rim``; None: 1 everywhere."""
@@ -97,8 +144,10 @@ class DeviceStack(Sources):
         return inwards_px / (RIM_PX + 1)
 
     def _exposed(self, pixels: Tensor, frame: int) -> Tensor:
-        """Pixels (C, h, w) of a frame from its file's range to [0, 1], with its gain."""
+        """Pixels (C, h, w) of a frame from its file's range to [0, 1], as in ``Stack``."""
         gains = np.asarray(self._alignment.gains[frame] / self._white, np.float32)
+        if len(pixels) < len(gains):
+            gains = array_luma(gains[None, None])[0]
         factor = torch.from_numpy(gains).to(self._device)[:, None, None]
         return (pixels * factor).clamp_(0, 1)
 
@@ -109,10 +158,6 @@ class DeviceStack(Sources):
 def _from_host(image: Image, device: torch.device) -> Tensor:
     """An image (h, w, C) as (C, h, w), float32, in its range; it crosses at its own depth."""
     return torch.from_numpy(image.copy()).to(device).float().movedim(-1, 0)
-
-
-def _range(image: Image) -> int:
-    return int(np.iinfo(image.dtype).max)
 
 
 def resampled(image: Tensor, warp: Warp, size: tuple[int, int], resampling: Resampling) -> Tensor:

@@ -52,6 +52,14 @@ def inverse(warp: Warp) -> Warp:
     return np.asarray(np.linalg.inv(warp), np.float64)
 
 
+def reduced_motion(warp: Warp, size: tuple[int, int], smaller: tuple[int, int]) -> Warp:
+    """The same motion of images of ``size`` (h, w) that are made smaller."""
+    down, across = (one / other for one, other in zip(size, smaller, strict=True))
+    enlarge = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])
+    reduced: Warp = inverse(enlarge) @ warp @ enlarge
+    return reduced
+
+
 def generators_of(model: Model) -> Floats:
     """Velocities (p, 3, 3) of the motions of a model."""
     unit = np.eye(9).reshape(3, 3, 3, 3)

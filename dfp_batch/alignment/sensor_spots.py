@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfp_batch.alignment.drafts import drafts_of
 from dfp_batch.alignment.geometry import Mask, Plane, Warp, inverse, transformed
 from dfp_batch.alignment.registration import RegistrationResult
 from dfp_batch.core.contracts import Images
-from dfp_batch.core.image import Image, array_luma
+from dfp_batch.core.image import Image
 
 _FEWEST = 3  # frames: two alike may be chance
 _WIDEST_PX = 11
@@ -121,12 +122,11 @@ class _Planes:
     """Luma of the frames, (h, w), in 255ths."""
 
     def __init__(self, images: Images, white: float, frames: Sequence[int]) -> None:
-        self._images, self._white, self._frames = images, white, frames
+        self._drafts, self._white, self._frames = drafts_of(images), white, frames
 
     def __iter__(self) -> Iterator[Bytes]:
         for frame in self._frames:
-            luma = array_luma(self._images[frame])
-            plane = cv2.convertScaleAbs(luma, alpha=255 / self._white)
+            plane = cv2.convertScaleAbs(self._drafts.grey(frame), alpha=255 / self._white)
             yield np.asarray(cv2.GaussianBlur(plane, (0, 0), _SMOOTH_PX), np.uint8)
 
 
@@ -155,13 +155,14 @@ def _of_one_kind(least: Bytes, most: Bytes, around: Bytes, warps: Sequence[Warp]
     _, labels, boxes, centres = cv2.connectedComponentsWithStats(seen, connectivity=8)
     travel = _travel_px(warps, np.asarray(centres, np.float64))
     sides = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1)
-    for label in np.flatnonzero((sides <= _WIDEST_PX) & (travel >= sides + _APART_PX)):
+    is_clear = np.bincount(labels[least >= _LEAST], minlength=len(sides)) > 0
+    for label in np.flatnonzero(is_clear & (sides <= _WIDEST_PX) & (travel >= sides + _APART_PX)):
         x, y, width, height = (int(edge) for edge in boxes[label, :4])
         rows = slice(max(0, y - _REACH_PX), y + height + _REACH_PX)
         columns = slice(max(0, x - _REACH_PX), x + width + _REACH_PX)
         inner = labels[rows, columns] == label
         faintest, loudest = (int(one[rows, columns][inner].max()) for one in (least, most))
-        if faintest < _LEAST or loudest > _LOUDEST * faintest + _LOUDEST:
+        if loudest > _LOUDEST * faintest + _LOUDEST:
             continue
         grown = cv2.dilate(inner.astype(np.uint8), np.ones((2 * _HALO_PX + 1,) * 2, np.uint8))
         spot = Spot(rows, columns, np.asarray(grown) > 0)

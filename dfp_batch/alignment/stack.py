@@ -5,6 +5,7 @@ So a stack of 200 frames takes the memory of a few; a *full frame* below is one 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dfp_batch.alignment.drafts import KEPT_FULL_FRAMES, Grey, drafts_of, small_of
+from dfp_batch.alignment.geometry import reduced_motion
 from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.alignment.warp import is_identity, warp_image, warp_tiles
-from dfp_batch.core.contracts import Images, Sources
-from dfp_batch.core.image import Image
-
-_CACHED_FRAMES = 1.0  # full frames, that is 4 of 8 bit or 2 of 16 bit
+from dfp_batch.core.contracts import Draft, Images, Sources
+from dfp_batch.core.filters import as_array, as_image, reduce_by_area
+from dfp_batch.core.image import Image, array_luma
+from dfp_batch.core.sources import USUAL_FACTOR
 
 RIM_PX = 8
 
@@ -25,7 +28,8 @@ RIM_PX = 8
 class Stack(Sources):
     """The frames that could be registered, as ``Sources``.
 
-    Where a frame does not cover the view of the reference, the reference stands in for it.
+    Where a frame does not cover the view of the reference, the reference stands in for it. Lumas
+    are kept, as many as fit into the memory of two full frames.
 
     Args:
         images: All N frames.
@@ -34,10 +38,10 @@ class Stack(Sources):
     """
 
     def __init__(self, images: Images, white: float, alignment: StackAlignment) -> None:
-        self._images = images
+        self._drafts = drafts_of(images)
         self._white = white
         self._alignment = alignment
-        self._cache: dict[int, Image] = {}
+        self._greys: dict[int, Grey] = {}
         self._rims: dict[int, Rim | None] = {}
 
     def __len__(self) -> int:
@@ -50,23 +54,32 @@ class Stack(Sources):
     def preview(self, index: int) -> Tensor:
         """The same frame, resampled by a quick kernel, which costs fine detail."""
         frame = self._alignment.kept[index]
-        return self._source(frame, self._preview(frame))
+        return self._source(frame, self._resampled(self._loaded(frame), frame))
+
+    def grey(self, index: int) -> Tensor:
+        """Luma of the preview, (1, h, w): of what is stored, and then exposed."""
+        frame = self._alignment.kept[index]
+        return self._source(frame, self._grey(frame)[..., None])
+
+    def draft(self, index: int, factor: int) -> Draft:
+        """A first look at a frame, which is made smaller before it is resampled."""
+        if factor != USUAL_FACTOR:
+            return super().draft(index, factor)
+        frame = self._alignment.kept[index]
+        grey, small = self._drafts.take(frame)
+        self._keep(frame, np.ascontiguousarray(self._resampled(grey, frame)))
+        return Draft(self.grey(index), *self._small(frame, small))
 
     def full_quality(self, index: int, where: Tensor) -> Tensor:
         """The same frame, resampled by the good kernel in all tiles that hold pixels of ``where``.
-
-        Its preview is forgotten: what is shown has been measured.
 
         Args:
             index: Of the frame.
             where: (h, w), bool; elsewhere the frame is a preview.
         """
         frame = self._alignment.kept[index]
-        if frame == self.reference:
-            return self._source(frame, self._preview(frame))
-        image, warp = self._images[frame], self._alignment.registered.warps[frame]
-        preview = self._cache.pop(frame, None)
-        preview = self._resampled(image, frame) if preview is None else preview
+        image, warp = self._loaded(frame), self._alignment.registered.warps[frame]
+        preview = self._resampled(image, frame)
         if not is_identity(warp):
             warp_tiles(image, warp, preview, where.cpu().numpy())
         return self._source(frame, preview)
@@ -76,29 +89,74 @@ class Stack(Sources):
         rim = self._rim(self._alignment.kept[index])
         return None if rim is None else torch.from_numpy(rim.share_of(self._size))[None]
 
-    def _source(self, frame: int, preview: Image) -> Tensor:
-        """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
-        rim, exposed = self._rim(frame), self._exposed(preview, frame)
-        if rim is not None:
-            places = rim.rows, rim.columns
-            reference = self._preview(self.reference)[places][:, None]
-            stand_in = self._exposed(reference, self.reference)[:, 0]
-            exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
-        return torch.from_numpy(exposed).movedim(-1, 0)
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        h, w, _ = self._preview(self.reference).shape
-        return h, w
-
     @property
     def reference(self) -> int:
         """Index of the reference among all N frames."""
         return self._alignment.registered.reference
 
+    @cached_property
+    def _size(self) -> tuple[int, int]:
+        h, w = self._grey(self.reference).shape
+        return h, w
+
+    @cached_property
+    def _reference_image(self) -> Image:
+        return self._drafts.images[self.reference]
+
+    @cached_property
+    def _reference_small(self) -> NDArray[np.float32]:
+        return self._exposed(small_of(self._reference_image), self.reference)
+
+    def _loaded(self, frame: int) -> Image:
+        """A frame as it is stored."""
+        return self._reference_image if frame == self.reference else self._drafts.images[frame]
+
+    def _grey(self, frame: int) -> Grey:
+        """Luma (h, w) of a registered frame, at the depth of its file."""
+        if frame not in self._greys:
+            grey = np.ascontiguousarray(self._resampled(self._drafts.grey(frame), frame))
+            self._keep(frame, grey)
+            return grey
+        return self._greys[frame]
+
+    def _keep(self, frame: int, grey: Grey) -> None:
+        room = KEPT_FULL_FRAMES * 4 * grey.size * self._alignment.gains.shape[1]
+        if grey.nbytes * (len(self._greys) + 1) <= room:
+            self._greys[frame] = grey
+
+    def _small(self, frame: int, small: NDArray[np.float32]) -> tuple[Tensor, Tensor | None]:
+        """A frame made smaller (h / 4, w / 4, C), registered and exposed, and its share in that."""
+        size, covered = small.shape[:2], None
+        if frame == self.reference:
+            return as_image(self._reference_small.copy()), covered
+        motion = reduced_motion(self._alignment.registered.warps[frame], self._size, size)
+        exposed = self._exposed(warp_image(small, motion, size), frame)
+        rim = self._rim(frame)
+        if rim is not None:
+            covered = reduce_by_area(as_image(rim.share_of(self._size)), USUAL_FACTOR)
+            share = as_array(covered)
+            exposed = share * exposed + (1 - share) * self._reference_small
+        return as_image(exposed), covered
+
+    def _source(self, frame: int, image: Image) -> Tensor:
+        """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
+        rim, exposed = self._rim(frame), self._exposed(image, frame)
+        if rim is not None:
+            places = rim.rows, rim.columns
+            is_grey = image.shape[2] < self._alignment.gains.shape[1]
+            whole = self._grey(self.reference)[..., None] if is_grey else self._reference_image
+            stand_in = self._exposed(whole[places][:, None], self.reference)[:, 0]
+            exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
+        return torch.from_numpy(exposed).movedim(-1, 0)
+
     def _exposed(self, pixels: Image, frame: int) -> NDArray[np.float32]:
-        """Pixels (h, w, C) of a frame from its file's range to [0, 1], with its gain."""
+        """Pixels (h, w, C) of a frame from its file's range to [0, 1], with its gain.
+
+        They may be grey ones of a frame in colour: those get the gain of neutral grey.
+        """
         factor = np.asarray(self._alignment.gains[frame] / self._white, np.float32)
+        if pixels.shape[2] < len(factor):
+            factor = array_luma(factor[None, None])[0]
         if pixels.dtype == np.uint8:  # one pass in place of three
             table = np.minimum(np.arange(256, dtype=np.float32)[:, None] * factor, 1)
             looked_up = cv2.LUT(pixels, table[None])
@@ -108,24 +166,12 @@ class Stack(Sources):
             np.multiply(exposed, factor, out=exposed)
         return np.clip(exposed, 0, 1, out=exposed)  # the resampling overshoots
 
-    def _preview(self, frame: int) -> Image:
-        """Draft of a frame (h, w, C) at the depth of its file; the first few are kept.
-
-        The frames are looked at in turn, again and again: the last few would never be asked for.
-        """
-        if frame in self._cache:
-            return self._cache[frame]
-        image = self._images[frame]
-        if frame != self.reference:
-            image = self._resampled(image, frame)
-        if frame == self.reference or len(self._cache) < _CACHED_FRAMES * 4 // image.itemsize:
-            self._cache[frame] = image
-        return image
-
     def _resampled(self, image: Image, frame: int) -> Image:
         """A frame as the reference would have seen it, by the quick kernel."""
-        warp = self._alignment.registered.warps[frame]
-        return warp_image(image, warp, self._size, cv2.INTER_CUBIC)
+        if frame == self.reference:
+            return image
+        warp, size = self._alignment.registered.warps[frame], (image.shape[0], image.shape[1])
+        return warp_image(image, warp, size, cv2.INTER_CUBIC)
 
     def _rim(self, frame: int) -> "Rim | None":
         """Where the reference stands in for a frame; None if nowhere."""

@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfp_batch.alignment.drafts import drafts_of
 from dfp_batch.alignment.exposure import ExposureMatch
+from dfp_batch.alignment.geometry import reduced_motion
 from dfp_batch.alignment.registration import Registration, RegistrationResult, register
 from dfp_batch.alignment.sensor_spots import Mended, Spot, find_spots
 from dfp_batch.alignment.warp import inside, is_identity, warp_image
@@ -58,7 +60,7 @@ class StackAlignment:
 
     def mended(self, images: Images) -> Images:
         """The N frames without those."""
-        return Mended(images, self.spots) if self.spots else images
+        return Mended(drafts_of(images).images, self.spots) if self.spots else images
 
     def unexposed(self) -> "StackAlignment":
         """The same registration for what has no exposure: an alpha channel."""
@@ -145,8 +147,9 @@ class _Lumas:
         gains = np.ones((len(self), reference.shape[2]))
         for index in self._thumbnails:
             if index != registered.reference and registered.kept[index]:
-                warp = _reduced(registered.warps[index], self._factor)
                 size = reference.shape[:2]
+                full = (size[0] * self._factor, size[1] * self._factor)
+                warp = reduced_motion(registered.warps[index], full, size)
                 small = self._thumbnail(index)
                 moved = np.asarray(warp_image(small, warp, size), np.float32)
                 gains[index] = exposure(moved, reference, inside(warp, size))
@@ -155,11 +158,3 @@ class _Lumas:
     def _thumbnail(self, index: int) -> NDArray[np.float32]:
         """Of a frame, (h, w, C), in [0, 1]."""
         return np.asarray(self._thumbnails[index] / self._white, np.float32)
-
-
-def _reduced(warp: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
-    """The same motion of images that are ``factor`` times smaller."""
-    shift = (factor - 1) / 2
-    enlarge = np.array([[factor, 0, shift], [0, factor, shift], [0, 0, 1]])
-    reduced: NDArray[np.float64] = np.linalg.inv(enlarge) @ warp @ enlarge
-    return reduced

@@ -14,6 +14,7 @@ from dfp_batch.synthetic import procedural_image
 Image = NDArray[np.float32]
 
 _TILE_PX = 1024
+_SIDE_PX = 16  # of which the sides are multiples, as those of sensors are
 _BLURS = ((1, 1.0), (3, 2.0), (8, 4.0))  # frames away, px of sigma
 _BREATHING = 0.002  # of the size, from frame to frame
 
@@ -30,8 +31,8 @@ def make_stack(folder: str, frames: int, megapixels: float, extension: str) -> t
     Returns:
         Their URLs.
     """
-    height = round((megapixels * 1e6 / 1.5) ** 0.5)
-    sharp = _scene(height, round(1.5 * height))
+    height = _SIDE_PX * max(1, round((megapixels * 1e6 / 1.5) ** 0.5 / _SIDE_PX))
+    sharp = _scene(height, height * 3 // 2)
     blurred = {sigma_px: cv2.GaussianBlur(sharp, (0, 0), sigma_px) for _, sigma_px in _BLURS}
     away = np.abs(np.arange(height) * frames / height - 0.5 - np.arange(frames)[:, None])
     urls = []

@@ -23,6 +23,8 @@ _READ = "bytes"
 # What is no part of a composition: where it stands, and what it is called.
 _PLACES: tuple[tuple[object, str, str], ...] = (
     (Frames, "__getitem__", DECODE),
+    (Stack, "draft", "warp"),
+    (Stack, "grey", "warp"),
     (Stack, "preview", "warp"),
     (Stack, "full_quality", "warp"),
     (prepare, "align_stack", "register"),

@@ -9,13 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dfp_batch.core.degradation import Degradation
-from dfp_batch.core.image import Image
+from dfp_batch.core.filters import reduce_by_area
+from dfp_batch.core.image import Image, luma_plane
 from dfp_batch.core.part import Part
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -58,6 +59,16 @@ class Sources(ABC):
         """The same source where it is only measured: it may have less of the finest detail."""
         return self[index]
 
+    def grey(self, index: int) -> Tensor:
+        """Luma of the preview, (1, h, w), or nearly so."""
+        return luma_plane(self.preview(index))
+
+    def draft(self, index: int, factor: int) -> "Draft":
+        """What is measured of a source, and its preview made smaller by a factor, rounded up."""
+        preview, covered = self.preview(index), self.covered(index)
+        small = None if covered is None else reduce_by_area(covered, factor)
+        return Draft(luma_plane(preview), reduce_by_area(preview, factor), small)
+
     def full_quality(self, index: int, where: Tensor) -> Tensor:
         """The same source where it is shown: at ``where`` (h, w), bool; else it may be a preview.
 
@@ -71,6 +82,20 @@ class Sources(ABC):
         The rest is of another source that stands in for it. Every place is all of one at least.
         """
         return None
+
+
+class Draft(NamedTuple):
+    """A first look at a source.
+
+    Attributes:
+        grey: Its luma, (1, h, w).
+        small: The source made smaller.
+        covered: Of the small one, see ``Sources.covered``.
+    """
+
+    grey: Tensor
+    small: Tensor
+    covered: Tensor | None
 
 
 def ignore_progress(_stage: str, _iteration: int, _total: int) -> None:

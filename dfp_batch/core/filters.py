@@ -151,6 +151,11 @@ def resize_by_area(image: Tensor, size: tuple[int, int]) -> Tensor:
     return down @ image @ across.mT
 
 
+def reduce_by_area(image: Tensor, factor: int) -> Tensor:
+    """``resize_by_area`` by a factor, height and width rounded up."""
+    return resize_by_area(image, (-(-image.shape[1] // factor), -(-image.shape[2] // factor)))
+
+
 def _area_weights(old: int, new: int) -> Tensor:
     """(new, old): the share of every old pixel in every new one."""
     edges = torch.arange(new + 1, dtype=torch.float64) * old / new
@@ -197,6 +202,25 @@ def copy_where_(total: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     totals = as_array(total)
     cv2.copyTo(as_array(image), mask.reshape(mask.shape[-2:]).numpy().view(np.uint8), totals)
     return total if totals.ctypes.data == total.data_ptr() else total.copy_(as_image(totals))
+
+
+def claim_(labels: Tensor, most: Tensor, plane: Tensor, label: int) -> None:
+    """Where a plane is larger than the most so far it is the most, and has the label: in place.
+
+    Args:
+        labels: (h, w), int16.
+        most: (h, w), float32.
+        plane: (h, w), float32.
+        label: Of the plane.
+    """
+    if not on_host(plane):
+        labels.masked_fill_(plane > most, label)
+        torch.maximum(most, plane, out=most)
+        return
+    array, mosts = plane.numpy(), most.numpy()
+    mask = cv2.compare(array, mosts, cv2.CMP_GT)
+    cv2.copyTo(np.full(labels.shape, label, np.int16), mask, labels.numpy())
+    cv2.max(array, mosts, mosts)
 
 
 def median(plane: Tensor) -> Tensor:

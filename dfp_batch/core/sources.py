@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Sources
-from dfp_batch.core.filters import least_nearby, resize_by_area
+from dfp_batch.core.filters import least_nearby
 
 _WHOLLY = 0.999  # share of a small pixel
 
@@ -62,10 +62,8 @@ def reduced(sources: Sources, factor: int = USUAL_FACTOR, margin_px: int = 0) ->
     """
     made = _reduced.setdefault(sources, {})
     if factor not in made:
-        smaller = _Smaller(sources, factor)
-        for index in range(len(sources)):
-            smaller.add(index, sources.preview(index))
-        made[factor] = smaller.all()
+        for _ in _drafts(sources, factor):
+            pass
     small = made[factor]
     shown = (
         part if part is None else least_nearby(part, 2 * margin_px + 1) for part in small.shown
@@ -73,25 +71,28 @@ def reduced(sources: Sources, factor: int = USUAL_FACTOR, margin_px: int = 0) ->
     return Reduced(small.images, tuple(shown))
 
 
-class _Smaller:
-    """Sources as they are made smaller, one after the other."""
+def greys(sources: Sources) -> Iterator[Tensor]:
+    """The lumas (1, h, w) of the sources as they are measured, one after the other.
 
-    def __init__(self, sources: Sources, factor: int) -> None:
-        self._sources, self._factor = sources, factor
-        self._images: list[Tensor] = []
-        self._shown: list[Tensor | None] = []
+    On the first way through the sources are made smaller, too, for whoever asks for that later.
+    """
+    if USUAL_FACTOR not in _reduced.setdefault(sources, {}):
+        yield from _drafts(sources, USUAL_FACTOR)
+        return
+    for index in range(len(sources)):
+        yield sources.grey(index)
 
-    def add(self, index: int, image: Tensor) -> None:
-        """The next one (C, h, w)."""
-        size = (-(-image.shape[1] // self._factor), -(-image.shape[2] // self._factor))
-        self._images.append(resize_by_area(image, size))
-        covered = self._sources.covered(index)
-        all_shown = None if covered is None else resize_by_area(covered, size) > _WHOLLY
-        self._shown.append(None if all_shown is None else all_shown.float())
 
-    def all(self) -> Reduced:
-        """All of them."""
-        return Reduced(torch.stack(self._images), tuple(self._shown))
+def _drafts(sources: Sources, factor: int) -> Iterator[Tensor]:
+    """The lumas, while the sources are made smaller."""
+    images: list[Tensor] = []
+    shown: list[Tensor | None] = []
+    for index in range(len(sources)):
+        draft = sources.draft(index, factor)
+        images.append(draft.small)
+        shown.append(None if draft.covered is None else (draft.covered > _WHOLLY).float())
+        yield draft.grey
+    _reduced[sources][factor] = Reduced(torch.stack(images), tuple(shown))
 
 
 def whole(sources: Sources) -> Tensor:
@@ -100,16 +101,6 @@ def whole(sources: Sources) -> Tensor:
 
 
 def previews(sources: Sources) -> Iterator[Tensor]:
-    """The sources (C, h, w) as they are measured, one after the other.
-
-    On the first way through they are made smaller, too, for whoever asks for that later.
-    """
-    made = _reduced.setdefault(sources, {})
-    smaller = None if USUAL_FACTOR in made else _Smaller(sources, USUAL_FACTOR)
+    """The sources (C, h, w) as they are measured, one after the other."""
     for index in range(len(sources)):
-        image = sources.preview(index)
-        if smaller is not None:
-            smaller.add(index, image)
-        yield image
-    if smaller is not None:
-        made[USUAL_FACTOR] = smaller.all()
+        yield sources.preview(index)

@@ -30,9 +30,15 @@ def hide_(decision: Tensor, sources: Sources, certainty: Tensor | float = 0.0) -
     for index, weight in enumerate(decision):
         covered = sources.covered(index)
         if covered is not None:
-            weight.mul_((covered > 0) & (covered >= 1 - certainty))
+            partly = (covered < 1).flatten().nonzero()[:, 0]  # hardly more than a rim
+            share, sure = covered.flatten()[partly], _at(partly, certainty)
+            weight.view(-1)[partly] *= (share > 0) & (share >= 1 - sure)
             is_partial = True
     return is_partial
+
+
+def _at(places: Tensor, certainty: Tensor | float) -> Tensor | float:
+    return certainty.flatten()[places] if isinstance(certainty, Tensor) else certainty
 
 
 def complete_(decision: Tensor, sources: Sources, otherwise: Tensor | None = None) -> Tensor:

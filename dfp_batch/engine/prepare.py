@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dfp_batch.alignment.drafts import Drafts
 from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack, gains_of
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.contracts import Images
@@ -139,12 +140,19 @@ def prepare(
         span = span_of(stored)
         frames = in_unit(stored, span)
         white = frames.white()
-        alignment = _alignment(pair, frames, white, (h, w), run, config)
+        colours = Drafts(Colours(frames))
+        alignment = _alignment(pair, frames, colours, white, (h, w), run, config)
         if run.align_from is not None:  # another run may have had another reference
             reference = stored[alignment.registered.reference]
         plan = _placement(reference, frames, config, circumstances)
         prepared = _prepared(
-            frames, _described(reference, white, span), alignment, config, plan, circumstances
+            frames,
+            alignment.mended(colours),
+            _described(reference, white, span),
+            alignment,
+            config,
+            plan,
+            circumstances,
         )
     if run.output.crop == "valid" and not prepared.valid.any():
         raise ImageError("no pixel is seen by all frames; use --crop none")
@@ -202,12 +210,12 @@ def _emptied(frame: Frame) -> Frame:
 def _alignment(
     pair: Pair,
     frames: Frames,
+    colours: Drafts,
     white: float,
     size: tuple[int, int],
     run: RunConfig,
     config: FusionConfig,
 ) -> StackAlignment:
-    colours = Colours(frames)
     if run.align_from is None:
         found = align_stack(colours, white, config.align, config.exposure)
     else:
@@ -218,6 +226,7 @@ def _alignment(
 
 def _prepared(
     frames: Frames,
+    colours: Images,
     reference: Frame,
     alignment: StackAlignment,
     config: FusionConfig,
@@ -229,7 +238,7 @@ def _prepared(
     has_alpha = reference.alpha is not None
     alphas = Alphas(frames) if has_alpha else None
     channels = _channels(frames, white, alignment, config)
-    aligned = Aligned(alignment.mended(Colours(frames)), alphas, white, alignment, channels)
+    aligned = Aligned(colours, alphas, white, alignment, channels)
     # First, so that there is never more than one decision.
     floor = _floor(aligned, config, plan) if circumstances.compare_floor else None
     found, merged = None, None

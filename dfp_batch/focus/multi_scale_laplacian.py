@@ -7,9 +7,8 @@ from torch import Tensor
 from dfp_batch.core.contracts import FocusMeasure, Sources
 from dfp_batch.core.decision import softmax_
 from dfp_batch.core.filters import median, pyramid_down, resize_linearly
-from dfp_batch.core.image import luma_plane
 from dfp_batch.core.part import Count, Positive
-from dfp_batch.core.sources import previews
+from dfp_batch.core.sources import greys
 from dfp_batch.focus.sum_modified_laplacian import sum_modified_laplacian
 
 
@@ -56,10 +55,10 @@ class MultiScaleLaplacian(FocusMeasure):
     def _sharpness(self, sources: Sources) -> list[Tensor]:
         """SML_k of all sources at every scale, (N, h, w), (N, h / 2, w / 2), ..."""
         scales: list[Tensor] = []
-        for index, source in enumerate(previews(sources)):
-            plane = luma_plane(source)
+        for index, grey in enumerate(greys(sources)):
+            plane = grey
             for scale in range(self.scales):
-                plane = pyramid_down(plane) if scale else plane
+                plane = pyramid_down(plane) if scale else grey
                 if index == 0:
                     scales.append(plane.new_empty(len(sources), *plane.shape[1:]))
                 scales[scale][index] = sum_modified_laplacian(plane, self.sigma_px)[0]

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dfp_batch.alignment.drafts import Drafts
 from dfp_batch.alignment.stack_alignment import StackAlignment, align_stack
 from dfp_batch.core.contracts import OnIteration, StopReason, ignore_progress
 from dfp_batch.core.filters import as_array
@@ -86,13 +87,14 @@ def fuse(
     config = config or FusionConfig.preset(DEFAULT_PRESET)
     where = steps.choose_device(device)
     images = [as_array(source) for source in as_stack(sources)]
-    alignment = align_stack(images, 1.0, config.align, config.exposure)
+    drafts = Drafts(images)
+    alignment = align_stack(drafts, 1.0, config.align, config.exposure)
     h, w, channels = images[0].shape
     if config.spots == "mend":
-        alignment = alignment.with_spots(images, 1.0, (h, w))
+        alignment = alignment.with_spots(drafts, 1.0, (h, w))
     plan = placement(config, len(images), (h, w, channels), accelerator_of(where))
     beside = where if plan.hands_over_frames else torch.device("cpu")
-    stack = steps.sources_on(beside, alignment.mended(images), 1.0, alignment)
+    stack = steps.sources_on(beside, alignment.mended(drafts), 1.0, alignment)
     merged = steps.merge(stack, config, Workplace(beside, on_iteration))
     made = steps.reconstruct(merged, config, Workplace(where, on_iteration))
     return FusionResult(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfp_batch.core.contracts import Sources
+from dfp_batch.core.contracts import Draft, Sources
 from dfp_batch.core.decision import winners
 from dfp_batch.merging.blend import blend
 from dfp_batch.pipeline import steps
@@ -77,6 +77,12 @@ class _Slab(Sources):
 
     def preview(self, index: int) -> Tensor:
         return self._sources.preview(self._indices[index])
+
+    def grey(self, index: int) -> Tensor:
+        return self._sources.grey(self._indices[index])
+
+    def draft(self, index: int, factor: int) -> Draft:
+        return self._sources.draft(self._indices[index], factor)
 
     def full_quality(self, index: int, where: Tensor) -> Tensor:
         return self._sources.full_quality(self._indices[index], where)

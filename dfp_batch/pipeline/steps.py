@@ -180,7 +180,7 @@ def reconstruct(merged: Merged, config: FusionConfig, place: Workplace) -> Enlar
         solution = config.reconstruction(sources, weights, degrade, compute)
         image, gain_db = _checked(solution, low, config, degrade, compute)
         with torch.no_grad():
-            residual = consistency(degrade(image), sources, weights)
+            residual = consistency(degrade(image), low)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return Enlargement(
         image[0], solution.losses, solution.stop_reason, peak, float(residual), gain_db, kernel

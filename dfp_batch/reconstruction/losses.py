@@ -50,15 +50,14 @@ def content_loss(degraded: Tensor, sources: Tensor, decision: Tensor) -> Tensor:
     return (decision * (degraded - sources).abs()).sum(0).mean()  # Eq. (22)
 
 
-def consistency(degraded: Tensor, sources: Tensor, decision: Tensor) -> Tensor:
-    """Mean |D(X) - u|: how far the result is from the merged sources u that it must explain.
+def consistency(degraded: Tensor, merged: Tensor) -> Tensor:
+    """Mean |D(X) - u|: how far the result is from the merged sources that it must explain.
 
     Args:
         degraded: D(X), (1, C, h, w).
-        sources: (N, C, h, w).
-        decision: (N, 1, h, w), sums to 1 over N.
+        merged: u, (1, C, h, w).
     """
-    return (degraded - (decision * sources).sum(0, keepdim=True)).abs().mean()
+    return (degraded - merged).abs_().mean()
 
 
 def joint_gradient_loss(degraded: Tensor, target: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ class CoarseFocus(Refinement):
         size = (decision.shape[-2], decision.shape[-1])
         share = 1 - sure
         for weight, coarser in zip(decision, coarse, strict=True):
-            weight.mul_(resize_linearly(coarser, size).clamp_min_(_LEAST).pow_(share))
+            evidence = resize_linearly(coarser.clamp_min(_LEAST).log_(), size)
+            weight.mul_(evidence.mul_(share).exp_())
         return decision.div_(decision.sum(0))
 
 

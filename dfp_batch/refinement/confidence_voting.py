@@ -7,8 +7,10 @@ from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import confidence, select_, winners
-from dfp_batch.core.filters import gaussian_blur, resize_by_area, resize_linearly
+from dfp_batch.core.filters import claim_, gaussian_blur, reduce_by_area, resize_linearly
 from dfp_batch.core.part import Count, Positive, Share
+
+_EXACT_PX = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,26 @@ class ConfidenceVoting(Refinement):
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
         labels = winners(decision)
         sure = (confidence(decision)[0, 0] - self.threshold).clamp_min(0)
-        most, elected = torch.full_like(sure, -1), labels.clone()
+        most, elected = torch.full_like(labels, -1, dtype=sure.dtype), labels.clone()
         for label in torch.unique(labels).tolist():
             votes = self._spread(torch.where(labels == label, sure, 0.0)[None])[0]
-            elected[votes > most] = label
-            torch.maximum(most, votes, out=most)
+            claim_(elected, most, votes, label)
         return select_(decision, torch.where(most > 0, elected, labels))
 
     def _spread(self, votes: Tensor) -> Tensor:
-        levels = []
-        for _ in range(self.levels):
+        """V of votes (1, h, w); the first two levels of large images are both of half the size."""
+        _, h, w = votes.shape
+        if h * w < _EXACT_PX:
+            first, votes = gaussian_blur(votes, self.sigma_px), reduce_by_area(votes, 2)
+        else:
+            votes = reduce_by_area(votes, 2)
+            first = gaussian_blur(votes, self.sigma_px / 2)
+        levels = [first]
+        for _ in range(self.levels - 1):
             levels.append(gaussian_blur(votes, self.sigma_px))
-            _, h, w = votes.shape
-            votes = resize_by_area(votes, ((h + 1) // 2, (w + 1) // 2))
+            votes = reduce_by_area(votes, 2)
         total = levels.pop()
         while levels:
             finer = levels.pop()
             total = finer + self.falloff * resize_linearly(total, (finer.shape[1], finer.shape[2]))
-        return total
+        return resize_linearly(total, (h, w))

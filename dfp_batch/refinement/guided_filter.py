@@ -7,9 +7,8 @@ from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.filters import box_blur, resize_by_area, resize_linearly
-from dfp_batch.core.image import luma_plane
 from dfp_batch.core.part import Count, Positive
-from dfp_batch.core.sources import previews
+from dfp_batch.core.sources import greys
 
 _EXACT_PX = 1 << 20  # images of more pixels are fitted at half their size
 
@@ -32,8 +31,8 @@ class GuidedFilter(Refinement):
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
         guide = torch.zeros_like(decision[0])
-        for source in previews(sources):
-            guide += luma_plane(source)
+        for plane in greys(sources):
+            guide += plane
         guide /= len(sources)
         total = torch.zeros_like(guide)
         for weight in decision:

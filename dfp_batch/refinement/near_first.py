@@ -11,8 +11,7 @@ from torch import Tensor
 from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import certainty, confidence, winners
 from dfp_batch.core.filters import gaussian_blur, largest_nearby
-from dfp_batch.core.image import luma_plane
-from dfp_batch.core.sources import previews
+from dfp_batch.core.sources import greys
 
 NearEnd = Literal["first", "last", "auto"]
 
@@ -99,8 +98,8 @@ def near_end(sources: Sources, labels: Tensor, certain: Tensor) -> Literal["firs
     """
     borders = [_border(labels, certain, dim) for dim in (0, 1)]
     of_first = of_last = 0.0
-    for index, source in enumerate(previews(sources)):
-        outline = _outlines(luma_plane(source))[0]
+    for index, plane in enumerate(greys(sources)):
+        outline = _outlines(plane)[0]
         for dim, (lower, upper, jumps) in enumerate(borders):
             beside = outline.narrow(dim, 0, outline.shape[dim] - 1)
             of_first += float(beside[jumps & (lower == index)].sum())

@@ -1,5 +1,6 @@
 """Potts labelling: the decision with the best evidence for its length of boundary."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -8,12 +9,13 @@ from torch.nn import functional
 
 from dfp_batch.core.contracts import Compute, Refinement, Sources
 from dfp_batch.core.decision import select_
-from dfp_batch.core.image import luma_plane
+from dfp_batch.core.filters import claim_, resize_linearly
 from dfp_batch.core.part import Count, NotNegative, Positive
 from dfp_batch.core.pyramid import StrongestDetail
-from dfp_batch.core.sources import previews
+from dfp_batch.core.sources import greys
 
-_STEP = 0.35  # of both the primal and the dual step: below 1 / sqrt(8), the norm of the gradient
+_PRIMAL_STEP, _DUAL_STEP = 0.1, 1.2  # their product below 1 / 8, the squared norm of the gradient
+_EXACT = 1e-6
 _WINDOW_PX = 5
 _LEAST = 1e-6
 
@@ -49,22 +51,21 @@ class Potts(Refinement):
     base_cost: Positive = 0.05
     levels: Count = 4
     coarse_iterations: Count = 30
-    fine_iterations: Count = 60
+    fine_iterations: Count = 20
     largest_px: Count = 1 << 21
 
     @torch.no_grad()
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w) in {0, 1}, sums to 1 over N."""
-        guide = luma_plane(_all_in_focus(sources, decision))
+        guide = _all_in_focus(sources, decision)
         evidence = decision[:, 0].clamp_min_(_LEAST).log_().mul_(self.evidence)
         weights = self._reduced(evidence, guide)
         size = (guide.shape[-2], guide.shape[-1])
-        labels = torch.zeros(size, dtype=torch.int64, device=guide.device)
+        labels = torch.zeros(size, dtype=torch.int16, device=guide.device)
         most = torch.full(size, -torch.inf, device=guide.device)
         for index, plane in enumerate(weights):  # in turn, since all at full size would not fit
-            larger = functional.interpolate(plane[None, None], size=size, mode="bilinear")[0, 0]
-            labels[larger > most] = index
-            torch.maximum(most, larger, out=most)
+            larger = resize_linearly(plane[None], size)[0]
+            claim_(labels, most, larger, index)
         return select_(decision, labels)
 
     def _reduced(self, evidence: Tensor, guide: Tensor) -> Tensor:
@@ -92,10 +93,10 @@ class Potts(Refinement):
 
 
 def _all_in_focus(sources: Sources, decision: Tensor) -> Tensor:
-    """A quick merge (C, h, w), for its edges."""
+    """A quick merge of the lumas, (1, h, w), for its edges."""
     strongest = StrongestDetail(_WINDOW_PX)
-    for source, weight in zip(previews(sources), decision, strict=True):
-        strongest.add(source, weight)
+    for plane, weight in zip(greys(sources), decision, strict=True):
+        strongest.add(plane, weight)
     return strongest.image().clamp_(0, 1)
 
 
@@ -109,6 +110,8 @@ def primal_dual(
 ) -> Tensor:
     """Iterations of Chambolle and Pock on ``-<evidence, v> + sum_k |cost grad v_k|``.
 
+    Plane by plane and in place: what is worked on stays in the cache.
+
     Args:
         start: First v, (N, h, w), >= 0, sums to 1 over N.
         evidence: (N, h, w), any sign.
@@ -118,35 +121,52 @@ def primal_dual(
     Returns:
         v (N, h, w), >= 0, sums to 1 over N.
     """
-    across, down = cost
-    weights, ahead = start, start
-    dual_across = torch.zeros_like(start[:, :, 1:])
-    dual_down = torch.zeros_like(start[:, 1:])
+    weights, ahead, moved = start.clone(), start.clone(), torch.empty_like(start)
+    duals = torch.zeros_like(start[:, :, 1:]), torch.zeros_like(start[:, 1:])
+    limits = [(-bound, bound) for bound in cost]
+    threshold = torch.full_like(start[0], -1.0)
     for _ in range(iterations):
-        dual_across = (dual_across + _STEP * ahead.diff(dim=2)).clamp(-across, across)
-        dual_down = (dual_down + _STEP * ahead.diff(dim=1)).clamp(-down, down)
-        moved = weights + _STEP * evidence
-        moved[:, :, :-1] += _STEP * dual_across
-        moved[:, :, 1:] -= _STEP * dual_across
-        moved[:, :-1] += _STEP * dual_down
-        moved[:, 1:] -= _STEP * dual_down
-        before, weights = weights, onto_simplex(moved)
-        ahead = 2 * weights - before
+        for index, plane in enumerate(moved):
+            torch.add(weights[index], evidence[index], alpha=_PRIMAL_STEP, out=plane)
+            for dim, (dual, (least, most)) in enumerate(zip(duals, limits, strict=True)):
+                along = 1 - dim
+                own = dual[index].add_(ahead[index].diff(dim=along), alpha=_DUAL_STEP)
+                torch.clamp(own, least, most, out=own)
+                count = own.shape[along]
+                plane.narrow(along, 0, count).add_(own, alpha=_PRIMAL_STEP)
+                plane.narrow(along, 1, count).sub_(own, alpha=_PRIMAL_STEP)
+        onto_simplex_(moved, threshold)
+        torch.add(weights, moved, alpha=-2, out=ahead).neg_()
+        weights, moved = moved, weights
     return weights
 
 
-def onto_simplex(values: Tensor) -> Tensor:
-    """Nearest weights >= 0 that sum to 1 over N, of (N, h, w)."""
+def onto_simplex_(values: Tensor, threshold: Tensor) -> Tensor:
+    """Nearest weights >= 0 that sum to 1 over N, of (N, h, w), in place.
+
+    They are ``max(v - t, 0)`` for the t at which these sum to 1. From any start Newton's method is
+    below it after one step and rises to it, in N steps at most (Michelot, 1986).
+
+    Args:
+        values: v.
+        threshold: Where to begin with t, (h, w); it becomes t.
+    """
     if len(values) == 2:  # noqa: PLR2004 - the same, several times faster
-        first = ((values[0] - values[1] + 1) / 2).clamp(0, 1)
-        return torch.stack([first, 1 - first])
-    # Michelot (1986): drop what is not above the threshold, until nothing more is dropped.
-    kept = torch.ones_like(values, dtype=torch.bool)
-    threshold = (values.sum(0) - 1) / len(values)
-    for _ in range(len(values) - 1):
-        above = kept & (values > threshold)
-        if torch.equal(above, kept):
+        first, second = values
+        first.sub_(second).add_(1).div_(2).clamp_(0, 1)
+        torch.sub(1, first, out=second)
+        return values
+    above, total, count = (torch.empty_like(threshold) for _ in range(3))
+    largest = functools.reduce(torch.maximum, values)
+    torch.clamp(threshold, largest - 1, largest - 1 / len(values), out=threshold)
+    for step in range(len(values) + 1):
+        total.fill_(-1)
+        count.zero_()
+        for plane in values:
+            torch.sub(plane, threshold, out=above).clamp_min_(0)
+            total.add_(above)
+            count.add_(above.sign_())
+        threshold.add_(total.div_(count))
+        if step and float(total.abs().amax()) < _EXACT:
             break
-        kept = above
-        threshold = ((values * kept).sum(0) - 1) / kept.sum(0)
-    return (values - threshold).clamp_min(0)
+    return values.sub_(threshold).clamp_min_(0)

@@ -1,7 +1,6 @@
 """``dfp-batch bench``: presets and another program on one stack, in turn."""
 
 import json
-import os
 
 import pytest
 
@@ -13,11 +12,11 @@ pytestmark = pytest.mark.process
 
 
 def put_program(folder, monkeypatch, name, line):
-    """A program of this name on the PATH."""
+    """A program of this name, alone on the PATH."""
     path = folder / name
     path.write_text(f"#!/bin/sh\n{line}\n")
     path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", str(folder))
 
 
 def test_presets_and_peers_are_timed_in_turn(tmp_path, monkeypatch):

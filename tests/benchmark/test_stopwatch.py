@@ -51,7 +51,7 @@ def test_a_step_within_another_counts_for_itself():
 def test_a_stack_is_made_of_frames_that_moved(tmp_path, extension, kind):
     made = make_stack(str(tmp_path), 4, 0.054, extension)
     described = describe(made)
-    assert (described["frames"], described["width_px"], described["height_px"]) == (4, 285, 190)
+    assert (described["frames"], described["width_px"], described["height_px"]) == (4, 288, 192)
     assert kind in described["kind"]
     run = replace(RUN, fusion=replace(RUN.fusion, scale=1))
     fuse_files(made, run)

@@ -15,7 +15,7 @@ class Half(OneByOne):
 
 
 def test_sources_are_looked_at_once_whoever_asks():
-    images = torch.rand(3, 2, 16, 16)
+    images = torch.rand(3, 3, 16, 16)
     sources = OneByOne(images)
     first, second = reduced(sources, 4), reduced(sources, 4, 1)
     assert sources.asked == [0, 1, 2]

@@ -60,7 +60,8 @@ def test_consistency_by_hand():
     sources = torch.cat([image([[0.0, 1.0]]), image([[0.5, 0.5]])])
     decision = torch.cat([image([[1.0, 0.25]]), image([[0.0, 0.75]])])
     degraded = image([[0.1, 0.5]])  # the sources make 0, 0.625
-    assert consistency(degraded, sources, decision).item() == pytest.approx((0.1 + 0.125) / 2)
+    merged = (decision * sources).sum(0, keepdim=True)
+    assert consistency(degraded, merged).item() == pytest.approx((0.1 + 0.125) / 2)
 
 
 def test_content_loss_by_hand():

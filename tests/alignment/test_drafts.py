@@ -1,0 +1,101 @@
+"""What is kept of frames: each is loaded once to be looked at, and once to be merged."""
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Alive
+from dfp_batch.alignment.drafts import Drafts, grey_of, small_of
+from dfp_batch.alignment.exposure import ExposureMatch
+from dfp_batch.alignment.registration import Registration
+from dfp_batch.alignment.stack import Stack
+from dfp_batch.alignment.stack_alignment import align_stack
+from dfp_batch.core.image import luma_plane
+from dfp_batch.core.sources import greys, previews, reduced
+from dfp_batch.pipeline.composition import FusionConfig
+from dfp_batch.pipeline.steps import Workplace, choose_device, merge
+from dfp_batch.synthetic import procedural_image
+
+CPU = choose_device("cpu")
+
+
+class Counted:
+    """Images that note which were asked for."""
+
+    def __init__(self, images):
+        self.images = images
+        self.asked = []
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return self.images[index]
+
+
+@pytest.fixture(scope="module")
+def windows():
+    """Five frames (160, 200, 3), uint8, of a scene that moved."""
+    picture = np.rint(255 * procedural_image(240, 1).transpose(1, 2, 0)).astype(np.uint8)
+    return [picture[8 + 2 * k : 168 + 2 * k, 20 - 3 * k : 220 - 3 * k].copy() for k in range(5)]
+
+
+@pytest.fixture(scope="module")
+def alignment(windows):
+    return align_stack(windows, 255.0, Registration(), ExposureMatch())
+
+
+def test_what_is_kept_is_what_would_be_made_again(windows):
+    kept, fresh = Drafts(windows), Drafts(windows)
+    assert len(kept) == 5
+    np.testing.assert_array_equal(kept[1], windows[1])
+    np.testing.assert_array_equal(kept.grey(1), grey_of(windows[1]))
+    for again, image in zip(kept.take(1), fresh.take(1), strict=True):
+        np.testing.assert_array_equal(again, image)
+    np.testing.assert_array_equal(kept.take(2)[1], small_of(windows[2]))
+
+
+def test_no_more_is_kept_than_two_full_frames():
+    images = Counted(np.zeros((60, 32, 32, 3), np.uint8))
+    alive = Alive()
+    drafts = Drafts(images)
+    for index in range(60):
+        drafts[index]
+    images.asked.clear()
+    for index in range(60):
+        alive(drafts.grey(index))
+    bytes_per_px = 1 + 4 * 3 / 16  # luma, and a float per channel of the small copy
+    assert 60 - len(images.asked) == int(2 * 4 * 3 / bytes_per_px)
+
+
+@pytest.mark.parametrize("preset", ["classical", "fast"])
+def test_every_frame_is_loaded_twice_from_registration_to_merge(preset, windows):
+    images = Counted(windows)
+    config = FusionConfig.preset(preset, scale=1)
+    drafts = Drafts(images)
+    found = align_stack(drafts, 255.0, config.align, config.exposure)
+    found = found.with_spots(drafts, 255.0, (160, 200))
+    merge(Stack(found.mended(drafts), 255.0, found), config, Workplace(CPU))
+    loads = np.bincount(images.asked, minlength=5)
+    passes = 2 if preset == "classical" else 3  # the seams look once more
+    assert loads.max() <= passes
+
+
+def test_greys_are_the_lumas_of_the_previews_within_rounding(windows, alignment):
+    stack = Stack(windows, 255.0, alignment)
+    for _ in range(2):  # the second time from what is kept
+        for grey, preview in zip(greys(stack), previews(stack), strict=True):
+            assert (grey - luma_plane(preview)).abs().max() < 1.6 / 255
+
+
+def test_small_copies_are_the_frames_made_smaller(windows, alignment):
+    """Made smaller first and then resampled, they agree but for their finest detail."""
+    stack = Stack(windows, 255.0, alignment)
+    small = reduced(stack)
+    for index, preview in enumerate(previews(stack)):
+        expected = torch.nn.functional.avg_pool2d(preview, 4)
+        error = (small.images[index] - expected)[:, 4:-4, 4:-4].square().mean().sqrt()
+        assert error < 0.25 * expected.std()
+    own = torch.from_numpy(small_of(windows[2]) / 255).movedim(-1, 0)
+    torch.testing.assert_close(small.images[2], own)
