@@ -15,9 +15,8 @@ from dfp_batch import fuse
 from dfp_batch.config.run_config import run_config
 from dfp_batch.core.contracts import FocusMeasure, Sources
 from dfp_batch.core.filters import box_blur
-from dfp_batch.core.image import luma_plane
 from dfp_batch.core.part import OddCount
-from dfp_batch.core.sources import previews
+from dfp_batch.core.sources import greys
 from fuse_two_arrays import scene
 
 
@@ -33,7 +32,7 @@ class LocalVariance(FocusMeasure):
 
     def __call__(self, sources: Sources) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
-        variances = torch.stack([self.variance(luma_plane(one)) for one in previews(sources)])
+        variances = torch.stack([self.variance(grey) for grey in greys(sources)])
         return variances / variances.sum(0)
 
     def variance(self, plane: Tensor) -> Tensor:

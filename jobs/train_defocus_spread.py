@@ -32,6 +32,7 @@ def options() -> argparse.ArgumentParser:
     add("--batch", type=int, default=SpreadSettings.batch, help="pieces")
     add("--patch", type=int, default=SpreadSettings.patch, help="side of a piece, even")
     add("--rate", type=float, default=SpreadSettings.rate)
+    add("--begin", type=Path, help="weights to begin with")
     add("--log", type=int, default=SpreadSettings.log, help="steps between records")
     return parser
 

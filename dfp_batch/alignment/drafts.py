@@ -3,7 +3,7 @@
 Registration, focus and all that only measures want the luma of every frame, or a small copy of it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +16,27 @@ from dfp_batch.core.sources import USUAL_FACTOR
 
 Grey = NDArray[Any]  # (h, w), at the depth of the file
 
+_THUMBNAIL_PX = 128 * 128
 KEPT_FULL_FRAMES = 2.0  # of memory, that is 4 * h * w * C bytes each
+
+
+class Look(NamedTuple):
+    """What is kept of an image.
+
+    Attributes:
+        grey: Luma, (h, w).
+        small: A quarter as high and as wide, (h / 4, w / 4, C), in the range of the image.
+        thumbnail: About as large as 128 x 128 pixels, likewise.
+    """
+
+    grey: Grey
+    small: NDArray[np.float32]
+    thumbnail: NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what grows with the image."""
+        return self.grey.nbytes + self.small.nbytes
 
 
 class Drafts:
@@ -30,8 +50,7 @@ class Drafts:
 
     def __init__(self, images: Images) -> None:
         self.images = images
-        self._greys: dict[int, Grey] = {}
-        self._smalls: dict[int, NDArray[np.float32]] = {}
+        self._looks: dict[int, Look] = {}
         self._kept_bytes = 0
 
     def __len__(self) -> int:
@@ -39,30 +58,26 @@ class Drafts:
 
     def __getitem__(self, index: int, /) -> Image:
         """Image (h, w, C)."""
+        return self.images[index]
+
+    def look(self, index: int) -> Look:
+        """A first look at an image."""
+        if index in self._looks:
+            return self._looks[index]
         image = self.images[index]
-        if index not in self._greys:
-            self._keep(index, image)
-        return image
-
-    def grey(self, index: int) -> Grey:
-        """Luma (h, w) of an image."""
-        return self._greys[index] if index in self._greys else grey_of(self[index])
-
-    def take(self, index: int) -> tuple[Grey, NDArray[np.float32]]:
-        """Luma (h, w) and small copy of an image, (h / 4, w / 4, C), which are kept no longer."""
-        if index not in self._greys:
-            image = self.images[index]
-            return grey_of(image), small_of(image)
-        found = self._greys.pop(index), self._smalls.pop(index)
-        self._kept_bytes -= sum(one.nbytes for one in found)
+        small = small_of(image)
+        found = Look(grey_of(image), small, _thumbnail_of(image, small))
+        if self._kept_bytes + found.nbytes <= KEPT_FULL_FRAMES * 4 * image.size:
+            self._looks[index] = found
+            self._kept_bytes += found.nbytes
         return found
 
-    def _keep(self, index: int, image: Image) -> None:
-        found = grey_of(image), small_of(image)
-        size_bytes = sum(one.nbytes for one in found)
-        if self._kept_bytes + size_bytes <= KEPT_FULL_FRAMES * 4 * image.size:
-            self._greys[index], self._smalls[index] = found
-            self._kept_bytes += size_bytes
+    def take(self, index: int) -> Look:
+        """The same, which is kept no longer."""
+        found = self.look(index)
+        if self._looks.pop(index, None) is not None:
+            self._kept_bytes -= found.nbytes
+        return found
 
 
 def drafts_of(images: Images) -> Drafts:
@@ -80,3 +95,13 @@ def grey_of(image: Image) -> Grey:
 def small_of(image: Image) -> NDArray[np.float32]:
     """A quarter as high and as wide, in its range."""
     return as_array(reduce_by_area(as_image(np.asarray(image, np.float32)), USUAL_FACTOR))
+
+
+def _thumbnail_of(image: Image, small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Made of the small copy where that has the pixels."""
+    h, w, channels = image.shape
+    factor = max(1, round((h * w / _THUMBNAIL_PX) ** 0.5))
+    size = (max(1, w // factor), max(1, h // factor))
+    source = small if factor >= USUAL_FACTOR else np.asarray(image, np.float32)
+    thumbnail = np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA), np.float32)
+    return thumbnail.reshape(*size[::-1], channels)

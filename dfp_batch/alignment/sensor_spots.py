@@ -126,7 +126,7 @@ class _Planes:
 
     def __iter__(self) -> Iterator[Bytes]:
         for frame in self._frames:
-            plane = cv2.convertScaleAbs(self._drafts.grey(frame), alpha=255 / self._white)
+            plane = cv2.convertScaleAbs(self._drafts.look(frame).grey, alpha=255 / self._white)
             yield np.asarray(cv2.GaussianBlur(plane, (0, 0), _SMOOTH_PX), np.uint8)
 
 

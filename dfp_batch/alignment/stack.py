@@ -66,23 +66,31 @@ class Stack(Sources):
         if factor != USUAL_FACTOR:
             return super().draft(index, factor)
         frame = self._alignment.kept[index]
-        grey, small = self._drafts.take(frame)
-        self._keep(frame, np.ascontiguousarray(self._resampled(grey, frame)))
-        return Draft(self.grey(index), *self._small(frame, small))
+        look = self._drafts.take(frame)
+        self._keep(frame, np.ascontiguousarray(self._resampled(look.grey, frame)))
+        return Draft(self.grey(index), *self._small(frame, look.small))
 
-    def full_quality(self, index: int, where: Tensor) -> Tensor:
+    def full_quality(self, index: int, where: Tensor, beside: Tensor | None = None) -> Tensor:
         """The same frame, resampled by the good kernel in all tiles that hold pixels of ``where``.
 
         Args:
             index: Of the frame.
-            where: (h, w), bool; elsewhere the frame is a preview.
+            where: (h, w), bool.
+            beside: (h, w), bool, or None: tiles that hold none of either are interpolated linearly.
         """
         frame = self._alignment.kept[index]
         image, warp = self._loaded(frame), self._alignment.registered.warps[frame]
-        preview = self._resampled(image, frame)
+        found = self._resampled(image, frame, cv2.INTER_LINEAR)
         if not is_identity(warp):
-            warp_tiles(image, warp, preview, where.cpu().numpy())
-        return self._source(frame, preview)
+            seen = where.numpy()
+            near = np.zeros_like(seen) if beside is None else beside.numpy()
+            warp_tiles(image, warp, found, seen, near)
+        return self._source(frame, found)
+
+    def forget(self) -> None:
+        """The lumas, but for that of the reference."""
+        kept = self._greys.get(self.reference)
+        self._greys = {} if kept is None else {self.reference: kept}
 
     def covered(self, index: int) -> Tensor | None:
         """Share of the frame beside the reference that stands in for it, (1, h, w)."""
@@ -114,7 +122,7 @@ class Stack(Sources):
     def _grey(self, frame: int) -> Grey:
         """Luma (h, w) of a registered frame, at the depth of its file."""
         if frame not in self._greys:
-            grey = np.ascontiguousarray(self._resampled(self._drafts.grey(frame), frame))
+            grey = np.ascontiguousarray(self._resampled(self._drafts.look(frame).grey, frame))
             self._keep(frame, grey)
             return grey
         return self._greys[frame]
@@ -166,12 +174,12 @@ class Stack(Sources):
             np.multiply(exposed, factor, out=exposed)
         return np.clip(exposed, 0, 1, out=exposed)  # the resampling overshoots
 
-    def _resampled(self, image: Image, frame: int) -> Image:
-        """A frame as the reference would have seen it, by the quick kernel."""
+    def _resampled(self, image: Image, frame: int, kernel: int = cv2.INTER_CUBIC) -> Image:
+        """A frame as the reference would have seen it, by a quick kernel."""
         if frame == self.reference:
             return image
         warp, size = self._alignment.registered.warps[frame], (image.shape[0], image.shape[1])
-        return warp_image(image, warp, size, cv2.INTER_CUBIC)
+        return warp_image(image, warp, size, kernel)
 
     def _rim(self, frame: int) -> "Rim | None":
         """Where the reference stands in for a frame; None if nowhere."""

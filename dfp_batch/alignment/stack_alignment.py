@@ -1,23 +1,19 @@
 """How the frames of a stack are brought to the place and the exposure of the reference."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dfp_batch.alignment.drafts import drafts_of
+from dfp_batch.alignment.drafts import Grey, drafts_of
 from dfp_batch.alignment.exposure import ExposureMatch
 from dfp_batch.alignment.geometry import reduced_motion
 from dfp_batch.alignment.registration import Registration, RegistrationResult, register
 from dfp_batch.alignment.sensor_spots import Mended, Spot, find_spots
 from dfp_batch.alignment.warp import inside, is_identity, warp_image
 from dfp_batch.core.contracts import Images
-from dfp_batch.core.image import Image, Plane, array_luma
+from dfp_batch.core.image import Plane
 from dfp_batch.errors import AlignmentError
-
-_THUMBNAIL_PX = 128 * 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,27 +115,24 @@ class _Lumas:
     """Luma of frame after frame; keeps a thumbnail of each for the comparison of exposures."""
 
     def __init__(self, images: Images, white: float) -> None:
-        self._images = images
+        self._drafts = drafts_of(images)
         self._white = np.float32(white)
-        self._thumbnails: dict[int, NDArray[Any]] = {}  # at the depth of the file: there are many
-        self._factor = 1
+        self._thumbnails: dict[int, NDArray[np.float16]] = {}  # there are many
+        self._size = (1, 1)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._drafts)
 
     def __getitem__(self, index: int, /) -> Plane:
-        luma = array_luma(self.look_at(index))
+        luma = np.asarray(self.look_at(index), np.float32)
         return luma / self._white if self._white != 1 else luma
 
-    def look_at(self, index: int) -> Image:
-        """Keep the thumbnail of a frame, and give the frame."""
-        image = self._images[index]
-        h, w, channels = image.shape
-        self._factor = max(1, round((h * w / _THUMBNAIL_PX) ** 0.5))
-        size = (max(1, w // self._factor), max(1, h // self._factor))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        self._thumbnails[index] = small.reshape(*size[::-1], channels)
-        return image
+    def look_at(self, index: int) -> Grey:
+        """Keep the thumbnail of a frame, and give its luma."""
+        look = self._drafts.look(index)
+        self._size = look.grey.shape[0], look.grey.shape[1]
+        self._thumbnails[index] = (look.thumbnail / self._white).astype(np.float16)
+        return look.grey
 
     def gains(self, registered: RegistrationResult, exposure: ExposureMatch) -> NDArray[np.float64]:
         """Gains (N, C) to the reference; 1 for frames that could not be registered."""
@@ -148,8 +141,7 @@ class _Lumas:
         for index in self._thumbnails:
             if index != registered.reference and registered.kept[index]:
                 size = reference.shape[:2]
-                full = (size[0] * self._factor, size[1] * self._factor)
-                warp = reduced_motion(registered.warps[index], full, size)
+                warp = reduced_motion(registered.warps[index], self._size, size)
                 small = self._thumbnail(index)
                 moved = np.asarray(warp_image(small, warp, size), np.float32)
                 gains[index] = exposure(moved, reference, inside(warp, size))
@@ -157,4 +149,4 @@ class _Lumas:
 
     def _thumbnail(self, index: int) -> NDArray[np.float32]:
         """Of a frame, (h, w, C), in [0, 1]."""
-        return np.asarray(self._thumbnails[index] / self._white, np.float32)
+        return self._thumbnails[index].astype(np.float32)

@@ -51,25 +51,28 @@ def warp_image(
     return cast(Image, warped.reshape(*size, *image.shape[2:]))
 
 
-def warp_tiles(image: Image, warp: Warp, preview: Image, where: Mask) -> None:
-    """``warp_image`` in those tiles of a preview that hold a pixel of ``where``.
+def warp_tiles(image: Image, warp: Warp, draft: Image, where: Mask, beside: Mask) -> None:
+    """``warp_image`` in those tiles of a draft that hold a pixel of ``where``; beside it, cubic.
 
     Args:
         image: As in ``warp_image``.
         warp: As there.
-        preview: (h, w, C) of the reference, another resampling of the image; its tiles are
+        draft: (h, w, C) of the reference, another resampling of the image; tiles of it are
             replaced.
         where: (h, w).
+        beside: (h, w).
     """
 
     def warp_row(top: int) -> None:
         for left in range(0, where.shape[1], _TILE_PX):
             tile = slice(top, top + _TILE_PX), slice(left, left + _TILE_PX)
-            if where[tile].any():
+            is_seen = where[tile].any()
+            if is_seen or beside[tile].any():
                 there = np.eye(3)
                 there[:2, 2] = left, top
                 h, w = where[tile].shape
-                preview[tile] = warp_image(image, warp @ there, (h, w))
+                kernel = cv2.INTER_LANCZOS4 if is_seen else cv2.INTER_CUBIC
+                draft[tile] = warp_image(image, warp @ there, (h, w), kernel)
 
     # OpenCV itself does tiles of this size in one thread.
     with ThreadPoolExecutor(max(1, cv2.getNumThreads())) as threads:

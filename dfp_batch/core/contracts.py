@@ -69,12 +69,16 @@ class Sources(ABC):
         small = None if covered is None else reduce_by_area(covered, factor)
         return Draft(luma_plane(preview), reduce_by_area(preview, factor), small)
 
-    def full_quality(self, index: int, where: Tensor) -> Tensor:
-        """The same source where it is shown: at ``where`` (h, w), bool; else it may be a preview.
+    def full_quality(self, index: int, where: Tensor, beside: Tensor | None = None) -> Tensor:
+        """The same source where it is shown: at ``where`` (h, w), bool.
 
-        It is the last that is wanted of this source for a while: nothing of it need be kept.
+        At ``beside`` (h, w), bool, it may be a preview, and elsewhere less. It is the last that is
+        wanted of this source for a while: nothing of it need be kept.
         """
         return self[index]
+
+    def forget(self) -> None:  # noqa: B027 - most keep nothing
+        """All has been measured: what was kept for that need be kept no longer."""
 
     def covered(self, index: int) -> Tensor | None:
         """Share of the source itself in what it shows, (1, h, w), in [0, 1]; None: 1 everywhere.

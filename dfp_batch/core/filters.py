@@ -199,7 +199,7 @@ def copy_where_(total: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     """``total`` becomes the image where a mask (h, w) or (1, h, w), bool, is true, in place."""
     if not on_host(total):
         return torch.where(mask, image, total, out=total)
-    totals = as_array(total)
+    totals: NDArray[Any] = as_array(total)
     cv2.copyTo(as_array(image), mask.reshape(mask.shape[-2:]).numpy().view(np.uint8), totals)
     return total if totals.ctypes.data == total.data_ptr() else total.copy_(as_image(totals))
 

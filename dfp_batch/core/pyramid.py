@@ -98,5 +98,5 @@ def collapse(bands: list[Tensor]) -> Tensor:
     """The image whose ``laplacian_pyramid`` the bands are."""
     *finer, image = bands
     for band in reversed(finer):
-        image = band + pyramid_up(image, (band.shape[1], band.shape[2]))
+        image = pyramid_up(image, (band.shape[1], band.shape[2])).add_(band)
     return image

@@ -1,13 +1,13 @@
 """Sources that are all in memory, and ways to look at any."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from dfp_batch.core.contracts import Sources
+from dfp_batch.core.contracts import Draft, Sources
 from dfp_batch.core.filters import least_nearby
 
 _WHOLLY = 0.999  # share of a small pixel
@@ -46,6 +46,49 @@ class Reduced(InMemory):
         return self.shown[index]
 
 
+class Some(Sources):
+    """Some of the sources, looked at as these are.
+
+    Args:
+        sources: All of them.
+        indices: Which, ascending.
+    """
+
+    def __init__(self, sources: Sources, indices: Sequence[int]) -> None:
+        self.sources = sources
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        """Source (C, h, w)."""
+        return self.sources[self.indices[index]]
+
+    def preview(self, index: int) -> Tensor:
+        """The same source where it is only measured."""
+        return self.sources.preview(self.indices[index])
+
+    def grey(self, index: int) -> Tensor:
+        """Luma of the preview, (1, h, w)."""
+        return self.sources.grey(self.indices[index])
+
+    def draft(self, index: int, factor: int) -> Draft:
+        """A first look at a source."""
+        return self.sources.draft(self.indices[index], factor)
+
+    def full_quality(self, index: int, where: Tensor, beside: Tensor | None = None) -> Tensor:
+        """The same source where it is shown."""
+        return self.sources.full_quality(self.indices[index], where, beside)
+
+    def forget(self) -> None:
+        """Nothing yet: others may look at the same sources."""
+
+    def covered(self, index: int) -> Tensor | None:
+        """Share of the source itself in what it shows, (1, h, w)."""
+        return self.sources.covered(self.indices[index])
+
+
 USUAL_FACTOR = 4
 """By which parts look at sources made smaller, if nothing else is said."""
 
@@ -69,6 +112,11 @@ def reduced(sources: Sources, factor: int = USUAL_FACTOR, margin_px: int = 0) ->
         part if part is None else least_nearby(part, 2 * margin_px + 1) for part in small.shown
     )
     return Reduced(small.images, tuple(shown))
+
+
+def forget_reduced(sources: Sources) -> None:
+    """Let go of what was made smaller; whoever asks for it has it made again."""
+    _reduced.pop(sources, None)
 
 
 def greys(sources: Sources) -> Iterator[Tensor]:

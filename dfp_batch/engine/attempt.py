@@ -1,6 +1,6 @@
 """One stage of one attempt, wherever it runs: the step from numbers to pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dfp_batch.config.run_config import RunConfig
@@ -11,11 +11,13 @@ from dfp_batch.engine.prepare import Circumstances, prepare
 from dfp_batch.engine.progress import FIRST_LIMIT_S, Progress
 from dfp_batch.engine.publish import publish
 from dfp_batch.engine.reconstruct import reconstruct
-from dfp_batch.engine.stages import Report, Stage, run_stage
+from dfp_batch.engine.stages import Report, Stage, facts_of, run_stage
 from dfp_batch.io import storage, urls
 from dfp_batch.pipeline.placement import Accelerator
 from dfp_batch.runs import access
 from dfp_batch.runs.manifest import folder_name
+
+SMALL = 16 << 20  # bytes of values
 
 Outcome = tuple[Any, dict[str, Any]]
 
@@ -56,6 +58,39 @@ def perform(
     return run_stage(
         work.stage, work.pair.pair_id, lambda: action[work.stage](work, job, values, progress)
     )
+
+
+def perform_all(
+    work: Work, job: Job, values: tuple[Any, ...], progress: Progress
+) -> tuple[list[Report], Any]:
+    """Run a stage, and after the first one, while its values are small, those that follow.
+
+    Nothing of a small pair then crosses processes, and it is handed over once. Only without an
+    accelerator, which later stages would be for.
+
+    Args:
+        work: Which stage of which pair.
+        job: Of the run.
+        values: What the stages before have left, in their order.
+        progress: Hears of it.
+
+    Returns:
+        The reports of all stages that were run; and the value for the next stage, or None.
+    """
+    report, value = perform(work, job, values, progress)
+    reports = [report]
+    stages = list(Stage)[list(Stage).index(work.stage) + 1 :]
+    together = work.at_once and job.accelerator is None
+    while together and stages and value is not None and report.value_bytes < SMALL:
+        values = (*values, value)
+        facts = {**work.facts, **facts_of(reports)}
+        report, value = perform(
+            replace(work, stage=stages.pop(0), facts=facts), job, values, progress
+        )
+        reports.append(report)
+    if len(reports) > 1:  # nothing waits
+        reports = [replace(one, value_bytes=0) for one in reports[:-1]] + reports[-1:]
+    return reports, value
 
 
 def _prepare(work: Work, job: Job, _: tuple[Any, ...], progress: Progress) -> Outcome:

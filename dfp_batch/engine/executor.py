@@ -25,6 +25,8 @@ class Work:
             or a whole GPU in place of a share, then more memory.
         adopt: Whether an earlier attempt may have left a whole result that only lost its row.
         compare_floor: Whether the classical floor is made, too, to be compared with.
+        at_once: Whether the stages that follow may be run with it. If that fails, they are run one
+            by one: then it is known which one ends its process.
         facts: Columns of the row that the stages before have found.
     """
 
@@ -34,6 +36,7 @@ class Work:
     relief: int = 0
     adopt: bool = False
     compare_floor: bool = True
+    at_once: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -61,10 +61,11 @@ class FusionWorker:
         node = str(ray.get_runtime_context().get_node_id())
         return node, tuple(map(str, ray.get_gpu_ids()))
 
-    def run(self, work: Work, job: Job, heart: Heart, *values: object) -> tuple[Report, Any]:
+    def run(self, work: Work, job: Job, heart: Heart, *values: object) -> tuple[list[Report], Any]:
         """One stage of one pair."""
         with heart:
-            return perform(work, job, values, heart)
+            report, value = perform(work, job, values, heart)
+        return [report], value
 
 
 def _keep_to(share: float) -> None:

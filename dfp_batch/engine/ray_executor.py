@@ -34,7 +34,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine import stages
-from dfp_batch.engine.attempt import Job, perform
+from dfp_batch.engine.attempt import Job, perform_all
 from dfp_batch.engine.executor import Completion, Work
 from dfp_batch.engine.gpu_pool import FALSE_STARTS, GpuPool, is_ready
 from dfp_batch.engine.nodes import Nodes
@@ -54,10 +54,10 @@ _NODE_DIED = "its node has died"
 
 
 @ray.remote(num_returns=2, max_retries=0, retry_exceptions=False, num_cpus=1, max_calls=1000)
-def _run(work: Work, job: Job, heart: Heart, *values: object) -> tuple[Report, Any]:
+def _run(work: Work, job: Job, heart: Heart, *values: object) -> tuple[list[Report], Any]:
     use_one_thread()
     with heart:
-        return perform(work, job, values, heart)
+        return perform_all(work, job, values, heart)
 
 
 @dataclass
@@ -66,7 +66,7 @@ class _Running:
 
     work: Work
     key: int
-    report: "ray.ObjectRef[Any]"
+    reports: "ray.ObjectRef[Any]"
     value: "ray.ObjectRef[Any]"
     started_at: float
     worker: Handle = None
@@ -113,6 +113,7 @@ class RayExecutor:
         self._keys = count(1)
         self._running: dict[int, _Running] = {}
         self._values: dict[int, dict[Stage, Any]] = {}
+        self._ahead: dict[int, deque[Report]] = {}  # of stages that were run with an earlier one
         self._queue: deque[Work] = deque()  # for a GPU
         self._ended: list[Completion] = []
         self._false_starts: Counter[int] = Counter()
@@ -135,6 +136,9 @@ class RayExecutor:
     def start(self, work: Work) -> None:
         """Begin a stage as a task, or on a GPU worker as soon as one is free."""
         self._forget(work.number)
+        if self._ahead.get(work.number):
+            self._ended.append(Completion(work.number, self._ahead[work.number].popleft()))
+            return
         if work.stage is Stage.RECONSTRUCT and self._nodes.uses_gpus:
             self._queue.append(work)
             self._feed_workers()
@@ -150,7 +154,7 @@ class RayExecutor:
             self._pool.adapt(*self._wanted_workers())
             self._feed_workers()
         ended, self._ended = self._ended, []
-        by_ref = {running.report: running for running in self._running.values()}
+        by_ref = {running.reports: running for running in self._running.values()}
         watched = [*by_ref, *self._pool.starting()]
         if not watched:
             time.sleep(0 if ended else timeout_s)  # only a backoff is left to wait for
@@ -192,7 +196,7 @@ class RayExecutor:
         elif running.worker is not None:
             self._pool.end(running.worker)
         else:
-            ray.cancel(running.report, force=True)
+            ray.cancel(running.reports, force=True)
 
     def drop(self, number: int) -> None:
         """Forget an attempt and let go of its values."""
@@ -200,6 +204,7 @@ class RayExecutor:
         self._unqueue(number)
         self._ended = [completion for completion in self._ended if completion.number != number]
         self._values.pop(number, None)
+        self._ahead.pop(number, None)
         self._false_starts.pop(number, None)
 
     def close(self) -> None:
@@ -246,8 +251,8 @@ class RayExecutor:
         held = self._values.setdefault(work.number, {})
         values = [held[stage] for stage in order[: list(Stage).index(work.stage)]]
         heart = Heart(self._board.actor, key, self._patience)
-        report, value = call.remote(work, self._job, heart, *values)
-        self._running[work.number] = _Running(work, key, report, value, time.time(), worker)
+        reports, value = call.remote(work, self._job, heart, *values)
+        self._running[work.number] = _Running(work, key, reports, value, time.time(), worker)
 
     def _forget(self, number: int) -> None:
         running = self._running.pop(number, None)
@@ -261,9 +266,10 @@ class RayExecutor:
         """What came of a stage; None if its worker was dead before, and it waits for another."""
         work = running.work
         try:
-            report: Report = ray.get(running.report, timeout=_ANSWER_S)
+            reports: list[Report] = ray.get(running.reports, timeout=_ANSWER_S)
             # A worker in which something broke is replaced: a CUDA error, say, stays for ever.
-            healthy = report.failure is None or report.failure.category != "crash"
+            failure = reports[-1].failure
+            healthy = failure is None or failure.category != "crash"
         except LocalRayletDiedError as error:
             raise ExecutorLostError("stopped: the driver's Ray node has died") from error
         except RayError as error:
@@ -274,9 +280,11 @@ class RayExecutor:
                 return None
             failure = as_failure(error, work.stage, began)
             seconds = time.time() - running.started_at
-            report, healthy = Report(work.stage, running.started_at, seconds, {}, failure), False
-        if report.failure is None:
-            self._values[work.number][work.stage] = running.value
+            reports, healthy = [Report(work.stage, running.started_at, seconds, {}, failure)], False
+        report, *ahead = reports
+        self._ahead[work.number] = deque(ahead)
+        if reports[-1].failure is None:
+            self._values[work.number][reports[-1].stage] = running.value
         worker, running.worker = running.worker, None
         self._forget(work.number)
         if worker is not None:

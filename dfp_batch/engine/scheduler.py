@@ -24,7 +24,7 @@ from typing import Any
 from dfp_batch.engine.breaker import Breaker
 from dfp_batch.engine.executor import Completion, Executor, Work
 from dfp_batch.engine.progress import PATIENCE, Patience
-from dfp_batch.engine.stages import Failure, Report, Stage
+from dfp_batch.engine.stages import Failure, Report, Stage, facts_of
 from dfp_batch.engine.watch import Watch
 from dfp_batch.errors import Category, RunStoppedError
 from dfp_batch.runs.attempts import PairRecord, Status
@@ -97,16 +97,13 @@ class Item:
         """For the executor."""
         adopt = self.todo.adopt or self.attempt > 1
         relief, compare = self.failures["resource"], self.todo.compare_floor
-        return Work(self.number, stage, self.pair, relief, adopt, compare, self.facts)
+        first = self.attempt == 1
+        return Work(self.number, stage, self.pair, relief, adopt, compare, first, self.facts)
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the stages of this attempt have found out, and how long they took."""
-        facts: dict[str, Any] = {}
-        for report in self.reports:
-            facts |= {f"t_{report.stage}_s": report.seconds} | report.facts
-        peaks = [report.facts.get("peak_rss_bytes") or 0 for report in self.reports]
-        return facts | {"peak_rss_bytes": max(peaks, default=0)}
+        return facts_of(self.reports)
 
 
 class Scheduler:

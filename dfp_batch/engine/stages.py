@@ -9,7 +9,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -66,6 +66,16 @@ class Report:
     failure: Failure | None = None
     value_bytes: int = 0
     finished: bool = False
+
+
+def facts_of(reports: Iterable[Report]) -> dict[str, Any]:
+    """What the stages of an attempt have found out, and how long they took."""
+    facts: dict[str, Any] = {}
+    peaks = [0]
+    for report in reports:
+        facts |= {f"t_{report.stage}_s": report.seconds} | report.facts
+        peaks.append(report.facts.get("peak_rss_bytes") or 0)
+    return facts | {"peak_rss_bytes": max(peaks)}
 
 
 def run_stage(

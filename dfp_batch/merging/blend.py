@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Merge, Sources
 
-SEEN = 0.1  # of a weight: more shows fine detail
+SEEN, HARDLY_SEEN = 0.1, 0.01  # of a weight: more shows fine detail, less next to nothing
 
 
 @dataclass(frozen=True)
@@ -25,5 +25,6 @@ def blend(sources: Sources, decision: Tensor) -> Tensor:
     """``sum_k m_k I_k``, (1, C, h, w), of N sources and a decision (N, 1, h, w)."""
     merged = torch.zeros((), device=decision.device)
     for index, weight in enumerate(decision):
-        merged = merged + weight * sources.full_quality(index, weight[0] > SEEN)
+        image = sources.full_quality(index, weight[0] > SEEN, weight[0] > HARDLY_SEEN)
+        merged = merged + weight * image
     return merged.unsqueeze(0)

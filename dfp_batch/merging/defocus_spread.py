@@ -19,13 +19,15 @@ from torch.nn import functional
 from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import winners
 from dfp_batch.core.filters import copy_where_, gaussian_blur, largest_nearby, least_nearby
+from dfp_batch.core.sources import Some
 from dfp_batch.core.tiling import Span, spans
 from dfp_batch.merging.seam_pyramid import SeamPyramid
-from dfp_batch.merging.seams import BAND_PX, adjacent_sources, seam_band
-from dfp_batch.networks.defocus_spread_network import PLANES, DefocusSpreadNetwork
+from dfp_batch.merging.seams import BAND_PX, adjacent_sources, present, seam_band
+from dfp_batch.networks.defocus_spread_network import COLOURS, DefocusSpreadNetwork
 from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread
 
 _DETAIL_SIGMA_PX, _DETAIL_SIDE_PX = 1.5, 9
+_KEPT = torch.float16  # of what is seen along the seams: four full frames
 _TILE_PX = 256  # of half the resolution; smaller ones are mostly halo
 
 
@@ -33,7 +35,7 @@ _TILE_PX = 256  # of half the resolution; smaller ones are mostly halo
 class DefocusSpreadCorrection(Merge):
     """Another merge, with the defocus spread taken off within 16 px of every seam.
 
-    Every channel on its own, as the veil has the colour of the foreground. Of more than two sources
+    Of more than two sources
     each pixel takes the two that meet at the nearest seam. The first of two is the one that shows
     more of the image: the order in which they are given does not matter.
 
@@ -53,12 +55,13 @@ class DefocusSpreadCorrection(Merge):
         Raises:
             ConfigError: if the file of the weights cannot be used.
         """
-        merged = self.base(sources, decision, certainty, compute)
         path = Path(self.weights) if self.weights else DEFOCUS_SPREAD
-        network = load_defocus_spread(path, merged.device)
-        seams = find_seams(sources, decision, certainty, merged)
-        if not seams.band.any():
+        network = load_defocus_spread(path, decision.device)
+        watched = Watched(sources, decision, certainty)
+        merged = self.base(watched, decision, certainty, compute)
+        if not watched.band.any():
             return merged
+        seams = watched.seams(merged[0])
         with compute.autocast():
             corrected = correction(network, seams, compute.side_px(_TILE_PX)).add_(merged[0])
         del seams  # six full frames
@@ -75,7 +78,7 @@ class Seams(NamedTuple):
         weight: Of the first one, (1, h, w).
         band: (1, h, w), in [0, 1].
         first_detail: (C, h, w). Not that of ``first``, whose pixels are of more than one source.
-        second_detail: Likewise.
+        second_detail: Likewise. These four are float16, if they are made by ``Watched``.
     """
 
     merged: Tensor
@@ -87,51 +90,63 @@ class Seams(NamedTuple):
     second_detail: Tensor
 
 
-def find_seams(sources: Sources, decision: Tensor, certainty: Tensor, merged: Tensor) -> Seams:
-    """Bring together what the network needs.
+class Watched(Some):
+    """Sources of which is kept, while another merge looks at them, what is seen along the seams.
 
     Args:
         sources: N sources (C, h, w), in [0, 1].
         decision: (N, 1, h, w), sums to 1 over N.
         certainty: Of the decision, (1, h, w) or (1, 1, 1), in [0, 1].
-        merged: (1, C, h, w), in [0, 1].
+
+    Attributes:
+        band: (1, h, w), in [0, 1].
     """
-    labels, device = winners(decision).cpu().numpy(), merged.device
-    band = torch.from_numpy(seam_band(labels))[None].to(device) * certainty
-    image = merged[0]
-    if not band.any():
-        nothing = torch.zeros_like(image)
-        return Seams(image, image, image, 0.5 + nothing[:1], nothing[:1], nothing, nothing)
-    pair = [torch.from_numpy(one).to(device) for one in adjacent_sources(labels)]
-    first, second, first_detail, second_detail = _shown(sources, pair, band[0] > 0)
-    return Seams(image, first, second, _weight(decision, pair), band, first_detail, second_detail)
+
+    def __init__(self, sources: Sources, decision: Tensor, certainty: Tensor) -> None:
+        super().__init__(sources, range(len(sources)))
+        labels, device = winners(decision).cpu().numpy(), decision.device
+        self.band = torch.from_numpy(seam_band(labels))[None].to(device) * certainty
+        self._decision = decision
+        self._where, self._shown = self.band[0] > 0, list[Tensor]()
+        self._pair, self._waiting = list[Tensor](), set[int]()
+        if self.band.any():
+            pair = adjacent_sources(labels)
+            self._pair = [torch.from_numpy(one).to(device) for one in pair]
+            self._waiting = {int(index) for one in pair for index in present(one)}
+
+    def full_quality(self, index: int, where: Tensor, beside: Tensor | None = None) -> Tensor:
+        """As of the sources, also where it is seen along the seams."""
+        if index not in self._waiting:
+            return super().full_quality(index, where, beside)
+        masks = [labels == index for labels in self._pair]
+        seen = (masks[0] | masks[1]) & self._where
+        source = super().full_quality(index, seen | where, beside)
+        self._waiting.remove(index)
+        self._shown = self._shown or [torch.zeros_like(source, dtype=_KEPT) for _ in range(4)]
+        for images, image in ((self._shown[:2], source), (self._shown[2:], detail(source))):
+            half = image.to(_KEPT)
+            for whole, mask in zip(images, masks, strict=True):
+                copy_where_(whole, half, mask)
+        return source
+
+    def seams(self, merged: Tensor) -> Seams:
+        """What the network looks at, given the merged image (C, h, w)."""
+        if not self._pair:
+            nothing = torch.zeros_like(merged)
+            return Seams(merged, merged, merged, 0.5 + nothing[:1], nothing[:1], nothing, nothing)
+        nowhere = torch.zeros_like(self._where)
+        for index in sorted(self._waiting):
+            self.full_quality(index, nowhere)
+        first, second, *details = self._shown
+        return Seams(
+            merged, first, second, _weight(self._decision, self._pair), self.band, *details
+        )
 
 
 def detail(image: Tensor) -> Tensor:
     """What a Gaussian of 1.5 px takes from an image (C, h, w), float32."""
-    return image - gaussian_blur(image, _DETAIL_SIGMA_PX, _DETAIL_SIDE_PX, "replicate")
-
-
-def _shown(sources: Sources, pair: list[Tensor], where: Tensor) -> list[Tensor]:
-    """Put sources together, each loaded once, in full quality at ``where`` (h, w).
-
-    Args:
-        sources: N sources (C, h, w).
-        pair: Which is the first and which the second one at every pixel, (h, w) each.
-        where: In the band.
-
-    Returns:
-        The first, the second, the details of the first and of the second, (C, h, w) each.
-    """
-    shown: list[Tensor] = []
-    for index in torch.unique(torch.stack(pair)).tolist():
-        masks = [labels == index for labels in pair]
-        source = sources.full_quality(index, (masks[0] | masks[1]) & where)
-        shown = shown or [torch.zeros_like(source) for _ in range(4)]
-        for images, image in ((shown[:2], source), (shown[2:], detail(source))):
-            for whole, mask in zip(images, masks, strict=True):
-                copy_where_(whole, image, mask)
-    return shown
+    smooth = gaussian_blur(image, _DETAIL_SIGMA_PX, _DETAIL_SIDE_PX, "replicate")
+    return smooth.neg_().add_(image)
 
 
 def _weight(decision: Tensor, pair: list[Tensor]) -> Tensor:
@@ -147,30 +162,44 @@ def correction(network: DefocusSpreadNetwork, seams: Seams, side_px: int) -> Ten
     Args:
         network: Says what.
         seams: What it looks at.
-        side_px: Of a tile, in pixels of half the resolution; the result does not depend on it.
+        side_px: Of a tile, in pixels of the network's resolution; the result does not depend on it.
     """
     added = torch.zeros_like(seams.merged)
-    h, w = added.shape[-2:]
-    half_h, half_w = -(-h // 2), -(-w // 2)
-    for rows in spans(half_h, side_px, network.halo_px):
-        for columns in spans(half_w, side_px, network.halo_px):
-            own = (..., rows.own(2), columns.own(2))
+    factor = network.reduction
+    height, width = (-(-side // factor) for side in added.shape[-2:])
+    for rows in spans(height, side_px, network.halo_px):
+        for columns in spans(width, side_px, network.halo_px):
+            own = (..., rows.own(factor), columns.own(factor))
             band = seams.band[own]
             if band.any():
-                tile = _tile(seams, rows, columns)
-                lifted = network(tile[:, :PLANES], tile[:, PLANES:])[:, 0]
-                within = lifted[..., rows.within(2), columns.within(2)]
+                lifted = _lifted(network, _tile(seams, rows, columns, factor))
+                within = lifted[..., rows.within(factor), columns.within(factor)]
                 added[own] = band * within[..., : band.shape[-2], : band.shape[-1]]
     return added
 
 
-def _tile(seams: Seams, rows: Span, columns: Span) -> Tensor:
-    """A tile with its halo, every channel for itself, (C, 7, 2 h, 2 w): odd sides are repeated."""
-    cut = [image[..., rows.read(2), columns.read(2)] for image in seams]
-    channels = len(cut[0])
-    planes = torch.stack([image.expand(channels, -1, -1) for image in cut], 1)
-    odd_h, odd_w = (side % 2 for side in planes.shape[-2:])
-    return functional.pad(planes, (0, odd_w, 0, odd_h), mode="replicate")
+def _tile(seams: Seams, rows: Span, columns: Span, factor: int) -> Seams:
+    """A tile with its halo, with sides that are multiples of the factor: the border is repeated."""
+    cut = [image[..., rows.read(factor), columns.read(factor)] for image in seams]
+    more_h, more_w = (-side % factor for side in cut[0].shape[-2:])
+    edge = (0, more_w, 0, more_h)
+    padded = [functional.pad(one[None].float(), edge, mode="replicate") for one in cut]
+    return Seams(*(one[0] for one in padded))
+
+
+def _lifted(network: DefocusSpreadNetwork, tile: Seams) -> Tensor:
+    """What is added to the merged image, (C, h, w): of three colours at once, else each as grey."""
+    channels = len(tile.merged)
+    groups = 1 if channels == COLOURS else channels
+    merged, first, second, *details = (
+        image.reshape(groups, -1, *image.shape[1:]).expand(-1, COLOURS, -1, -1)
+        for image in (*tile[:3], *tile[5:])
+    )
+    weight, band = (mask.expand(groups, 1, -1, -1) for mask in (tile.weight, tile.band))
+    added: Tensor = network(
+        torch.cat((merged, first, second, weight, band), 1), torch.cat(details, 1)
+    )
+    return added[0] if channels == COLOURS else added.mean(1)
 
 
 def _within_surroundings(image: Tensor, merged: Tensor) -> Tensor:
@@ -180,4 +209,7 @@ def _within_surroundings(image: Tensor, merged: Tensor) -> Tensor:
     wider than any it has learnt from.
     """
     side_px = 2 * BAND_PX + 1
-    return image.clamp(least_nearby(merged, side_px), largest_nearby(merged, side_px))
+    for plane, around in zip(image, merged, strict=True):
+        least, most = (find(around[None], side_px)[0] for find in (least_nearby, largest_nearby))
+        torch.clamp(plane, least, most, out=plane)
+    return image

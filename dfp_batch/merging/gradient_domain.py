@@ -23,7 +23,7 @@ from dfp_batch.core.filters import (
     resize_by_area,
     resize_linearly,
 )
-from dfp_batch.core.sources import reduced
+from dfp_batch.core.sources import forget_reduced, reduced
 from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
 from dfp_batch.merging.seams import seam_steps
 
@@ -57,10 +57,12 @@ class GradientDomain(Merge):
         self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
     ) -> Tensor:
         """Merged (1, C, h, w), in [0, 1]."""
-        if not _is_border_uncertain(decision, certainty):
-            return self.base(sources, decision, certainty, compute)
-        change = levelling(sources, decision, certainty)
+        uncertain = _is_border_uncertain(decision, certainty)
+        change = levelling(sources, decision, certainty) if uncertain else None
+        forget_reduced(sources)
         merged = self.base(sources, decision, certainty, compute)
+        if change is None:
+            return merged
         return add_product_(merged[0], change, 1 - certainty).clamp_(0, 1)[None]
 
 

@@ -12,7 +12,7 @@ from dfp_batch.core.filters import add_product_
 from dfp_batch.core.image import Plane
 from dfp_batch.core.part import CountOrNone, OddCount, Positive
 from dfp_batch.core.pyramid import StrongestDetail
-from dfp_batch.merging.blend import SEEN, blend
+from dfp_batch.merging.blend import HARDLY_SEEN, SEEN, blend
 from dfp_batch.merging.seams import Labels, distance_px, seam_steps
 
 
@@ -50,7 +50,8 @@ class SeamPyramid(Merge):
             return blend(sources, decision)
         strongest, merged = StrongestDetail(self.window_px), decision.new_zeros(0)
         for index, weight in enumerate(decision):
-            image = sources.full_quality(index, weight[0] > SEEN)
+            beside = (share[0] > 0) | (weight[0] > HARDLY_SEEN)
+            image = sources.full_quality(index, weight[0] > SEEN, beside)
             merged = merged if index else torch.zeros_like(image)
             add_product_(merged, image, weight)
             strongest.add(image, weight)

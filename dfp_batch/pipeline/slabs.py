@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfp_batch.core.contracts import Draft, Sources
+from dfp_batch.core.contracts import Sources
 from dfp_batch.core.decision import winners
+from dfp_batch.core.sources import Some
 from dfp_batch.merging.blend import blend
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.channels import merge_channels
@@ -55,40 +56,6 @@ class DeepStack:
     reference: int
     alphas: Sources | None = None
     channels: Sequence[Sources] = ()
-
-
-class _Slab(Sources):
-    """Some of the sources.
-
-    Args:
-        sources: All N of them.
-        indices: Which, ascending.
-    """
-
-    def __init__(self, sources: Sources, indices: Sequence[int]) -> None:
-        self._sources = sources
-        self._indices = indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int, /) -> Tensor:
-        return self._sources[self._indices[index]]
-
-    def preview(self, index: int) -> Tensor:
-        return self._sources.preview(self._indices[index])
-
-    def grey(self, index: int) -> Tensor:
-        return self._sources.grey(self._indices[index])
-
-    def draft(self, index: int, factor: int) -> Draft:
-        return self._sources.draft(self._indices[index], factor)
-
-    def full_quality(self, index: int, where: Tensor) -> Tensor:
-        return self._sources.full_quality(self._indices[index], where)
-
-    def covered(self, index: int) -> Tensor | None:
-        return self._sources.covered(self._indices[index])
 
 
 class _Images(Sources):
@@ -141,11 +108,11 @@ def merge_in_slabs(stack: DeepStack, config: FusionConfig, place: Workplace) -> 
 def _merged_slab(
     stack: DeepStack, indices: Sequence[int], config: FusionConfig, place: Workplace
 ) -> MergedSlabs:
-    merged = steps.merge(_Slab(stack.sources, indices), config, place)
+    merged = steps.merge(Some(stack.sources, indices), config, place)
     labels = torch.tensor(indices, dtype=torch.int16, device=place.device)
     labels = labels[winners(merged.decision).long()]
-    alpha = None if stack.alphas is None else blend(_Slab(stack.alphas, indices), merged.decision)
-    some = [_Slab(channel, indices) for channel in stack.channels]
+    alpha = None if stack.alphas is None else blend(Some(stack.alphas, indices), merged.decision)
+    some = [Some(channel, indices) for channel in stack.channels]
     channels = merge_channels(some, merged, config, place)
     nothing = merged.decision[:0].clone()  # the memory of this decision is needed for the next
     image = Merged(merged.sources, merged.weights[:1], nothing, merged.confidence)

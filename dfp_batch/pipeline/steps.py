@@ -137,6 +137,7 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
         if is_partial:
             hide_(decision, sources, certain)
             complete_(decision, sources, best)
+        sources.forget()
         merged = config.merge(sources, decision, certain, compute)
     is_one = len(merged) < len(sources)
     if not (is_one or config.merge.needs_all):

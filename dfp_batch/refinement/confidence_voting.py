@@ -44,7 +44,7 @@ class ConfidenceVoting(Refinement):
         labels = winners(decision)
         sure = (confidence(decision)[0, 0] - self.threshold).clamp_min(0)
         most, elected = torch.full_like(labels, -1, dtype=sure.dtype), labels.clone()
-        for label in torch.unique(labels).tolist():
+        for label in labels.flatten().bincount().nonzero()[:, 0].tolist():
             votes = self._spread(torch.where(labels == label, sure, 0.0)[None])[0]
             claim_(elected, most, votes, label)
         return select_(decision, torch.where(most > 0, elected, labels))

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dfp_batch.errors import ConfigError
 from dfp_batch.merging.defocus_spread import detail
-from dfp_batch.networks.defocus_spread_network import PLANES, DefocusSpreadNetwork
-from dfp_batch.networks.weights import save_defocus_spread
+from dfp_batch.networks.defocus_spread_network import COLOURS, PLANES, DefocusSpreadNetwork
+from dfp_batch.networks.precision import compute_dtype
+from dfp_batch.networks.weights import load_weights, save_defocus_spread
 from dfp_batch.training import cards, loop
 from dfp_batch.training.checkpoints import Row, Session, made_once
 from dfp_batch.training.seams import Planes, seam_example
@@ -40,6 +41,7 @@ class SpreadSettings:
         batch: Pieces per step.
         patch: Side of a piece, in px, even.
         rate: Of learning.
+        begin: Weights to begin with, or None.
         log: Steps from one record to the next.
 
     Raises:
@@ -53,6 +55,7 @@ class SpreadSettings:
     batch: int = 16
     patch: int = 64
     rate: float = 1e-3
+    begin: Path | None = None
     log: int = 500
 
     def __post_init__(self) -> None:
@@ -98,6 +101,8 @@ def start(settings: SpreadSettings) -> loop.Training[DefocusSpreadNetwork]:
     """Fresh weights of the seed."""
     torch.manual_seed(settings.seed)
     network, mean = DefocusSpreadNetwork(), DefocusSpreadNetwork()
+    if settings.begin is not None:
+        load_weights(network, settings.begin, "train_defocus_spread.py")
     mean.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), settings.rate, betas=(0.9, 0.99))
     return loop.Training(network, mean, (optimiser,), GRADIENT_LIMIT, AVERAGED_STEPS)
@@ -112,7 +117,7 @@ def measured(losses: Tensor, gains: Row) -> Row:
 
 
 def scenes_of(settings: SpreadSettings, session: Session) -> Path:
-    """The file of all scenes, (count, 6, side, side), made once."""
+    """The file of all scenes, (count, 14, side, side), made once."""
     name = f"seams-{settings.scenes}-{settings.side}-{settings.seed}.npy"
     example = partial(seam_example, settings.side)
     make = partial(examples, example, settings.scenes, settings.seed, session.processes)
@@ -125,7 +130,7 @@ def draw_from(scenes: Path, settings: SpreadSettings, random: Random) -> Tensor:
 
 
 def draw_batch(pool: Planes, settings: SpreadSettings, random: Random) -> Tensor:
-    """Pieces near seams, (batch, 6, patch, patch)."""
+    """Pieces near seams, (batch, 14, patch, patch)."""
     side, patch = settings.side, settings.patch
     pieces: list[NDArray[np.float32]] = []
     while len(pieces) < settings.batch:
@@ -138,28 +143,45 @@ def draw_batch(pool: Planes, settings: SpreadSettings, random: Random) -> Tensor
 
 
 def turned(piece: NDArray[np.float32], random: Random) -> NDArray[np.float32]:
-    """Another example of the same kind: turned, mirrored, sources exchanged, light and dark."""
-    piece = np.rot90(piece, int(random.integers(4)), (1, 2)).copy()
+    """Another example of the same kind.
+
+    It is turned and mirrored; sources, colours, light and dark are exchanged.
+    """
+    piece = np.rot90(piece, int(random.integers(4)), (1, 2))
     mirror, exchange, invert = random.random(3) < 0.5  # noqa: PLR2004
     if mirror:
-        piece = piece[..., ::-1].copy()
+        piece = piece[..., ::-1]
+    colours = random.permutation(COLOURS)
+    images = [piece[: 3 * COLOURS].reshape(3, COLOURS, *piece.shape[1:]), piece[None, PLANES:]]
+    merged, first, second, truth = np.concatenate(images)[:, colours]
+    weight, band = piece[3 * COLOURS : PLANES]
     if exchange:
-        piece = piece[[0, 2, 1, 3, 4, 5]]
-        piece[3] = 1 - piece[3]
-    if invert:
-        piece[[0, 1, 2, 5]] = 1 - piece[[0, 1, 2, 5]]
-    return piece
+        first, second, weight = second, first, 1 - weight
+    shown = np.concatenate([merged, first, second, truth])
+    merged, first, second, truth = np.split(1 - shown if invert else shown, 4)
+    return np.concatenate([merged, first, second, weight[None], band[None], truth])
 
 
 def loss_of(network: DefocusSpreadNetwork, batch: Tensor) -> Tensor:
     """Smoothed mean of the error and of its slopes, within the band."""
-    merged, band, truth = batch[:, :1], batch[:, PLANES - 1 : PLANES], batch[:, PLANES:]
-    details = torch.stack([detail(pair) for pair in batch[:, 1:3]])
-    with torch.autocast("cpu", torch.bfloat16):
-        added = network(batch[:, :PLANES], details)
+    band, merged, truth = _judged(batch)
+    number_format = compute_dtype("auto", batch.device)
+    with torch.autocast("cpu", torch.bfloat16, number_format == torch.bfloat16):
+        added = _added(network, batch)
     error = band * (merged + band * added - truth)
     down, across = error.diff(dim=2), error.diff(dim=3)
     return smooth_mean(error) + SLOPES * (smooth_mean(down) + smooth_mean(across))
+
+
+def _judged(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Band, merged image and truth."""
+    return batch[:, PLANES - 1 : PLANES], batch[:, :COLOURS], batch[:, PLANES:]
+
+
+def _added(network: DefocusSpreadNetwork, batch: Tensor) -> Tensor:
+    details = torch.stack([detail(sources) for sources in batch[:, COLOURS : 3 * COLOURS]])
+    added: Tensor = network(batch[:, :PLANES], details)
+    return added
 
 
 def smooth_mean(error: Tensor) -> Tensor:
@@ -173,8 +195,8 @@ def gains_db(network: DefocusSpreadNetwork, scenes: Planes) -> Row:
     gains = []
     for planes in scenes:
         batch = torch.from_numpy(planes[None].astype(np.float32))
-        merged, band, truth = batch[:, :1], batch[:, PLANES - 1 : PLANES], batch[:, PLANES:]
-        after = merged + band * network(batch[:, :PLANES], detail(batch[0, 1:3])[None])
+        band, merged, truth = _judged(batch)
+        after = merged + band * _added(network, batch)
         ratio = (merged - truth).square().mean() / (after - truth).square().mean()
         gains.append(10 * float(ratio.log10()))
     return {"mean": round(float(np.mean(gains)), 4), "least": round(float(np.min(gains)), 4)}

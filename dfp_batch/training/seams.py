@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.core.sources import InMemory
 from dfp_batch.degradation.kernels import Bicubic, Gaussian, Lanczos2
-from dfp_batch.merging.defocus_spread import find_seams
+from dfp_batch.merging.defocus_spread import Watched
 from dfp_batch.merging.seam_pyramid import SeamPyramid
-from dfp_batch.networks.defocus_spread_network import PLANES
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.steps import Workplace, choose_device, merge
 from dfp_batch.synthetic.camera import Psf
@@ -26,11 +25,13 @@ from dfp_batch.synthetic.scene import Scene, SceneSpec, make_scene
 from dfp_batch.training.scenes import training_scene
 
 Planes = NDArray[np.float16]
+Colours = NDArray[np.float32]  # (3, h, w)
 Random = np.random.Generator
 
 _PAIRS = 0.6  # share of scenes with two sources
 _FRAMES, _LAYERS, _IMAGES, _STROKES = (3, 8), (2, 6), (1, 5), (0, 4)
 _DEFOCUS_PX, _EDGE_PX = (1.0, 10.0), (0.4, 1.5)  # of a pair; less of stacks
+_GREY_SHARE = 0.15
 _FULL_SHARE = 0.2  # of scenes at scale 1; the others are made smaller
 _LANCZOS2, _BICUBIC, _SIGMA_PX = 0.6, 0.7, (0.8, 1.4)  # cumulative shares; the rest is Gaussian
 _NOISY_SHARE, _LARGEST_NOISE = 0.4, 0.02
@@ -38,9 +39,10 @@ _JPEG_SHARE, _QUALITIES = 0.3, (70, 99)
 
 
 def seam_example(side_px: int, seed: int | tuple[int, ...]) -> Planes:
-    """Planes (6, side_px, side_px) of one scene; the same seed gives the same ones.
+    """Planes (14, side_px, side_px) of one scene; the same seed gives the same ones.
 
-    The first five of ``Seams``, and the truth: what the merged plane should have been.
+    The first eleven are what the network sees, the last three the truth: the colours that the
+    merged image should have had.
 
     Args:
         side_px: Height and width.
@@ -61,19 +63,35 @@ def _example(scene: Scene, clean: Scene, sharp: torch.Tensor) -> Planes:
     sources = InMemory(images)
     merged = merge(sources, config, Workplace(choose_device("cpu")))
     grain = (merged.decision * (images - torch.from_numpy(clean.sources))).sum(0)
-    seams = find_seams(sources, merged.decision, torch.ones(1, 1, 1), merged.sources)
-    return torch.cat([*seams[:PLANES], sharp + grain]).numpy().astype(np.float16)
+    seams = Watched(sources, merged.decision, torch.ones(1, 1, 1)).seams(merged.sources[0])
+    shown = (seams.merged, seams.first, seams.second, seams.weight, seams.band, sharp + grain)
+    return torch.cat(shown).numpy().astype(np.float16)
 
 
-def _images(side_px: int, random: Random) -> list[NDArray[np.float32]]:
-    """One to four grey images (1, side_px, side_px), which the layers take in turn."""
+def _images(side_px: int, random: Random) -> list[Colours]:
+    """One to four images (3, side_px, side_px), which the layers take in turn."""
     images = []
     for _ in range(int(random.integers(*_IMAGES))):
         seed = int(random.integers(2**31))
         rich = random.random() < 0.5  # noqa: PLR2004
-        plane = training_scene(side_px, seed) if rich else procedural_image(side_px, seed).mean(0)
-        images.append(np.ascontiguousarray(plane[None], np.float32))
+        image = _tinted(side_px, seed, random) if rich else procedural_image(side_px, seed)
+        if random.random() < _GREY_SHARE:
+            image = np.broadcast_to(image.mean(0), image.shape)
+        images.append(np.ascontiguousarray(image, np.float32))
     return images
+
+
+def _tinted(side_px: int, seed: int, random: Random) -> Colours:
+    """A grey scene in colour: a curve for each channel, and other colours in places of its own."""
+    grey = training_scene(side_px, seed)
+    elsewhere = np.rot90(grey) - 0.5
+    curves = 2 ** random.uniform(-1, 1, 3) * random.uniform(0.3, 1)
+    return np.stack(
+        [
+            (grey**curve + strength * elsewhere).clip(0, 1)
+            for curve, strength in zip(curves, random.normal(0, 0.15, 3), strict=True)
+        ]
+    )
 
 
 def _spec(random: Random) -> SceneSpec:

@@ -32,16 +32,19 @@ def test_a_shift_by_whole_pixels_is_exact():
 @pytest.mark.parametrize("name", WARPS)
 def test_tiles_are_those_of_the_whole_warped_image(size, name):
     shown = np.random.default_rng(0).integers(0, 256, (130, 200, 3)).astype(np.uint8)
-    preview, where = np.zeros((*size, 3), np.uint8), np.zeros(size, bool)
+    draft, where = np.zeros((*size, 3), np.uint8), np.zeros(size, bool)
     where[:3, -1] = True  # the first row of tiles, the last one in it
-    whole = warp_image(shown, WARPS[name], size)
-    warp_tiles(shown, WARPS[name], preview, where)
-    left = (size[1] - 1) // 64 * 64
-    np.testing.assert_array_equal(preview[:64, left:], whole[:64, left:])
-    preview[:64, left:] = 0
-    assert not preview.any()
-    warp_tiles(shown, WARPS[name], preview, np.ones(size, bool))
-    np.testing.assert_array_equal(preview, whole)
+    nowhere, left = np.zeros_like(where), (size[1] - 1) // 64 * 64
+    good = warp_image(shown, WARPS[name], size)
+    quick = warp_image(shown, WARPS[name], size, cv2.INTER_CUBIC)
+    for whole, seen, beside in ((good, where, nowhere), (quick, nowhere, where)):
+        warp_tiles(shown, WARPS[name], draft, seen, beside)
+        error = np.abs(draft[:64, left:].astype(int) - whole[:64, left:])
+        assert error.max() <= (0 if whole is good else 1)
+        draft[:64, left:] = 0
+        assert not draft.any()
+    warp_tiles(shown, WARPS[name], draft, ~nowhere, ~nowhere)
+    np.testing.assert_array_equal(draft, good)
 
 
 def test_a_warped_image_can_have_another_size():

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
+from dfp_batch.core.contracts import Merge
 from dfp_batch.core.decision import one_hot
 from dfp_batch.core.sources import InMemory
 from dfp_batch.errors import ConfigError
 from dfp_batch.merging.blend import Blend
-from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection, correction, detail, find_seams
+from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection, Watched, correction, detail
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.merging.seams import BAND_PX, adjacent_sources, seam_band
 from dfp_batch.networks.defocus_spread_network import DefocusSpreadNetwork
@@ -23,6 +24,13 @@ from dfp_batch.pipeline.fusion import fuse
 from method_parts import CERTAIN, compute
 
 SIZE = 96
+
+
+class FirstOnly(Merge):
+    """Looks at one source."""
+
+    def __call__(self, sources, decision, certainty, compute):
+        return sources.full_quality(0, decision[0, 0] > 0)[None]
 
 
 def disc_blur(plane, radius_px):
@@ -81,15 +89,46 @@ def test_it_is_lifted_from_every_side_and_from_light_and_dark_alike(veiled, psnr
             assert psnr_db(merged, turned[2]) > before + 2.5
 
 
-def test_every_channel_is_unveiled_on_its_own(veiled):
+def test_colours_are_unveiled_as_the_grey_of_each_is(veiled, psnr_db):
+    truth, sources, decision = veiled
+    tones = [1.0, 0.8, 0.6]
+    colour, wanted = (torch.cat([tone * one for tone in tones], 1) for one in (sources, truth))
+    before, after = (
+        psnr_db(merge(InMemory(colour), decision, CERTAIN, compute()), wanted)
+        for merge in (SeamPyramid(), DefocusSpreadCorrection())
+    )
+    assert after > before + 2.5
+
+
+def test_grey_in_three_channels_is_grey_in_one(veiled):
     _, sources, decision = veiled
-    colour = torch.cat([sources, 1 - sources, 0.5 * sources], 1)
-    merged = DefocusSpreadCorrection()(InMemory(colour), decision, CERTAIN, compute())
-    for channel in range(3):
+    grey = DefocusSpreadCorrection()(InMemory(sources), decision, CERTAIN, compute())
+    images = InMemory(sources.expand(-1, 3, -1, -1))
+    colours = DefocusSpreadCorrection()(images, decision, CERTAIN, compute())
+    torch.testing.assert_close(colours.mean(1, keepdim=True), grey, atol=1e-3, rtol=0)
+
+
+def test_of_more_or_fewer_channels_than_three_each_is_grey(veiled):
+    _, sources, decision = veiled
+    several = torch.cat([sources, 1 - sources], 1)
+    merged = DefocusSpreadCorrection()(InMemory(several), decision, CERTAIN, compute())
+    for channel in range(2):
         alone = DefocusSpreadCorrection()(
-            InMemory(colour[:, channel : channel + 1]), decision, CERTAIN, compute()
+            InMemory(several[:, channel : channel + 1]), decision, CERTAIN, compute()
         )
-        torch.testing.assert_close(merged[:, channel : channel + 1], alone)
+        torch.testing.assert_close(merged[:, channel : channel + 1], alone, atol=1e-3, rtol=0)
+
+
+def test_every_source_is_looked_at_once(veiled, monkeypatch):
+    _, sources, decision = veiled
+    images, asked = InMemory(sources), []
+    monkeypatch.setattr(
+        InMemory, "full_quality", lambda self, index, *_: asked.append(index) or self[index]
+    )
+    DefocusSpreadCorrection()(images, decision, CERTAIN, compute())
+    assert asked == [0, 1]
+    DefocusSpreadCorrection(FirstOnly())(images, decision, CERTAIN, compute())
+    assert sorted(asked[2:]) == [0, 1]
 
 
 def test_the_preset_with_it_is_nearer_to_the_truth_than_without(veiled, psnr_db):
@@ -153,7 +192,8 @@ def test_the_order_of_the_sources_does_not_matter(count, texture):
 def test_tiles_do_not_show(size, texture):
     sources = InMemory(torch.cat([texture(*size, seed=seed) for seed in range(2)]))
     decision, network = stripes(2, *size), load_defocus_spread()
-    seams = find_seams(sources, decision, CERTAIN, Blend()(sources, decision, CERTAIN, compute()))
+    merged = Blend()(sources, decision, CERTAIN, compute())[0]
+    seams = Watched(sources, decision, CERTAIN).seams(merged)
     whole = correction(network, seams, 128)
     assert whole.any()
     torch.testing.assert_close(correction(network, seams, 7), whole, atol=1e-5, rtol=0)
@@ -174,15 +214,12 @@ def test_detail_is_of_one_source_where_pixels_of_several_lie_side_by_side():
     """Three flat sources have no detail, and no border between them is taken for some."""
     sources = torch.tensor([0.2, 0.5, 0.8])[:, None, None, None].expand(3, 1, 40, 60).contiguous()
     decision = stripes(3, 40, 60)
-    seams = find_seams(
-        InMemory(sources),
-        decision,
-        CERTAIN,
-        Blend()(InMemory(sources), decision, CERTAIN, compute()),
-    )
+    images = InMemory(sources)
+    merged = Blend()(images, decision, CERTAIN, compute())[0]
+    seams = Watched(images, decision, CERTAIN).seams(merged)
     assert seams.first.unique().numel() > 1
-    torch.testing.assert_close(seams.first_detail, torch.zeros(1, 40, 60))
-    torch.testing.assert_close(seams.second_detail, torch.zeros(1, 40, 60))
+    assert seams.first_detail.abs().max() < 1e-6
+    assert seams.second_detail.abs().max() < 1e-6
 
 
 def test_detail_is_what_a_gaussian_takes(texture):
@@ -227,7 +264,7 @@ def test_the_band_is_one_around_seams_and_zero_away_from_them():
 
 
 def test_a_new_network_adds_nothing():
-    assert not DefocusSpreadNetwork()(torch.rand(2, 5, 12, 14), torch.rand(2, 2, 12, 14)).any()
+    assert not DefocusSpreadNetwork()(torch.rand(2, 11, 12, 14), torch.rand(2, 6, 12, 14)).any()
 
 
 def test_weights_come_back_from_their_file(tmp_path):

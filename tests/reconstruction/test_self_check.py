@@ -60,6 +60,26 @@ def test_what_is_too_small_cannot_be_judged(size):
     )
 
 
+def test_of_a_large_item_the_parts_with_detail_are_looked_at(truth):
+    """All is flat but for two corners, where one reconstruction is black."""
+    low = torch.full((1, 1, 500, 700), 0.5)
+    low[..., :150, 540:], low[..., 340:, :150] = (
+        truth[:, :1, :150, :160],
+        truth[:, :1, 150:310, :150],
+    )
+    seen = []
+
+    class Seen(Black):
+        def __call__(self, sources, decision, degrade, compute):
+            seen.append(sources)
+            return super().__call__(sources, decision, degrade, compute)
+
+    degrade = Degradation(2, Lanczos2())
+    assert cross_scale_gain_db(Seen(), FLOOR, low, degrade, compute()) < -10
+    assert [tuple(one.shape[-2:]) for one in seen] == [(96, 96)] * 2
+    assert all(one.std() > 0.05 for one in seen)
+
+
 def test_at_scale_1_there_is_nothing_to_judge(truth):
     assert math.isnan(
         cross_scale_gain_db(FLOOR, BICUBIC, truth, Degradation(1, Lanczos2()), compute())
