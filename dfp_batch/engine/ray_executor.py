@@ -50,6 +50,7 @@ _STORE_SHARE = 0.4
 _LOOK_EVERY_S = 1.0
 COUNT_RUNS_EVERY_S = 10.0
 _ANSWER_S = 5.0
+_BRIEF_S = 2.0
 _NODE_DIED = "its node has died"
 
 
@@ -111,6 +112,7 @@ class RayExecutor:
         self._board = _Board(_new_board())
         self._pool = GpuPool(self._nodes, self._count_runs)
         self._keys = count(1)
+        self._is_brief = False
         self._running: dict[int, _Running] = {}
         self._values: dict[int, dict[Stage, Any]] = {}
         self._ahead: dict[int, deque[Report]] = {}  # of stages that were run with an earlier one
@@ -120,9 +122,14 @@ class RayExecutor:
         self._runs, self._counted_at = 1, -math.inf
 
     def capacity(self, stage: Stage) -> int:
-        """Slots of GPUs for reconstruct where there are any, CPUs for everything else."""
-        on_gpu = stage is Stage.RECONSTRUCT and self._nodes.uses_gpus
-        return self._nodes.gpu_slots if on_gpu else self._nodes.cpus
+        """Slots of GPUs for reconstruct where there are any, CPUs for everything else.
+
+        Of pairs that take moments as many wait as are in work: to hear of an end and to send the
+        next one takes time.
+        """
+        if stage is Stage.RECONSTRUCT and self._nodes.uses_gpus:
+            return self._nodes.gpu_slots
+        return self._nodes.cpus * (2 if self._is_brief else 1)
 
     @property
     def memory_bytes(self) -> int:
@@ -281,6 +288,8 @@ class RayExecutor:
             failure = as_failure(error, work.stage, began)
             seconds = time.time() - running.started_at
             reports, healthy = [Report(work.stage, running.started_at, seconds, {}, failure)], False
+        seconds = sum(one.seconds for one in reports)
+        self._is_brief = len(reports) == len(Stage) and seconds < _BRIEF_S
         report, *ahead = reports
         self._ahead[work.number] = deque(ahead)
         if reports[-1].failure is None:
