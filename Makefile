@@ -45,6 +45,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python jobs/record_results.py --check
+	$(BIN)/python jobs/record_speed.py --check
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from records import RECORDS
 
-from dfp_batch.benchmark.peers import PEERS, run_peer
+from dfp_batch.benchmark.peers import PEERS
 from dfp_batch.core.image import array_luma
 from dfp_batch.engine.frames import read_frame
 from dfp_batch.io import codec, storage
@@ -51,7 +51,8 @@ BENCHES: dict[str, tuple[str, str]] = {
 }
 _LEVELS = 255
 _SHOWN_S = 0.05
-_PNG_NAMES = {"focus-stack": "focus-stack.png", "enfuse": "enfuse.tif"}
+_WRITTEN = {"focus-stack": "focus-stack.png", "enfuse": "enfuse.tif"}
+_UNCUT = {"focus-stack": ["--align-keep-size"], "enfuse": []}
 
 Image = NDArray[np.float32]
 
@@ -73,11 +74,14 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("records", nargs="*", choices=[*BENCHES, QUALITY], metavar="RECORD")
+    parser.add_argument("records", nargs="*", metavar="RECORD")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--docs", action="store_true", help="only the page")
     parser.add_argument("--check", action="store_true", help="only whether the page is up to date")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if unknown := sorted(set(given.records) - {*BENCHES, QUALITY}):
+        parser.error(f"there is no record {', '.join(unknown)}")
+    return given
 
 
 def _make(name: str, rounds: int) -> None:
@@ -115,8 +119,11 @@ def _fused(name: str, frames: Sequence[NDArray[np.uint8]]) -> NDArray[Any]:
         paths = [f"{folder}/{index}.png" for index in range(len(frames))]
         for path, frame in zip(paths, frames, strict=True):
             storage.write_bytes(path, codec.encode(Frame(frame), "png"))
-        run_peer(name, paths, folder, 1)
-        return read_frame(f"{folder}/{_PNG_NAMES[name]}").pixels
+        command = PEERS[name].commands(paths, folder, 1)[-1]
+        if name == "enfuse":  # as they are: its aligner cuts borders off, and nothing has moved
+            command = [*command[: -len(paths)], *paths]
+        subprocess.run([*command, *_UNCUT[name]], check=True, capture_output=True)
+        return read_frame(f"{folder}/{_WRITTEN[name]}").pixels
 
 
 def _stored(image: Image) -> NDArray[np.uint8]:

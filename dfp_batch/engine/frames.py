@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,6 +190,7 @@ class Frames:
         self.channels = channels
         self._load = load
         self._kind: tuple[str, str] | None = None  # of the first that was loaded, and its name
+        self._held: WeakValueDictionary[int, Frame] = WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -204,13 +206,17 @@ class Frames:
         return 1 if self.channels is None else 1 + len(self.channels.names)
 
     def __getitem__(self, index: int, /) -> Frame:
-        """Decode a frame.
+        """Decode a frame, unless somebody still holds it.
 
         Raises:
             ImageError: if it cannot be decoded, or differs from the others in size or kind.
             StorageError: if it cannot be read.
         """
+        held = self._held.get(index)
+        if held is not None:
+            return held
         frame = self._load(index)
+        self._held[index] = frame
         if self._kind is None:
             self._kind = frame.kind, self.names[index]
         kind, name = self._kind

@@ -137,9 +137,11 @@ def prepare(
         h, w, _ = reference.pixels.shape
         progress.expect(prepare_limit_s(len(stored), h * w * stored.n_images))
         _check(pair, reference, stored.n_channels, run, config)
+        first = stored[0]  # all three that come now look at it
         span = span_of(stored)
         frames = in_unit(stored, span)
         white = frames.white()
+        del first
         colours = Drafts(Colours(frames))
         alignment = _alignment(pair, frames, colours, white, (h, w), run, config)
         if run.align_from is not None:  # another run may have had another reference
