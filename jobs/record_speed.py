@@ -143,7 +143,7 @@ _INTRODUCTION = """# Speed
 Made by `python jobs/record_speed.py` from `tests/benchmarks/results/speed/`; do not edit. Every
 table is one `dfp-batch bench`: one thread each, in turn, round after round; medians. Seconds are of
 processor time, of ours in a process that is warm, of the others with their start. Registration,
-reading and writing are part of it. A preset is at x1 what `fast` is if it is not named.
+reading and writing are part of it. At x1 `balanced` is `fast`.
 """
 
 
@@ -168,8 +168,8 @@ def _quality_section(found: dict[str, float]) -> str:
     rows = "\n".join(f"| {_shown(name)} | {value:.2f} |" for name, value in found.items())
     return f"""![time and quality](figures/speed.png)
 
-PSNR of the luma at x1, mean of the 12 scenes of record `stacks`, which did not move; every program
-registers them all the same:
+PSNR of the luma at x1, mean of the 12 scenes of record `stacks`, which did not move. enfuse takes
+them as they are, the others register them all the same:
 
 | | dB |
 |---|---:|

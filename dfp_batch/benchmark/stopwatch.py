@@ -22,7 +22,7 @@ DECODE = "decode"
 _READ = "bytes"
 # What is no part of a composition: where it stands, and what it is called.
 _PLACES: tuple[tuple[object, str, str], ...] = (
-    (Frames, "__getitem__", DECODE),
+    (Frames, "decoded", DECODE),
     (Stack, "draft", "warp"),
     (Stack, "grey", "warp"),
     (Stack, "preview", "warp"),

@@ -215,7 +215,7 @@ class Frames:
         held = self._held.get(index)
         if held is not None:
             return held
-        frame = self._load(index)
+        frame = self.decoded(index)
         self._held[index] = frame
         if self._kind is None:
             self._kind = frame.kind, self.names[index]
@@ -226,6 +226,10 @@ class Frames:
                 "register, crop or convert them to one size and kind"
             )
         return frame
+
+    def decoded(self, index: int) -> Frame:
+        """Decode a frame, whoever holds it, and whatever it is."""
+        return self._load(index)
 
     def white(self) -> float:
         """Value of white in all frames.

@@ -74,7 +74,7 @@ class Heart:
         self._limit_s = FIRST_LIMIT_S
         self._asked = False
         self._over = threading.Event()
-        self._beat()
+        self._beat(self._patience.silence_s)  # in a new process the way there takes a while
         threading.Thread(target=self._run, daemon=True).start()
         return self
 
@@ -97,9 +97,9 @@ class Heart:
 
     def _run(self) -> None:
         while not self._over.wait(self._patience.beat_s):
-            self._beat()
+            self._beat(self._patience.beat_s)
 
-    def _beat(self) -> None:
+    def _beat(self, timeout_s: float) -> None:
         now = time.monotonic()
         if (
             now - self._ticked <= self._patience.silence_s
@@ -107,6 +107,6 @@ class Heart:
             self._ticked = now
         try:
             beat = self._board.beat.remote(self._key, now - self._began, self._limit_s)
-            self._asked = bool(ray.get(beat, timeout=self._patience.beat_s)) or self._asked
+            self._asked = bool(ray.get(beat, timeout=timeout_s)) or self._asked
         except (RayError, GetTimeoutError):
             return  # unwatched until it answers again

@@ -13,7 +13,7 @@ JOB = "records"
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 FOLDERS = sorted(path for path in RESULTS.iterdir() if path.is_dir())
-APART = {"paper-tables", "paper-figures"}  # made of several evaluations, or of none
+APART = {"paper-tables", "paper-figures", "speed"}  # made of several evaluations, or of none
 
 
 @pytest.fixture(scope="module")
