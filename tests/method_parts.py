@@ -27,6 +27,22 @@ class OneByOne(Sources):
         return self.images[index].clone()
 
 
+class Lazy:
+    """Images that are made when they are asked for; notes which."""
+
+    def __init__(self, count, make):
+        self.count = count
+        self.make = make
+        self.asked = []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return self.make(index)
+
+
 def both(solution):
     """Image and losses of what a reconstruction has made."""
     return solution.image, solution.losses

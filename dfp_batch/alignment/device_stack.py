@@ -47,6 +47,7 @@ class DeviceStack(Sources):
         self._device = device
         image = images[alignment.registered.reference]
         self._reference = _from_host(image, device)
+        self._smalls: dict[int, Tensor] = {}  # of the reference, by factor
         self._levels = int(np.iinfo(image.dtype).max) if image.dtype.kind == "u" else 0
 
     def __len__(self) -> int:
@@ -75,8 +76,7 @@ class DeviceStack(Sources):
         if covered is None:
             return Draft(grey, small, None)
         share = reduce_by_area(covered, factor)
-        reference = self._alignment.registered.reference
-        stand_in = self._exposed(reduce_by_area(self._reference, factor), reference)
+        stand_in = self._reference_small(factor)
         return Draft(grey, small.mul_(share).addcmul_(stand_in, 1 - share), share)
 
     def covered(self, index: int) -> Tensor | None:
@@ -123,6 +123,12 @@ class DeviceStack(Sources):
         whole = self._reference if len(frame) == len(self._reference) else self._reference_grey
         stand_in = self._exposed(whole, self._alignment.registered.reference)
         return frame.mul_(share).addcmul_(stand_in, 1 - share)
+
+    def _reference_small(self, factor: int) -> Tensor:
+        if factor not in self._smalls:
+            small = reduce_by_area(self._reference, factor)
+            self._smalls[factor] = self._exposed(small, self._alignment.registered.reference)
+        return self._smalls[factor]
 
     @cached_property
     def _reference_grey(self) -> Tensor:

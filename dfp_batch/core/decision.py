@@ -52,6 +52,12 @@ def winners(decision: Tensor) -> Tensor:
     return labels
 
 
+def present(labels: Tensor) -> list[int]:
+    """The labels that there are in (h, w), ascending."""
+    indices: list[int] = labels.flatten().bincount().nonzero()[:, 0].tolist()
+    return indices
+
+
 def confidence(decision: Tensor) -> Tensor:
     """How far the largest weight stands above the mean of the others: ``1 - mean / largest``.
 

@@ -30,15 +30,12 @@ def hide_(decision: Tensor, sources: Sources, certainty: Tensor | float = 0.0) -
     for index, weight in enumerate(decision):
         covered = sources.covered(index)
         if covered is not None:
-            partly = (covered < 1).flatten().nonzero()[:, 0]  # hardly more than a rim
-            share, sure = covered.flatten()[partly], _at(partly, certainty)
-            weight.view(-1)[partly] *= (share > 0) & (share >= 1 - sure)
+            places = (covered < 1).nonzero(as_tuple=True)  # hardly more than a rim
+            share = covered[places]
+            sure = certainty[places] if isinstance(certainty, Tensor) else certainty
+            weight[places] *= (share > 0) & (share >= 1 - sure)
             is_partial = True
     return is_partial
-
-
-def _at(places: Tensor, certainty: Tensor | float) -> Tensor | float:
-    return certainty.flatten()[places] if isinstance(certainty, Tensor) else certainty
 
 
 def complete_(decision: Tensor, sources: Sources, otherwise: Tensor | None = None) -> Tensor:

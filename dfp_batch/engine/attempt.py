@@ -66,13 +66,7 @@ def perform_all(
     """Run a stage, and after the first one, while its values are small, those that follow.
 
     Nothing of a small pair then crosses processes, and it is handed over once. Only without an
-    accelerator, which later stages would be for.
-
-    Args:
-        work: Which stage of which pair.
-        job: Of the run.
-        values: What the stages before have left, in their order.
-        progress: Hears of it.
+    accelerator, which later stages would be for. Arguments are those of ``perform``.
 
     Returns:
         The reports of all stages that were run; and the value for the next stage, or None.

@@ -137,11 +137,7 @@ def prepare(
         h, w, _ = reference.pixels.shape
         progress.expect(prepare_limit_s(len(stored), h * w * stored.n_images))
         _check(pair, reference, stored.n_channels, run, config)
-        first = stored[0]  # all three that come now look at it
-        span = span_of(stored)
-        frames = in_unit(stored, span)
-        white = frames.white()
-        del first
+        frames, white, span = _ranged(stored)
         colours = Drafts(Colours(frames))
         alignment = _alignment(pair, frames, colours, white, (h, w), run, config)
         if run.align_from is not None:  # another run may have had another reference
@@ -167,6 +163,16 @@ def prepare(
     }
     known = replace(prepared, camera=camera)
     return known, {**read, **_facts(prepared, alignment)}
+
+
+def _ranged(stored: Frames) -> tuple[Frames, float, Span | None]:
+    """Frames to compute with, the value of white in them, and the range that became [0, 1]."""
+    first = stored[0]  # held, so that it is not decoded for each of these
+    span = span_of(stored)
+    frames = in_unit(stored, span)
+    white = frames.white()
+    del first
+    return frames, white, span
 
 
 def _check(

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from dfp_batch.core.contracts import Compute, Merge, Sources
-from dfp_batch.core.decision import winners
+from dfp_batch.core.decision import present, winners
 from dfp_batch.core.filters import copy_where_, gaussian_blur, largest_nearby, least_nearby
 from dfp_batch.core.sources import Some
 from dfp_batch.core.tiling import Span, spans
 from dfp_batch.merging.seam_pyramid import SeamPyramid
-from dfp_batch.merging.seams import BAND_PX, adjacent_sources, present, seam_band
+from dfp_batch.merging.seams import BAND_PX, adjacent_sources, seam_band
 from dfp_batch.networks.defocus_spread_network import COLOURS, DefocusSpreadNetwork
 from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread
 
@@ -35,9 +35,9 @@ _TILE_PX = 256  # of half the resolution; smaller ones are mostly halo
 class DefocusSpreadCorrection(Merge):
     """Another merge, with the defocus spread taken off within 16 px of every seam.
 
-    Of more than two sources
-    each pixel takes the two that meet at the nearest seam. The first of two is the one that shows
-    more of the image: the order in which they are given does not matter.
+    Of more than two sources each pixel takes the two that meet at the nearest seam. The first of
+    two is the one that shows more of the image: the order in which they are given does not matter.
+    Three channels are taken for colours, of any other number each is grey.
 
     Attributes:
         base: The merge that is corrected.
@@ -112,7 +112,7 @@ class Watched(Some):
         if self.band.any():
             pair = adjacent_sources(labels)
             self._pair = [torch.from_numpy(one).to(device) for one in pair]
-            self._waiting = {int(index) for one in pair for index in present(one)}
+            self._waiting = {index for one in self._pair for index in present(one)}
 
     def full_quality(self, index: int, where: Tensor, beside: Tensor | None = None) -> Tensor:
         """As of the sources, also where it is seen along the seams."""

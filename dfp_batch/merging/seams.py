@@ -16,11 +16,6 @@ _FEATHER_PX = 4
 _EXACT_PX = 1 << 20  # images of more pixels have their distances measured reduced
 
 
-def present(labels: Labels) -> list[int]:
-    """The labels that there are, ascending."""
-    return np.flatnonzero(np.bincount(labels.ravel())).tolist()
-
-
 def seam_steps(labels: Labels) -> Labels:
     """Largest difference (h, w) to the label of a neighbour; 0 away from seams."""
     steps = np.zeros_like(labels)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Refinement, Sources
-from dfp_batch.core.decision import confidence, select_, winners
+from dfp_batch.core.decision import confidence, present, select_, winners
 from dfp_batch.core.filters import claim_, gaussian_blur, reduce_by_area, resize_linearly
 from dfp_batch.core.part import Count, Positive, Share
 
@@ -44,7 +44,7 @@ class ConfidenceVoting(Refinement):
         labels = winners(decision)
         sure = (confidence(decision)[0, 0] - self.threshold).clamp_min(0)
         most, elected = torch.full_like(labels, -1, dtype=sure.dtype), labels.clone()
-        for label in labels.flatten().bincount().nonzero()[:, 0].tolist():
+        for label in present(labels):
             votes = self._spread(torch.where(labels == label, sure, 0.0)[None])[0]
             claim_(elected, most, votes, label)
         return select_(decision, torch.where(most > 0, elected, labels))

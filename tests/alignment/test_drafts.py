@@ -14,23 +14,9 @@ from dfp_batch.core.sources import greys, previews, reduced
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.steps import Workplace, choose_device, merge
 from dfp_batch.synthetic import procedural_image
+from method_parts import Lazy
 
 CPU = choose_device("cpu")
-
-
-class Counted:
-    """Images that note which were asked for."""
-
-    def __init__(self, images):
-        self.images = images
-        self.asked = []
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.asked.append(index)
-        return self.images[index]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +32,7 @@ def alignment(windows):
 
 
 def test_what_is_kept_is_what_would_be_made_again(windows):
-    images = Counted(windows)
+    images = Lazy(5, windows.__getitem__)
     drafts = Drafts(images)
     for look in (drafts.look(1), drafts.look(1), drafts.take(1), drafts.take(1)):
         np.testing.assert_array_equal(look.grey, grey_of(windows[1]))
@@ -57,7 +43,7 @@ def test_what_is_kept_is_what_would_be_made_again(windows):
 
 
 def test_no_more_is_kept_than_two_full_frames():
-    images = Counted(np.zeros((60, 32, 32, 3), np.uint8))
+    images = Lazy(60, lambda _: np.zeros((32, 32, 3), np.uint8))
     drafts = Drafts(images)
     for _ in range(2):
         for index in range(60):
@@ -68,7 +54,7 @@ def test_no_more_is_kept_than_two_full_frames():
 
 @pytest.mark.parametrize("preset", ["classical", "fast"])
 def test_every_frame_is_loaded_twice_from_registration_to_merge(preset, windows):
-    images = Counted(windows)
+    images = Lazy(5, windows.__getitem__)
     config = FusionConfig.preset(preset, scale=1)
     drafts = Drafts(images)
     found = align_stack(drafts, 255.0, config.align, config.exposure)

@@ -15,27 +15,12 @@ from dfp_batch.core.image import luma, luma_plane
 from dfp_batch.core.sources import InMemory, previews, whole
 from dfp_batch.errors import AlignmentError, ConfigError
 from dfp_batch.synthetic import procedural_image
+from method_parts import Lazy
 
 SIMILARITY, MATCH = Registration(), ExposureMatch()
 KINDS = [(np.uint8, 255.0), (np.uint16, 4095.0), (np.uint16, 65535.0), (np.float32, 1.0)]
 every_kind = pytest.mark.parametrize(("dtype", "white"), KINDS)
 RIM_PX = 8
-
-
-class Lazy:
-    """Images that are made when they are asked for; notes which."""
-
-    def __init__(self, count, make):
-        self.count = count
-        self.make = make
-        self.asked = []
-
-    def __len__(self):
-        return self.count
-
-    def __getitem__(self, index):
-        self.asked.append(index)
-        return self.make(index)
 
 
 def stored(image, dtype, white):

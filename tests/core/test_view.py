@@ -69,3 +69,11 @@ def test_a_certain_place_may_take_a_source_to_its_rim_and_another_not():
         decision = torch.full((2, 1, 1, 4), 0.5)
         hide_(decision, Partial(share), certain)
         assert (decision[1, 0, 0] > 0).int().tolist() == taken
+
+
+def test_a_decision_may_lie_in_memory_as_it_likes():
+    shown = (torch.arange(6) < 3).float().expand(2, 1, 4, 6)
+    decision = torch.full((2, 1, 6, 4), 0.5).mT
+    assert not decision[0].is_contiguous()
+    assert hide_(decision, Partial(shown))
+    assert torch.equal(decision, 0.5 * torch.cat([torch.ones(1, 1, 4, 6), shown[1:]]))
