@@ -9,6 +9,7 @@ import threading
 import weakref
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,10 @@ from dfp_batch.io.codec import Frame
 from dfp_batch.runs.manifest import Pair, write_manifest
 
 pytest_plugins = ["small_scenes"]
+
+# How long an example takes says what else the machine does.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
 
 # What a test needs says in which tier it is; one that needs nothing is a unit test.
 FIXTURES_OF = {"ray": {"local_ray", "ray_head"}, "s3": {"s3_url"}}
