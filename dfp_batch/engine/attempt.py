@@ -63,10 +63,10 @@ def perform(
 def perform_all(
     work: Work, job: Job, values: tuple[Any, ...], progress: Progress
 ) -> tuple[list[Report], Any]:
-    """Run a stage, and after the first one, while its values are small, those that follow.
+    """Run a stage, and if what it leaves is small, all that follow.
 
-    Nothing of a small pair then crosses processes, and it is handed over once. Only without an
-    accelerator, which later stages would be for. Arguments are those of ``perform``.
+    Nothing of a small pair then crosses processes, and it is handed over once: to the end, since
+    what the stages between leave stays here. Only without an accelerator, which later stages would be for. Arguments are those of ``perform``.
 
     Returns:
         The reports of all stages that were run; and the value for the next stage, or None.
@@ -74,8 +74,9 @@ def perform_all(
     report, value = perform(work, job, values, progress)
     reports = [report]
     stages = list(Stage)[list(Stage).index(work.stage) + 1 :]
-    together = work.at_once and job.accelerator is None
-    while together and stages and value is not None and report.value_bytes < SMALL:
+    is_small = report.value_bytes < SMALL
+    together = work.at_once and job.accelerator is None and is_small
+    while together and stages and value is not None:
         values = (*values, value)
         facts = {**work.facts, **facts_of(reports)}
         report, value = perform(

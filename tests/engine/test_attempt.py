@@ -85,6 +85,17 @@ def test_else_the_next_stage_waits_for_its_turn(work, job, reason, monkeypatch):
     assert value.nbytes == reports[0].value_bytes > 0
 
 
+def test_a_pair_that_begins_small_goes_to_the_end_however_much_it_becomes(work, job, monkeypatch):
+    """Else the values of its first stages would be missing where it goes on."""
+    (prepared, *_), _ = perform_all(replace(work, at_once=False), job, (), UNWATCHED)
+    monkeypatch.setattr(attempt, "SMALL", prepared.value_bytes + 1)
+    run = RunConfig("test", replace(CLASSICAL, scale=4))
+    reports, value = perform_all(work, replace(job, run=run), (), UNWATCHED)
+    assert reports[1].value_bytes == 0
+    assert stages_of(reports) == list(Stage)
+    assert value is None
+
+
 def test_the_stage_that_fails_is_the_last_one(work, tmp_path):
     run = RunConfig("test", replace(CLASSICAL, reconstruction=Fails()))
     reports, value = perform_all(work, Job(run, str(tmp_path / "run")), (), UNWATCHED)
