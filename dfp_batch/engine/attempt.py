@@ -66,7 +66,8 @@ def perform_all(
     """Run a stage, and if what it leaves is small, all that follow.
 
     Nothing of a small pair then crosses processes, and it is handed over once: to the end, since
-    what the stages between leave stays here. Only without an accelerator, which later stages would be for. Arguments are those of ``perform``.
+    what the stages between leave stays here. Only without an accelerator, which later stages would
+    be for. Arguments are those of ``perform``.
 
     Returns:
         The reports of all stages that were run; and the value for the next stage, or None.
