@@ -36,6 +36,7 @@ def options() -> argparse.ArgumentParser:
     add("--width", type=int, default=PriorSettings.width, help="channels")
     add("--blocks", type=int, default=PriorSettings.blocks)
     add("--grow", type=Path, help="begin with these weights, of no more blocks")
+    add("--teacher", type=Path, help="learn half from what these weights make")
     add("--rate", type=float, default=PriorSettings.rate, help="of Adam")
     add("--trunk-rate", type=float, default=PriorSettings.trunk_rate, help="of Muon")
     add("--log", type=int, default=PriorSettings.log, help="steps between records")

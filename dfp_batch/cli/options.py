@@ -39,8 +39,8 @@ ConfigFile = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="auto (default), fp32 or bf16; auto is bf16 where a short measurement in every worker "
-        "finds it clearly faster."
+        help="auto (default), fp32, bf16 or int8; auto is what a short measurement in every worker "
+        "finds clearly the fastest."
     ),
 ]
 Align = Annotated[

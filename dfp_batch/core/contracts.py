@@ -19,7 +19,7 @@ from dfp_batch.core.filters import reduce_by_area
 from dfp_batch.core.image import Image, luma_plane
 from dfp_batch.core.part import Part
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
 OnIteration = Callable[[str, int, int], None]
 StopReason = Literal["iterations", "plateau", "skipped"]
 
@@ -118,12 +118,14 @@ class Compute:
             not read device values.
         halvings: How often the usual side of a tile is halved, 0 to 2, where memory is short; the
             result is the same.
+        int8: Whether networks that are only applied may run in whole numbers of 8 bits.
     """
 
     generator: torch.Generator
     dtype: torch.dtype = torch.float32
     on_iteration: OnIteration = ignore_progress
     halvings: int = 0
+    int8: bool = False
 
     def side_px(self, usual_px: int) -> int:
         """Of a tile."""

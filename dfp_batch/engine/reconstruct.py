@@ -13,7 +13,7 @@ from dfp_batch.core.degradation import Kernel
 from dfp_batch.engine.camera_kernels import CameraKernels
 from dfp_batch.engine.merging import Maps, merge_frames
 from dfp_batch.engine.prepare import Prepared, confidence_facts
-from dfp_batch.networks.precision import compute_dtype
+from dfp_batch.networks.precision import Formats, number_formats
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.steps import Enlargement, Merged, Workplace
@@ -115,9 +115,15 @@ def _facts(made: Enlargement, config: FusionConfig, device: torch.device) -> dic
         "blind_gain_db": _number(made.blind_gain_db),
         "used_floor": made.blind_gain_db < 0,
         "peak_gpu_bytes": made.peak_bytes,
-        "precision": str(compute_dtype(config.precision, device)).removeprefix("torch."),
+        "precision": str(_formats(config, device)),
         "device": torch.cuda.get_device_name(device) if is_gpu else "cpu",
     }
+
+
+def _formats(config: FusionConfig, device: torch.device) -> Formats:
+    """Number formats of the convolutions that enlarge: what is fitted to the item is in float."""
+    formats = number_formats(config.precision, device)
+    return formats._replace(int8=False) if config.reconstruction.iterations else formats
 
 
 def _number(value: float) -> float | None:

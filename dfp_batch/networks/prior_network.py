@@ -1,5 +1,6 @@
 """The network of the learned prior: it adds detail to a back-projected enlargement."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +27,10 @@ class PriorNetwork(nn.Module):
     Attributes:
         width: Channels of the trunk.
         halo_px: Source pixels on every side that a pixel of the result depends on.
+        ranges: Of what its blocks see, for ``Int8Blocks``; 1 until they are measured.
     """
+
+    ranges: Tensor
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
@@ -35,15 +39,23 @@ class PriorNetwork(nn.Module):
         inputs = {scale: 1 + scale**2 + CODE_LENGTH for scale in ENLARGEMENTS}
         self.heads = nn.ModuleDict({f"x{s}": convolution(inputs[s], width) for s in ENLARGEMENTS})
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.register_buffer("ranges", torch.ones(blocks, 2))
         self.tails = nn.ModuleDict({f"x{s}": convolution(width, s**2) for s in ENLARGEMENTS})
 
-    def forward(self, low: Tensor, projected: Tensor, code: Tensor) -> Tensor:
+    def forward(
+        self,
+        low: Tensor,
+        projected: Tensor,
+        code: Tensor,
+        blocks: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """The sharp image.
 
         Args:
             low: Luma at source size, (N, 1, h, w), in [0, 1].
             projected: Its back-projected enlargement, (N, 1, scale * h, scale * w).
             code: Of the kernel, (N, 8); see ``Kernel.code``.
+            blocks: In place of the blocks of the trunk, in another arithmetic.
 
         Returns:
             (N, 1, scale * h, scale * w), float32.
@@ -53,7 +65,9 @@ class PriorNetwork(nn.Module):
         maps = code[:, :, None, None].expand(-1, -1, *low.shape[-2:])
         inputs = torch.cat((low - 0.5, detail, maps), 1)
         features = self.heads[f"x{scale}"](inputs.contiguous(memory_format=torch.channels_last))
-        tail: Tensor = self.tails[f"x{scale}"](features + self.trunk(features))
+        if blocks is not None:
+            features = features.float()
+        tail: Tensor = self.tails[f"x{scale}"](features + (blocks or self.trunk)(features))
         return projected + _TAIL_GAIN * functional.pixel_shuffle(tail, scale).float()
 
 

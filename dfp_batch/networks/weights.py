@@ -115,7 +115,8 @@ def grow(network: PriorNetwork, path: Path) -> None:
             f"{path}: has {spec.blocks} blocks of {spec.width} channels, which cannot grow to "
             f"{len(network.trunk)} of {network.width}"
         )
-    network.load_state_dict(weights, strict=False)
+    learnt = {name: weight for name, weight in weights.items() if name != "ranges"}
+    network.load_state_dict(learnt, strict=False)
     with torch.no_grad():
         for block in list(network.trunk.children())[spec.blocks :]:
             for parameter in block.get_submodule("second").parameters():

@@ -15,7 +15,7 @@ from dfp_batch.pipeline.presets import PRESETS
 from dfp_batch.reconstruction.deep_fusion_prior import DeepFusionPrior
 from dfp_batch.refinement.decision_embedding import DecisionEmbedding
 
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
 POLICIES = ("always", "best-of")
 NEAR_ENDS = ("none", "first", "last", "auto")
 SPOTS = ("keep", "mend")
@@ -53,8 +53,8 @@ class FusionConfig:
             from itself, degraded once more; "always" takes what comes.
         scale: Enlargement, 1 (fusion only), 2, 3 or 4.
         seed: Of all randomness; same seed, device and precision give the same image.
-        precision: Of convolutions: "fp32", "bf16", or "auto" = bf16 where a short measurement, once
-            per process, finds it clearly faster on the device, else fp32.
+        precision: Of convolutions: "fp32", "bf16", "int8" (of networks that are not fitted to the
+            item), or "auto": what a short measurement, once per process, finds clearly the fastest.
 
     Raises:
         ConfigError: for a field out of its range.

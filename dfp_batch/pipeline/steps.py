@@ -36,7 +36,7 @@ from dfp_batch.core.view import complete_, hide_
 from dfp_batch.degradation.kernel_estimation import KernelEstimate, known_kernel
 from dfp_batch.errors import ConfigError
 from dfp_batch.merging.seams import BAND_PX
-from dfp_batch.networks.precision import compute_dtype
+from dfp_batch.networks.precision import number_formats
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.back_projection import BackProjection
 from dfp_batch.reconstruction.losses import consistency
@@ -64,8 +64,9 @@ class Workplace:
     def compute(self, config: FusionConfig) -> Compute:
         """How to compute here, with the randomness of a configuration drawn anew."""
         generator = torch.Generator(self.device).manual_seed(config.seed)
-        dtype = compute_dtype(config.precision, self.device)
-        return Compute(generator, dtype, self.on_iteration, min(self.relief, _MOST_HALVINGS))
+        formats = number_formats(config.precision, self.device)
+        halvings = min(self.relief, _MOST_HALVINGS)
+        return Compute(generator, formats.dtype, self.on_iteration, halvings, formats.int8)
 
 
 @dataclass(frozen=True, eq=False)

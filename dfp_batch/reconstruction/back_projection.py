@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.filters import as_array, as_image, on_host
 from dfp_batch.core.image import Interpolation, enlarge
 from dfp_batch.core.part import CountOrNone
+from dfp_batch.reconstruction.round_trip import round_trip
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,46 @@ class BackProjection(Reconstruction):
         def on_step(step: int) -> None:
             compute.on_iteration("back projection", step, steps)
 
-        interpolated = enlarge(low, degrade.scale, self.kernel)
-        fused, residuals = project_back(interpolated, low, degrade, steps, self.kernel, on_step)
+        fused, residuals = enlarge_back(low, degrade, steps, self.kernel, on_step)
         return Solution(fused.clamp(0, 1), residuals)
+
+
+def enlarge_back(
+    low: Tensor,
+    degrade: Degradation,
+    steps: int,
+    kernel: Interpolation = "bicubic",
+    on_step: Callable[[int], None] = lambda _: None,
+) -> tuple[Tensor, Tensor]:
+    """``project_back`` from ``x = up(low)`` on.
+
+    Then x is ``up(y)`` throughout, with ``y += low - D(up(y))`` from low on: on a CPU all steps are
+    at source size, to the same result within roundings.
+
+    Args:
+        low: (N, C, h, w).
+        degrade: D, and the scale.
+        steps: Their number.
+        kernel: Of the enlargement ``up``.
+        on_step: Called with the number of each step, from 1.
+
+    Returns:
+        x, and the mean of |low - D(x)| before each step, (steps,).
+    """
+    back = round_trip(degrade, kernel) if degrade.scale > 1 and on_host(low) else None
+    if back is None or min(low.shape[-2:]) < back.least_px:
+        interpolated = enlarge(low, degrade.scale, kernel)
+        return project_back(interpolated, low, degrade, steps, kernel, on_step)
+    given = [as_array(image) for image in low]
+    images = [image.copy() for image in given]
+    residuals = torch.empty(steps)
+    for step in range(steps):
+        missing = [whole - back(image) for whole, image in zip(given, images, strict=True)]
+        residuals[step] = float(np.mean([np.abs(part).mean() for part in missing]))
+        images = [image + part for image, part in zip(images, missing, strict=True)]
+        on_step(step + 1)
+    stacked = torch.stack([as_image(image) for image in images])
+    return enlarge(stacked, degrade.scale, kernel), residuals
 
 
 def project_back(

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
-from dfp_batch.core.image import enlarge, luma
+from dfp_batch.core.image import luma
 from dfp_batch.core.part import CountOrNone
 from dfp_batch.core.quality import blockiness, noise_level
 from dfp_batch.core.tiling import in_tiles
+from dfp_batch.networks.int8 import Int8Blocks
 from dfp_batch.networks.prior_network import PriorNetwork
 from dfp_batch.networks.weights import PRIORS, load_prior
-from dfp_batch.reconstruction.back_projection import project_back
+from dfp_batch.reconstruction.back_projection import enlarge_back, project_back
 
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
 _TILE_PX = 320  # more costs memory; less costs time in halos, most where the network is deep
@@ -25,8 +26,7 @@ _LEAST_BLOCKS, _MOST_BLOCKS = 1.15, 1.35  # JPEG of quality 90, 80
 
 def initial_enlargement(low: Tensor, degrade: Degradation) -> Tensor:
     """What the network adds to: ten steps of back projection, (N, C, scale * h, scale * w)."""
-    interpolated = enlarge(low, degrade.scale)
-    return project_back(interpolated, low, degrade, PROJECTION_STEPS)[0]
+    return enlarge_back(low, degrade, PROJECTION_STEPS)[0]
 
 
 def _trusted(low: Tensor) -> Tensor:
@@ -99,10 +99,11 @@ class LearnedPrior(Reconstruction):
         """What the network adds to the luma, (1, 1, scale * h, scale * w)."""
         code = degrade.kernel.code(degrade.scale)[None].to(low.device)
         grey = luma(projected)
+        blocks = Int8Blocks(network.trunk, network.ranges) if compute.int8 else None
 
         def enlarged(low: Tensor, projected: Tensor) -> Tensor:
             with compute.autocast():
-                result: Tensor = network(low, projected, code)
+                result: Tensor = network(low, projected, code, blocks)
             return result
 
         usual_px = _TILE_PX if low.device.type == "cpu" else _ACCELERATOR_TILE_PX

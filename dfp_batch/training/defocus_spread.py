@@ -14,7 +14,7 @@ from torch import Tensor
 from dfp_batch.errors import ConfigError
 from dfp_batch.merging.defocus_spread import detail
 from dfp_batch.networks.defocus_spread_network import COLOURS, PLANES, DefocusSpreadNetwork
-from dfp_batch.networks.precision import compute_dtype
+from dfp_batch.networks.precision import number_formats
 from dfp_batch.networks.weights import load_weights, save_defocus_spread
 from dfp_batch.training import cards, loop
 from dfp_batch.training.checkpoints import Row, Session, made_once
@@ -165,7 +165,7 @@ def turned(piece: NDArray[np.float32], random: Random) -> NDArray[np.float32]:
 def loss_of(network: DefocusSpreadNetwork, batch: Tensor) -> Tensor:
     """Smoothed mean of the error and of its slopes, within the band."""
     band, merged, truth = _judged(batch)
-    number_format = compute_dtype("auto", batch.device)
+    number_format = number_formats("auto", batch.device).dtype
     with torch.autocast("cpu", torch.bfloat16, number_format == torch.bfloat16):
         added = _added(network, batch)
     error = band * (merged + band * added - truth)

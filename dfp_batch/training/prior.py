@@ -12,8 +12,9 @@ from torch import Tensor
 from dfp_batch.core.degradation import Degradation, Kernel
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
+from dfp_batch.networks.int8 import ranges_of
 from dfp_batch.networks.prior_network import ENLARGEMENTS, PriorNetwork, PriorSpec
-from dfp_batch.networks.weights import grow, save_prior
+from dfp_batch.networks.weights import grow, load_prior, save_prior
 from dfp_batch.reconstruction.learned_prior import initial_enlargement
 from dfp_batch.training import cards, loop
 from dfp_batch.training.checkpoints import Row, Session, made_once
@@ -49,6 +50,7 @@ class PriorSettings:
         width: Channels of the network.
         blocks: Of the network.
         grow: Weights of a network with no more blocks to begin with, or None.
+        teacher: Weights of a better network, whose results are half of what is learnt, or None.
         rate: Of learning, of Adam.
         trunk_rate: Of learning, of Muon.
         log: Steps from one record to the next.
@@ -66,6 +68,7 @@ class PriorSettings:
     width: int = 64
     blocks: int = 8
     grow: Path | None = None
+    teacher: Path | None = None
     rate: float = 1e-3
     trunk_rate: float = 0.01
     log: int = 500
@@ -101,11 +104,12 @@ def train(settings: PriorSettings, session: Session, say: Callable[[str], None])
 
     def lesson() -> loop.Lesson[PriorNetwork, Drawn]:
         scenes, kept_aside = scenes_of(settings, session), validation(settings)
+        teacher = None if settings.teacher is None else load_prior(settings.teacher, device)
         return loop.Lesson(
             partial(draw_from, scenes, settings.batch, settings.patch),
-            lambda network, drawn: loss_of(network, batch_of(drawn, device)),
+            lambda network, drawn: loss_of(network, batch_of(drawn, device), teacher),
             lambda losses: measured(losses, gains_db(training.mean, kept_aside, device)),
-            lambda rows: publish(training, rows, settings, session),
+            lambda rows: publish(training, rows, kept_aside, settings, session),
         )
 
     loop.run(training, lesson, settings, session, say)
@@ -136,9 +140,18 @@ def measured(losses: Tensor, gains: Row) -> Row:
     return {"loss": mean, "worst_loss": worst, "gain_db": gains}
 
 
-def loss_of(network: PriorNetwork, batch: Batch) -> Tensor:
-    """Mean absolute error."""
-    return (predicted(network, batch) - batch.truth).abs().mean()
+def loss_of(network: PriorNetwork, batch: Batch, teacher: PriorNetwork | None = None) -> Tensor:
+    """Mean absolute error, half of it to what a teacher says.
+
+    A teacher gives what can be known of the truth, which moves the weights less by chance.
+    """
+    made = predicted(network, batch)
+    error = (made - batch.truth).abs().mean()
+    if teacher is None:
+        return error
+    with torch.no_grad():
+        taught = predicted(teacher, batch)
+    return (error + (made - taught).abs().mean()) / 2
 
 
 def predicted(network: PriorNetwork, batch: Batch) -> Tensor:
@@ -186,6 +199,18 @@ def _gain_db(network: PriorNetwork, batch: Batch) -> float:
     return round(10 * float((before - after).mean()), 4)
 
 
+@torch.no_grad()
+def measure_ranges(network: PriorNetwork, batches: dict[str, Batch], device: torch.device) -> None:
+    """Set the ranges by what the blocks see."""
+
+    def run() -> None:
+        for batch in batches.values():
+            on_device = batch.to(device)
+            network(on_device.low, on_device.projected, on_device.code)
+
+    network.ranges.copy_(ranges_of(network.trunk, run))
+
+
 # Files
 
 
@@ -199,11 +224,13 @@ def scenes_of(settings: PriorSettings, session: Session) -> Path:
 def publish(
     training: loop.Training[PriorNetwork],
     rows: list[Row],
+    kept_aside: dict[str, Batch],
     settings: PriorSettings,
     session: Session,
 ) -> None:
-    """Write weights and card."""
+    """Write weights, with the ranges of what they make of scenes kept aside, and card."""
     out = session.out
+    measure_ranges(training.mean, kept_aside, torch.device(session.device))
     save_prior(out / "prior.safetensors", settings.network, training.mean.state_dict())
     (out / "prior.md").write_text(card(training, rows, settings, session))
 

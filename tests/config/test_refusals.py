@@ -95,7 +95,7 @@ KERNELS = (
         ),
         (
             {"precision": "fp16"},
-            "setting 'precision': Input should be 'auto', 'fp32' or 'bf16', got 'fp16'",
+            "setting 'precision': Input should be 'auto', 'fp32', 'bf16' or 'int8', got 'fp16'",
         ),
         (
             {"reconstruction.network.widths": [8, "x"]},

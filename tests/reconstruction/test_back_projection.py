@@ -3,10 +3,11 @@ import torch
 
 from dfp_batch.core.contracts import Compute
 from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.filters import plain_filters
 from dfp_batch.core.image import enlarge
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
-from dfp_batch.reconstruction.back_projection import BackProjection
+from dfp_batch.reconstruction.back_projection import BackProjection, enlarge_back
 from method_parts import both
 
 LANCZOS2 = Lanczos2()
@@ -111,6 +112,24 @@ def test_strong_blur_does_not_make_it_diverge(scale, sigma_px):
     _, residuals = restore(noise, scale, steps=50, kernel=Gaussian(sigma_px))
     assert residuals.max() < 1.01 * residuals[0]
     assert residuals[-1] < residuals[0]
+
+
+KERNELS = (Lanczos2(), Gaussian(0.7), Gaussian(2.5), AnisotropicGaussian(1.8, 0.6, 30))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+@pytest.mark.parametrize("up", ["bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(90, 71), (44, 90), (9, 31)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_steps_at_source_size_are_those_of_the_enlargement(scale, kernel, up, size, channels):
+    low = torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(scale))
+    how = (low, Degradation(scale, kernel), 7, up)
+    made, residuals = enlarge_back(*how)
+    with plain_filters():
+        plain, theirs = enlarge_back(*how)
+    torch.testing.assert_close(made, plain, rtol=0, atol=3e-5)
+    torch.testing.assert_close(residuals, theirs, rtol=0, atol=1e-6)
 
 
 def test_progress_is_told_after_every_step(scene):
