@@ -1,5 +1,6 @@
 """The measurement: presets and other programs on one stack, in turn, round after round."""
 
+import math
 import os
 import tempfile
 import time
@@ -8,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import cv2
 import torch
@@ -21,6 +23,15 @@ from dfp_batch.engine.single import fuse_files
 from dfp_batch.engine.stages import peak_rss_bytes
 
 _WARM_UP = 2  # frames that are fused first
+
+
+def _int8_flops(*given: Any, out_shape: Sequence[int]) -> int:  # noqa: ANN401 - shapes and values
+    """Of a convolution of 8 bits."""
+    _outputs, *taps = given[3]
+    return int(2 * math.prod(out_shape) * math.prod(taps))
+
+
+_ALSO_COUNTED = {torch.ops.onednn.qconv2d_pointwise: _int8_flops}
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,7 @@ def _steps(run: RunConfig, frames: Sequence[str]) -> Steps:
     with watch.running(run.fusion):
         fuse_files(tuple(frames), run)
     rest = time.process_time() - start - sum(watch.seconds.values())
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_ALSO_COUNTED) as counter:
         fuse_files(tuple(frames), run)
     return Steps(
         {**watch.seconds, "other": rest},

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +41,20 @@ class Span:
         return slice(first, first + scale * (self.stop - self.start))
 
 
+class Halo(NamedTuple):
+    """What a tile is read with, in px on every side: of the result it is cut off."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    def window(self, height: int, width: int, most_px: int) -> tuple[slice, slice]:
+        """Rows and columns of a tile of that size without what is farther off than ``most_px``."""
+        top, bottom, left, right = (max(0, px - most_px) for px in self)
+        return slice(top, height - bottom), slice(left, width - right)
+
+
 def spans(length_px: int, side_px: int, halo_px: int) -> list[Span]:
     """Cut a side into spans of nearly the same length that cover every pixel once.
 
@@ -66,13 +81,14 @@ def spans(length_px: int, side_px: int, halo_px: int) -> list[Span]:
 def in_tiles(
     function: Callable[..., Tensor], images: tuple[Tensor, ...], side_px: int, halo_px: int
 ) -> Tensor:
-    """``function(*images)``, tile by tile.
+    """``function(*images, Halo())``, tile by tile.
 
     Equal to one call where a pixel of the result depends on pixels at most ``halo_px`` away, and on
     what lies beyond the border of the image only by the border of what the function gets.
 
     Args:
-        function: Of all the images, cut alike; its result is as large as the last of them.
+        function: Of all the images, cut alike, and of their halo in pixels of the first image; its
+            result is as large as the last of them.
         images: (N, C, k * h, k * w), each with its own C and its own whole k; 1 for the first.
         side_px: Of a tile, in pixels of the first image.
         halo_px: In pixels of the first image.
@@ -91,7 +107,8 @@ def in_tiles(
             image[..., rows.read(k), columns.read(k)]
             for image, k in zip(images, factors, strict=True)
         )
-        return function(*cut)[..., rows.within(factors[-1]), columns.within(factors[-1])]
+        halo = Halo(rows.before_px, rows.after_px, columns.before_px, columns.after_px)
+        return function(*cut, halo)[..., rows.within(factors[-1]), columns.within(factors[-1])]
 
     across = spans(w, side_px, halo_px)
     bands = (

@@ -15,14 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dfp_batch.core.tiling import Halo
 from dfp_batch.networks.residual_block import ResidualBlock
 
 Levels = NDArray[np.uint8]  # (h, w, C)
+Image = NDArray[np.float32]
 
 _MOST = 127  # of a weight, and of a value with a sign
 _MIDDLE, _LEVELS = 128, 255
 _SPAN = 0.8  # of the largest value seen: the few beyond it are clipped, the others are the finer
 _TINY = 1e-12
+_WHOLE = Halo()  # an image that is no tile has none
 
 
 class Int8Blocks:
@@ -47,13 +50,27 @@ class Int8Blocks:
         ]
 
     @torch.no_grad()
-    def __call__(self, features: Tensor) -> Tensor:
-        """Features (1, C, h, w), of the same shape, float32."""
-        stream = features.to(torch.float32, copy=True, memory_format=torch.channels_last)
+    def __call__(self, features: Tensor, halo: Halo = _WHOLE, reach_px: int = 0) -> Tensor:
+        """Features (1, C, h, w), of the same shape, float32.
+
+        Args:
+            features: What the first block sees.
+            halo: Of the tile that they are: less and less of it is worked on, and left unfinished.
+            reach_px: Of the halo, that must be finished.
+        """
+        made = features.to(torch.float32, copy=True, memory_format=torch.channels_last)
+        channels, height, width = made.shape[1:]
+        stream = _array(made).reshape(height, -1)
+        needed_px = reach_px + sum(
+            first.reach_px + second.reach_px for first, second in self._blocks
+        )
         for first, second in self._blocks:
-            hidden = first.relu(_levels(stream, first.step), second.step)
-            stream += second(hidden)  # in the convolution it would be copied once more
-        return stream
+            rows, columns = halo.window(height, width, needed_px)
+            part = stream[rows, channels * columns.start : channels * columns.stop]
+            hidden = first.relu(first.levels(part), second.step)
+            part += _array(second(hidden)).reshape(part.shape)
+            needed_px -= first.reach_px + second.reach_px
+        return made
 
 
 class _Convolution:
@@ -65,9 +82,22 @@ class _Convolution:
         steps = (weight.abs().amax((1, 2, 3)) / _MOST).clamp(min=_TINY)
         whole = (weight / steps[:, None, None, None]).round().to(torch.int8)
         self._steps, self._zeros = steps, torch.zeros(len(steps), dtype=torch.int64)
+        self._channels = weight.shape[1]
         self._dilation = list(convolution.dilation)  # type: ignore[arg-type]
-        geometry, likely = ([1, 1], [0, 0], self._dilation, 1), [1, weight.shape[1], 64, 64]
+        geometry, likely = ([1, 1], [0, 0], self._dilation, 1), [1, self._channels, 64, 64]
         self._packed = torch.ops.onednn.qconv_prepack(whole, steps, step, zero, *geometry, likely)
+
+    @property
+    def reach_px(self) -> int:
+        """Of its taps."""
+        return int(self._dilation[0])
+
+    def levels(self, rows: Image) -> Levels:
+        """Of features (h, w * C)."""
+        levels: NDArray[Any] = cv2.addWeighted(
+            rows, 1 / self.step, rows, 0, self._zero, dtype=cv2.CV_8U
+        )
+        return levels.reshape(len(rows), -1, self._channels)
 
     def relu(self, levels: Levels, step: float) -> Levels:
         """What is above 0 of the result, in levels of that step."""
@@ -79,7 +109,7 @@ class _Convolution:
         return self._applied(levels, 1.0, torch.float32, "none")
 
     def _applied(self, levels: Levels, step: float, dtype: torch.dtype, then: str) -> Tensor:
-        px = self._dilation[0]
+        px = self.reach_px
         bordered = cv2.copyMakeBorder(levels, px, px, px, px, cv2.BORDER_REPLICATE)
         seen = torch.from_numpy(bordered).permute(2, 0, 1)[None]
         made: Tensor = torch.ops.onednn.qconv2d_pointwise(
@@ -89,14 +119,6 @@ class _Convolution:
             *(step, 0, dtype, then, [], ""),
         )
         return made
-
-
-def _levels(stream: Tensor, step: float) -> Levels:
-    """A stream (1, C, h, w) in levels around the middle one."""
-    image = _array(stream)
-    rows = image.reshape(len(image), -1)
-    levels: NDArray[Any] = cv2.addWeighted(rows, 1 / step, rows, 0, _MIDDLE, dtype=cv2.CV_8U)
-    return levels.reshape(image.shape)
 
 
 def _array(features: Tensor) -> NDArray[Any]:

@@ -27,15 +27,17 @@ class PriorNetwork(nn.Module):
     Attributes:
         width: Channels of the trunk.
         halo_px: Source pixels on every side that a pixel of the result depends on.
+        tail_px: Those that a pixel of the tail's result depends on.
         ranges: Of what its blocks see, for ``Int8Blocks``; 1 until they are measured.
     """
 
     ranges: Tensor
+    tail_px = 1
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
         self.width = width
-        self.halo_px = 2 * blocks + 2
+        self.halo_px = 2 * blocks + 1 + self.tail_px
         inputs = {scale: 1 + scale**2 + CODE_LENGTH for scale in ENLARGEMENTS}
         self.heads = nn.ModuleDict({f"x{s}": convolution(inputs[s], width) for s in ENLARGEMENTS})
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))

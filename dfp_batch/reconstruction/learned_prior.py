@@ -1,6 +1,7 @@
 """The learned prior: enlargement by a network that has seen procedural scenes only."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import luma
 from dfp_batch.core.part import CountOrNone
 from dfp_batch.core.quality import blockiness, noise_level
-from dfp_batch.core.tiling import in_tiles
+from dfp_batch.core.tiling import Halo, in_tiles
 from dfp_batch.networks.int8 import Int8Blocks
 from dfp_batch.networks.prior_network import PriorNetwork
 from dfp_batch.networks.weights import PRIORS, load_prior
@@ -101,9 +102,10 @@ class LearnedPrior(Reconstruction):
         grey = luma(projected)
         blocks = Int8Blocks(network.trunk, network.ranges) if compute.int8 else None
 
-        def enlarged(low: Tensor, projected: Tensor) -> Tensor:
+        def enlarged(low: Tensor, projected: Tensor, halo: Halo) -> Tensor:
+            here = blocks and partial(blocks, halo=halo, reach_px=network.tail_px)
             with compute.autocast():
-                result: Tensor = network(low, projected, code, blocks)
+                result: Tensor = network(low, projected, code, here)
             return result
 
         usual_px = _TILE_PX if low.device.type == "cpu" else _ACCELERATOR_TILE_PX

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from dfp_batch.core.tiling import Halo
 from dfp_batch.networks.int8 import Int8Blocks, is_exact, ranges_of
 from dfp_batch.networks.residual_block import ResidualBlock
 
@@ -52,12 +53,17 @@ def test_what_it_gets_is_left_alone():
 
 
 @needs_int8
-def test_a_tile_with_its_halo_is_exact():
+@pytest.mark.parametrize("reach_px", [0, 1])
+def test_a_tile_with_its_halo_is_exact_as_far_as_is_asked(reach_px):
     features, blocks = features_of(16, 40, 30), blocks_of(16, (1, 2))
     whole = Int8Blocks(blocks, torch.tensor([[3.0, 3.0]] * 2))
-    halo_px = 5
-    tile = whole(features[..., 10 - halo_px : 20 + halo_px, : 12 + halo_px])
-    assert torch.equal(tile[..., halo_px:-halo_px, :12], whole(features)[..., 10:20, :12])
+    px = 5 + reach_px
+    tile = features[..., 10 - px : 20 + px, : 12 + px]
+    made = whole(tile, Halo(px, px, 0, px), reach_px)
+    assert made.shape == tile.shape
+    assert torch.equal(
+        made[..., 5:-5, :-5], whole(features)[..., 10 - reach_px : 20 + reach_px, : 12 + reach_px]
+    )
 
 
 @needs_int8
