@@ -6,10 +6,10 @@ have a default. So a part of somebody else is treated like one that comes with t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -223,11 +223,28 @@ class Solution:
     losses: Tensor
     stop_reason: StopReason = "iterations"
 
+    @classmethod
+    def joined(cls, parts: Iterable["Solution"]) -> "Solution":
+        """One of parts that follow each other from top to bottom: losses are means over rows."""
+        found = list(parts)
+        if len(found) == 1:
+            return found[0]
+        rows = [part.image.shape[-2] for part in found]
+        losses = sum(part.losses * share for part, share in zip(found, rows, strict=True))
+        image = torch.cat([part.image for part in found], -2)
+        return cls(image, torch.as_tensor(losses) / sum(rows), found[0].stop_reason)
+
 
 class Reconstruction(Part, ABC):
     """Makes the fused, enlarged image from sources and decision."""
 
     seam: ClassVar[str] = "reconstruction"
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - of Python
+        """A part that inherits from another and calls for something else comes as a whole."""
+        super().__init_subclass__(**options)
+        if "__call__" in vars(cls) and "in_rows" not in vars(cls):
+            cls.in_rows = Reconstruction.in_rows  # type: ignore[method-assign]
 
     @property
     def iterations(self) -> int:
@@ -251,6 +268,15 @@ class Reconstruction(Part, ABC):
             degrade: D, which made the sources from the image that is looked for, with its scale.
             compute: Randomness, precision, progress.
         """
+
+    def in_rows(
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
+    ) -> Iterator[Solution]:
+        """The same in parts that follow each other from top to bottom, each of whole source px.
+
+        So a large image is never held as a whole. By default there is one part.
+        """
+        yield self(sources, decision, degrade, compute)
 
 
 class NetworkSpec(Part, ABC):

@@ -1,6 +1,6 @@
 """Large images in tiles: a function that sees only its neighbourhood, within bounded memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -99,20 +99,81 @@ def in_tiles(
     Raises:
         ConfigError: if side_px is not positive or halo_px is negative.
     """
-    h, w = images[0].shape[-2:]
-    factors = [image.shape[-2] // h for image in images]
+    factors = _factors(images)
 
-    def tile(rows: Span, columns: Span) -> Tensor:
-        cut = (
-            image[..., rows.read(k), columns.read(k)]
-            for image, k in zip(images, factors, strict=True)
-        )
+    def band(rows: Span) -> tuple[Tensor, ...]:
+        return tuple(image[..., rows.read(k), :] for image, k in zip(images, factors, strict=True))
+
+    height = images[0].shape[-2]
+    bands = (
+        in_columns(function, band(rows), rows, side_px, halo_px)
+        for rows in spans(height, side_px, halo_px)
+    )
+    return torch.cat(list(bands), -2)
+
+
+def in_columns(
+    function: Callable[..., Tensor],
+    images: tuple[Tensor, ...],
+    rows: Span,
+    side_px: int,
+    halo_px: int,
+) -> Tensor:
+    """As ``in_tiles``, of the rows of one span, from left to right.
+
+    Args:
+        function: As there.
+        images: As there, but only what the span reads.
+        rows: The span.
+        side_px: Width of a tile.
+        halo_px: Left and right of it.
+    """
+    factors = _factors(images)
+
+    def tile(columns: Span) -> Tensor:
+        cut = (image[..., columns.read(k)] for image, k in zip(images, factors, strict=True))
         halo = Halo(rows.before_px, rows.after_px, columns.before_px, columns.after_px)
         return function(*cut, halo)[..., rows.within(factors[-1]), columns.within(factors[-1])]
 
-    across = spans(w, side_px, halo_px)
-    bands = (
-        torch.cat([tile(rows, columns) for columns in across], -1)
-        for rows in spans(h, side_px, halo_px)
-    )
-    return torch.cat(list(bands), -2)
+    width = images[0].shape[-1]
+    return torch.cat([tile(columns) for columns in spans(width, side_px, halo_px)], -1)
+
+
+def _factors(images: tuple[Tensor, ...]) -> list[int]:
+    return [image.shape[-1] // images[0].shape[-1] for image in images]
+
+
+class Slab(NamedTuple):
+    """Rows of an image that follow each other.
+
+    Attributes:
+        image: (N, C, rows, w).
+        first: Number of its first row.
+        own: Of its rows those that are to be looked at: the others lie beside them.
+    """
+
+    image: Tensor
+    first: int
+    own: slice
+
+
+def with_neighbours(parts: Iterable[Tensor], reach_px: int) -> Iterator[Slab]:
+    """An image that comes in parts, from top to bottom, with the rows beside each part.
+
+    Args:
+        parts: (N, C, rows, w), of any number of rows.
+        reach_px: Rows that are wanted beside own ones, where the image has them.
+
+    Yields:
+        Slabs whose own rows follow each other; not a slab for every part.
+    """
+    held, first, done = None, 0, 0
+    for part in parts:
+        held = part if held is None else torch.cat((held, part), -2)
+        ready = first + held.shape[-2] - reach_px
+        if ready > done:
+            yield Slab(held, first, slice(done - first, ready - first))
+            done, keep = ready, max(first, ready - reach_px)
+            held, first = held[..., keep - first :, :].clone(), keep
+    if held is not None and first + held.shape[-2] > done:
+        yield Slab(held, first, slice(done - first, held.shape[-2]))

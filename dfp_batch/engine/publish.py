@@ -18,9 +18,10 @@ from dfp_batch.engine.frames import read_frame
 from dfp_batch.engine.image_files import Content
 from dfp_batch.engine.prepare import Prepared, floor_config
 from dfp_batch.engine.progress import UNWATCHED, Progress
-from dfp_batch.engine.reconstruct import Reconstructed
+from dfp_batch.engine.reconstruct import Reconstructed, as_stored
 from dfp_batch.io import codec, ome_zarr, storage, urls
 from dfp_batch.io.codec import Frame, Span
+from dfp_batch.io.codec.frame import Pixels
 from dfp_batch.io.codec.index_map import encode_indices
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
@@ -72,8 +73,8 @@ def finished_frame(prepared: Prepared, reconstructed: Reconstructed, run: RunCon
     maps = reconstructed.maps
     if maps.alpha is not None:
         larger = enlarge(torch.from_numpy(maps.alpha.copy()), scale)[0].numpy()
-        alpha = _as_stored(larger, blank).pixels[..., 0]
-    return _finished(reconstructed.fused, alpha, prepared, run)
+        alpha = as_stored(larger, blank).pixels[..., 0]
+    return _finished(reconstructed.pixels, alpha, prepared, run)
 
 
 def encoded(
@@ -93,30 +94,28 @@ def encoded(
     names = prepared.channel_names
     extension = check_output(frame, run.output, len(names) or 1)
     frames = [frame]
-    if reconstructed.channels is not None:
-        frames = [_finished(image[None], None, prepared, run) for image in reconstructed.channels]
+    if reconstructed.channels:
+        frames = [_finished(pixels, None, prepared, run) for pixels in reconstructed.channels]
     if extension == "ome.zarr":
         return extension, ome_zarr.files_of(frames, names or ("0",))
-    if reconstructed.channels is not None:
+    if reconstructed.channels:
         return extension, codec.encode_channels(frames, names)
     return extension, codec.encode(frame, extension, run.output.quality)
 
 
-def _finished(
-    image: NDArray[np.float32], alpha: NDArray[Any] | None, prepared: Prepared, run: RunConfig
-) -> Frame:
-    """An image (C, H, W) at the depth of the sources, with their metadata, cropped if asked."""
+def _finished(pixels: Pixels, alpha: Pixels | None, prepared: Prepared, run: RunConfig) -> Frame:
+    """The frame of an image, with the metadata of the sources, cropped if asked."""
     blank, scale = prepared.blank, run.fusion.scale
     size_um = blank.metadata.pixel_size_um
     smaller_um = size_um and (size_um[0] / scale, size_um[1] / scale)
     metadata = replace(blank.metadata, pixel_size_um=smaller_um)
-    frame = replace(_as_stored(image, blank), alpha=alpha, metadata=metadata)
+    frame = replace(_frame(pixels, blank), alpha=alpha, metadata=metadata)
     return cropped(frame, prepared.valid, scale) if run.output.crop == "valid" else frame
 
 
-def _as_stored(image: NDArray[np.float32], blank: Frame) -> Frame:
-    """An image (C, H, W) in [0, 1] at the depth of the sources."""
-    return codec.from_unit(image, blank.pixels.dtype, blank.white, blank.span)
+def _frame(pixels: Pixels, blank: Frame) -> Frame:
+    """Samples like those of the sources."""
+    return Frame(pixels, white=blank.white, span=blank.span)
 
 
 def cropped(frame: Frame, valid: NDArray[np.bool_], scale: int) -> Frame:
@@ -146,7 +145,7 @@ def _measure_all(
 ) -> dict[str, float]:
     """Metrics of the result, and with the prefix ``floor_`` of the classical floor."""
     truth = _Truth.read(pair, prepared.blank.span)
-    measured = truth.measure(_as_stored(reconstructed.fused, prepared.blank))
+    measured = truth.measure(_frame(reconstructed.pixels, prepared.blank))
     measured["consistency"] = reconstructed.consistency
     if not prepared.compared:
         return measured
@@ -158,8 +157,8 @@ def _measure_all(
 
 def _measure_floor(truth: "_Truth", prepared: Prepared, config: FusionConfig) -> dict[str, float]:
     merged = Merged.of_one(torch.from_numpy(np.array(prepared.floor)))
-    made = steps.reconstruct(merged, floor_config(config), Workplace(_CPU))
-    measured = truth.measure(_as_stored(made.fused.numpy(), prepared.blank))
+    image, made = steps.reconstruct(merged, floor_config(config), Workplace(_CPU))
+    measured = truth.measure(as_stored(image.numpy(), prepared.blank))
     return measured | {"consistency": made.consistency}
 
 

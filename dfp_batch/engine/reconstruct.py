@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dfp_batch.core.contracts import OnIteration, ignore_progress
 from dfp_batch.core.degradation import Kernel
 from dfp_batch.engine.camera_kernels import CameraKernels
 from dfp_batch.engine.merging import Maps, merge_frames
 from dfp_batch.engine.prepare import Prepared, confidence_facts
+from dfp_batch.io import codec
+from dfp_batch.io.codec import Frame
+from dfp_batch.io.codec.frame import Pixels
 from dfp_batch.networks.precision import Formats, number_formats
 from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
@@ -24,24 +28,23 @@ class Reconstructed:
     """The fused image and where it comes from.
 
     Attributes:
-        fused: (C, H, W), float32, in [0, 1].
+        pixels: (H, W, C), samples as those of the sources.
         maps: Of the decision.
         consistency: Mean |D(X) - u| of the fused image X, in [0, 1].
         kernel: Of D.
-        channels: (K, H, W), float32, in [0, 1], of each channel; None where the fused image is all.
+        channels: (H, W, 1) of each channel; empty where the fused image is all.
     """
 
-    fused: NDArray[np.float32]
+    pixels: Pixels
     maps: Maps
     consistency: float
     kernel: Kernel
-    channels: NDArray[np.float32] | None = None
+    channels: tuple[Pixels, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Memory of all arrays."""
-        channels = 0 if self.channels is None else self.channels.nbytes
-        return self.fused.nbytes + self.maps.nbytes + channels
+        return self.maps.nbytes + sum(image.nbytes for image in (self.pixels, *self.channels))
 
 
 def reconstruct(
@@ -65,12 +68,33 @@ def reconstruct(
     place = Workplace(steps.choose_device(None), on_iteration, relief)
     config = _with_kernel_of(prepared.camera, config)
     merged, maps = _merged(prepared, config, place)
-    made = steps.reconstruct(merged, config, place)
+    pixels, made = _made(merged, config, place, prepared.blank)
     facts = _facts(made, config, place.device) | confidence_facts(maps)
     kernel = made.kernel.kernel
     channels = _channels(prepared, replace(config, kernel=kernel), place)
-    fused = made.fused.cpu().numpy()
-    return Reconstructed(fused, maps, made.consistency, kernel, channels), facts
+    return Reconstructed(pixels, maps, made.consistency, kernel, channels), facts
+
+
+def _made(
+    merged: Merged, config: FusionConfig, place: Workplace, blank: Frame
+) -> tuple[Pixels, Enlargement]:
+    """The image, which is held as it will be stored: of whole numbers that is a quarter."""
+    _, channels, h, w = merged.sources.shape
+    pixels = np.empty((config.scale * h, config.scale * w, channels), blank.pixels.dtype)
+    done = 0
+
+    def receive(rows: Tensor) -> None:
+        nonlocal done
+        stored = as_stored(rows.cpu().numpy(), blank).pixels
+        pixels[done : done + len(stored)] = stored
+        done += len(stored)
+
+    return pixels, steps.reconstruct_rows(merged, config, place, receive)
+
+
+def as_stored(image: NDArray[np.float32], blank: Frame) -> Frame:
+    """An image (C, H, W) in [0, 1] with samples like those of the sources."""
+    return codec.from_unit(image, blank.pixels.dtype, blank.white, blank.span)
 
 
 def _with_kernel_of(camera: str, config: FusionConfig) -> FusionConfig:
@@ -80,15 +104,11 @@ def _with_kernel_of(camera: str, config: FusionConfig) -> FusionConfig:
     return replace(config, kernel=config.kernel.of(camera))
 
 
-def _channels(
-    prepared: Prepared, config: FusionConfig, place: Workplace
-) -> NDArray[np.float32] | None:
+def _channels(prepared: Prepared, config: FusionConfig, place: Workplace) -> tuple[Pixels, ...]:
     """Every channel enlarged by itself, with the kernel of the fused image."""
-    if prepared.channels is None:
-        return None
-    images = [Merged.of_one(torch.from_numpy(one.copy())[None, None]) for one in prepared.channels]
-    made = [steps.reconstruct(image, config, place).fused.cpu().numpy() for image in images]
-    return np.concatenate(made)
+    given = () if prepared.channels is None else prepared.channels
+    images = (Merged.of_one(torch.from_numpy(one.copy())[None, None]) for one in given)
+    return tuple(_made(image, config, place, prepared.blank)[0] for image in images)
 
 
 def _merged(prepared: Prepared, config: FusionConfig, place: Workplace) -> tuple[Merged, Maps]:

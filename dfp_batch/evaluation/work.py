@@ -181,7 +181,7 @@ def _external(item: Item, scorer: Scorer, method: External) -> Frame:
         )
     single = torch.from_numpy(codec.to_unit(frame)[None])
     config = FusionConfig(reconstruction=method.enlargement, kernel=method.kernel, scale=item.scale)
-    enlarged = reconstruct(Merged.of_one(single), config, Workplace(choose_device(None))).fused
+    enlarged, _ = reconstruct(Merged.of_one(single), config, Workplace(choose_device(None)))
     return codec.from_unit(enlarged.cpu().numpy(), frame.pixels.dtype)
 
 

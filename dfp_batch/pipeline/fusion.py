@@ -96,9 +96,9 @@ def fuse(
     beside = where if plan.hands_over_frames else torch.device("cpu")
     stack = steps.sources_on(beside, alignment.mended(drafts), 1.0, alignment)
     merged = steps.merge(stack, config, Workplace(beside, on_iteration))
-    made = steps.reconstruct(merged, config, Workplace(where, on_iteration))
+    fused, made = steps.reconstruct(merged, config, Workplace(where, on_iteration))
     return FusionResult(
-        fused=made.fused,
+        fused=fused,
         decision=merged.decision,
         confidence=merged.confidence,
         alignment=alignment,

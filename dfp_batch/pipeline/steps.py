@@ -3,16 +3,16 @@
 ::
 
     frames -> [register, warp] -> Sources -> focus -> refinement -> merge -> Merged
-    Merged -> kernel -> reconstruction -> self-check -> Enlargement
+    Merged -> kernel -> self-check -> reconstruction, in rows -> Enlargement
 
 ``merge`` and ``reconstruct`` are its two halves: they may run at different places. Every half draws
 its randomness anew from the seed, so the result does not depend on where the cut is.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from dfp_batch.core.contracts import (
     Compute,
     Images,
     OnIteration,
+    Reconstruction,
     Refinement,
     Solution,
     Sources,
@@ -32,6 +33,7 @@ from dfp_batch.core.contracts import (
 )
 from dfp_batch.core.decision import certainty, confidence, winners
 from dfp_batch.core.degradation import Degradation
+from dfp_batch.core.tiling import Slab, with_neighbours
 from dfp_batch.core.view import complete_, hide_
 from dfp_batch.degradation.kernel_estimation import KernelEstimate, known_kernel
 from dfp_batch.errors import ConfigError
@@ -39,7 +41,7 @@ from dfp_batch.merging.seams import BAND_PX
 from dfp_batch.networks.precision import number_formats
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.reconstruction.back_projection import BackProjection
-from dfp_batch.reconstruction.losses import consistency
+from dfp_batch.reconstruction.round_trip import reach_of
 from dfp_batch.reconstruction.self_check import cross_scale_gain_db
 from dfp_batch.refinement.near_first import NearFirst
 
@@ -94,9 +96,8 @@ class Merged:
 
 @dataclass(frozen=True, eq=False)
 class Enlargement:
-    """What comes of merged sources; fields as in ``FusionResult``."""
+    """What comes of merged sources beside the image; fields as in ``FusionResult``."""
 
-    fused: Tensor
     loss: Tensor
     stop_reason: StopReason
     peak_bytes: int
@@ -162,13 +163,34 @@ def _certain(sure: Tensor, config: FusionConfig) -> Tensor:
     return certainty(sure, BAND_PX) if config.focus.decides else torch.ones_like(sure)
 
 
-def reconstruct(merged: Merged, config: FusionConfig, place: Workplace) -> Enlargement:
-    """Make the image.
+def reconstruct(
+    merged: Merged, config: FusionConfig, place: Workplace
+) -> tuple[Tensor, Enlargement]:
+    """Make the image (C, scale * h, scale * w), float32, in [0, 1].
 
     Args:
         merged: On any device.
         config: What to compute.
         place: Where.
+
+    Raises:
+        DivergedError: if the optimisation left the finite numbers.
+    """
+    rows: list[Tensor] = []
+    made = reconstruct_rows(merged, config, place, rows.append)
+    return (rows[0] if len(rows) == 1 else torch.cat(rows, 1)), made
+
+
+def reconstruct_rows(
+    merged: Merged, config: FusionConfig, place: Workplace, receive: Callable[[Tensor], object]
+) -> Enlargement:
+    """As ``reconstruct``, for images that are never to be held as a whole.
+
+    Args:
+        merged: On any device.
+        config: What to compute.
+        place: Where.
+        receive: Gets the image from top to bottom, (C, rows, scale * w) at a time.
 
     Raises:
         DivergedError: if the optimisation left the finite numbers.
@@ -179,27 +201,55 @@ def reconstruct(merged: Merged, config: FusionConfig, place: Workplace) -> Enlar
         low = (weights * sources).sum(0, keepdim=True)
         kernel = known_kernel(config.kernel, low, config.scale)
         degrade = Degradation(config.scale, kernel.kernel)
-        solution = config.reconstruction(sources, weights, degrade, compute)
-        image, gain_db = _checked(solution, low, config, degrade, compute)
-        with torch.no_grad():
-            residual = consistency(degrade(image), low)
+        maker, gain_db = _chosen(low, config, degrade, compute)
+        parts = _Parts(maker.in_rows(sources, weights, degrade, compute))
+        off = low.new_zeros((), dtype=torch.float64)
+        for slab in with_neighbours(parts, config.scale * reach_of(degrade)):
+            off += _inconsistency(slab, low, degrade)
+            receive(slab.image[0, :, slab.own])
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    return Enlargement(
-        image[0], solution.losses, solution.stop_reason, peak, float(residual), gain_db, kernel
-    )
+    consistency = float(off) / low.numel()
+    return Enlargement(parts.losses, parts.stop_reason, peak, consistency, gain_db, kernel)
 
 
-def _checked(
-    solution: Solution, low: Tensor, config: FusionConfig, degrade: Degradation, compute: Compute
-) -> tuple[Tensor, float]:
-    """The image, or back projection in its place; and the gain over that, nan if not asked for."""
+class _Parts:
+    """The images of solutions that follow each other, and their losses once they are used up."""
+
+    def __init__(self, solutions: Iterator[Solution]) -> None:
+        self.losses = torch.zeros(0)
+        self.stop_reason: StopReason = "iterations"
+        self._solutions = solutions
+
+    def __iter__(self) -> Iterator[Tensor]:
+        kept = []
+        for solution in self._solutions:
+            kept.append(replace(solution, image=solution.image[:, :1, :, :1].clone()))
+            yield solution.image
+        whole = Solution.joined(kept)
+        self.losses, self.stop_reason = whole.losses, whole.stop_reason
+
+
+@torch.no_grad()
+def _inconsistency(slab: Slab, low: Tensor, degrade: Degradation) -> Tensor:
+    """Sum of |D(X) - u| over the own rows of a slab of X."""
+    scale, last = degrade.scale, slab.first + slab.image.shape[-2]
+    known = low[..., slab.first // scale : last // scale, :]
+    off = (degrade(slab.image) - known).abs_()
+    return off[..., slab.own.start // scale : slab.own.stop // scale, :].sum(dtype=torch.float64)
+
+
+def _chosen(
+    low: Tensor, config: FusionConfig, degrade: Degradation, compute: Compute
+) -> tuple[Reconstruction, float]:
+    """What enlarges: back projection, where that is found to be better; and the gain over that.
+
+    The gain is nan if it was not asked for.
+    """
     if config.policy == "always":
-        return solution.image, math.nan
+        return config.reconstruction, math.nan
     candidate = config.reconstruction.checked_by
     gain_db = cross_scale_gain_db(candidate, FLOOR, low, degrade, compute)
-    if gain_db < 0:
-        return FLOOR(low, torch.ones_like(low[:, :1]), degrade, compute).image, gain_db
-    return solution.image, gain_db
+    return (FLOOR if gain_db < 0 else config.reconstruction), gain_db
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

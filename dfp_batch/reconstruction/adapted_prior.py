@@ -1,6 +1,7 @@
 """Test-time fitting: the learned prior goes on learning, from the item itself."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -81,10 +82,17 @@ class AdaptedPrior(Reconstruction):
             ConfigError: if the file of the weights cannot be used.
             DivergedError: if a loss is not finite.
         """
+        return Solution.joined(self.in_rows(sources, decision, degrade, compute))
+
+    def in_rows(
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
+    ) -> Iterator[Solution]:
+        """As a call, a row of tiles at a time."""
         low = (decision * sources).sum(0, keepdim=True)
         network, losses = self.fit(low, degrade, compute)
-        image = self.prior.apply(network, low, degrade, compute).image
-        return Solution(image, losses, self._stop_reason(len(losses), degrade.scale))
+        reason = self._stop_reason(len(losses), degrade.scale)
+        for rows in self.prior.applied(network, low, degrade, compute):
+            yield Solution(rows.image, losses, reason)
 
     def _stop_reason(self, done: int, scale: int) -> StopReason:
         if done == self.iterations or scale == 1:

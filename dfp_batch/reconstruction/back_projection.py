@@ -1,9 +1,8 @@
 """Classical enlargement of the merged sources: bicubic, Lanczos, back projection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +11,10 @@ from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.filters import as_array, as_image, on_host
 from dfp_batch.core.image import Interpolation, enlarge
 from dfp_batch.core.part import CountOrNone
-from dfp_batch.reconstruction.round_trip import round_trip
+from dfp_batch.core.tiling import Span, spans
+from dfp_batch.reconstruction.round_trip import REACH_PX, round_trip
+
+_ROWS = 512  # of the sources, that are enlarged at once
 
 
 @dataclass(frozen=True)
@@ -34,27 +36,34 @@ class BackProjection(Reconstruction):
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> Solution:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
+        return Solution.joined(self.in_rows(sources, decision, degrade, compute))
+
+    def in_rows(
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
+    ) -> Iterator[Solution]:
+        """As a call, 512 rows of the sources at a time."""
         low = (decision * sources).sum(0, keepdim=True)
         steps = self.steps if degrade.scale > 1 else 0  # else D and up are the identity
 
         def on_step(step: int) -> None:
             compute.on_iteration("back projection", step, steps)
 
-        fused, residuals = enlarge_back(low, degrade, steps, self.kernel, on_step)
-        return Solution(fused.clamp(0, 1), residuals)
+        back, residuals = projected_back(low, degrade, steps, self.kernel, on_step)
+        for rows in spans(low.shape[-2], _ROWS, 0):
+            image = enlarged_rows(back, rows, degrade.scale, self.kernel)
+            yield Solution(image.clamp(0, 1), residuals)
 
 
-def enlarge_back(
+def projected_back(
     low: Tensor,
     degrade: Degradation,
     steps: int,
     kernel: Interpolation = "bicubic",
     on_step: Callable[[int], None] = lambda _: None,
 ) -> tuple[Tensor, Tensor]:
-    """``project_back`` from ``x = up(low)`` on.
+    """Back projection from ``x = up(low)`` on, at source size.
 
-    Then x is ``up(y)`` throughout, with ``y += low - D(up(y))`` from low on: on a CPU all steps are
-    at source size, to the same result within roundings.
+    Then x is ``up(y)`` throughout, with ``y += low - D(up(y))`` from low on.
 
     Args:
         low: (N, C, h, w).
@@ -64,22 +73,36 @@ def enlarge_back(
         on_step: Called with the number of each step, from 1.
 
     Returns:
-        x, and the mean of |low - D(x)| before each step, (steps,).
+        y (N, C, h, w), and the mean of |low - D(up(y))| before each step, (steps,).
     """
-    back = round_trip(degrade, kernel) if degrade.scale > 1 and on_host(low) else None
-    if back is None or min(low.shape[-2:]) < back.least_px:
-        interpolated = enlarge(low, degrade.scale, kernel)
-        return project_back(interpolated, low, degrade, steps, kernel, on_step)
-    given = [as_array(image) for image in low]
-    images = [image.copy() for image in given]
-    residuals = torch.empty(steps)
+    back, residuals = low, torch.empty(steps, device=low.device)
+    again = _round_trip(low, degrade, kernel)
     for step in range(steps):
-        missing = [whole - back(image) for whole, image in zip(given, images, strict=True)]
-        residuals[step] = float(np.mean([np.abs(part).mean() for part in missing]))
-        images = [image + part for image, part in zip(images, missing, strict=True)]
+        residual = low - again(back)
+        residuals[step] = residual.abs().mean()
+        back = back + residual
         on_step(step + 1)
-    stacked = torch.stack([as_image(image) for image in images])
-    return enlarge(stacked, degrade.scale, kernel), residuals
+    return back, residuals
+
+
+def _round_trip(
+    low: Tensor, degrade: Degradation, kernel: Interpolation
+) -> Callable[[Tensor], Tensor]:
+    """``D(up(y))`` of images like these; on a CPU as a filter of its own, if it can be one."""
+    fast = round_trip(degrade, kernel) if degrade.scale > 1 and on_host(low) else None
+    if fast is None or min(low.shape[-2:]) < fast.least_px:
+        return lambda back: degrade(enlarge(back, degrade.scale, kernel))
+    filtered = fast
+    return lambda back: torch.stack([as_image(filtered(as_array(one))) for one in back])
+
+
+def enlarged_rows(
+    back: Tensor, rows: Span, scale: int, kernel: Interpolation = "bicubic"
+) -> Tensor:
+    """What a span reads of ``enlarge(back)``, with its halo: (N, C, scale * rows, scale * w)."""
+    first, last = rows.start - rows.before_px, rows.stop + rows.after_px
+    wide = Span(first, last, min(REACH_PX, first), min(REACH_PX, back.shape[-2] - last))
+    return enlarge(back[..., wide.read(), :], scale, kernel)[..., wide.within(scale), :]
 
 
 def project_back(

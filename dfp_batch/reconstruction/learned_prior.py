@@ -1,5 +1,6 @@
 """The learned prior: enlargement by a network that has seen procedural scenes only."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,14 +10,15 @@ from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
 from dfp_batch.core.degradation import Degradation
-from dfp_batch.core.image import luma
+from dfp_batch.core.image import enlarge, luma
 from dfp_batch.core.part import CountOrNone
 from dfp_batch.core.quality import blockiness, noise_level
-from dfp_batch.core.tiling import Halo, in_tiles
+from dfp_batch.core.tiling import Halo, in_columns, spans, with_neighbours
 from dfp_batch.networks.int8 import Int8Blocks
 from dfp_batch.networks.prior_network import PriorNetwork
 from dfp_batch.networks.weights import PRIORS, load_prior
-from dfp_batch.reconstruction.back_projection import enlarge_back, project_back
+from dfp_batch.reconstruction.back_projection import enlarged_rows, project_back, projected_back
+from dfp_batch.reconstruction.round_trip import reach_of
 
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
 _TILE_PX = 320  # more costs memory; less costs time in halos, most where the network is deep
@@ -27,7 +29,7 @@ _LEAST_BLOCKS, _MOST_BLOCKS = 1.15, 1.35  # JPEG of quality 90, 80
 
 def initial_enlargement(low: Tensor, degrade: Degradation) -> Tensor:
     """What the network adds to: ten steps of back projection, (N, C, scale * h, scale * w)."""
-    return enlarge_back(low, degrade, PROJECTION_STEPS)[0]
+    return enlarge(projected_back(low, degrade, PROJECTION_STEPS)[0], degrade.scale)
 
 
 def _trusted(low: Tensor) -> Tensor:
@@ -73,41 +75,50 @@ class LearnedPrior(Reconstruction):
         Raises:
             ConfigError: if the file of the weights cannot be used.
         """
+        return Solution.joined(self.in_rows(sources, decision, degrade, compute))
+
+    def in_rows(
+        self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
+    ) -> Iterator[Solution]:
+        """As a call, a row of tiles at a time."""
         low = (decision * sources).sum(0, keepdim=True)
-        return self.apply(self.build(low.device), low, degrade, compute)
+        return self.applied(self.build(low.device), low, degrade, compute)
 
     @torch.no_grad()
-    def apply(
+    def applied(
         self, network: PriorNetwork, low: Tensor, degrade: Degradation, compute: Compute
-    ) -> Solution:
-        """As a call, of the merged sources u (1, C, h, w) and with a network like the prior's."""
-        if degrade.scale == 1:
-            return Solution(low.clamp(0, 1), low.new_empty(0))
-        projected = initial_enlargement(low, degrade)
-        full_quality = projected + self._detail(network, low, projected, degrade, compute)
-        nearer, residuals = project_back(full_quality, low, degrade, self.final_steps)
-        fused = full_quality + _trusted(luma(low)) * (nearer - full_quality)
-        return Solution(fused.clamp(0, 1), residuals)
+    ) -> Iterator[Solution]:
+        """In rows, of the merged sources u (1, C, h, w) and with a network like the prior's."""
+        scale = degrade.scale
+        if scale == 1:
+            yield Solution(low.clamp(0, 1), low.new_empty(0))
+            return
+        share, reach_px = _trusted(luma(low)), self.final_steps * reach_of(degrade)
+        full_quality = self._with_detail(network, low, degrade, compute)
+        for rows, first, own in with_neighbours(full_quality, scale * reach_px):
+            known = low[..., first // scale : (first + rows.shape[-2]) // scale, :]
+            nearer, residuals = project_back(rows, known, degrade, self.final_steps)
+            fused = rows[..., own, :] + share * (nearer - rows)[..., own, :]
+            yield Solution(fused.clamp(0, 1), residuals)
 
-    def _detail(
-        self,
-        network: PriorNetwork,
-        low: Tensor,
-        projected: Tensor,
-        degrade: Degradation,
-        compute: Compute,
-    ) -> Tensor:
-        """What the network adds to the luma, (1, 1, scale * h, scale * w)."""
+    def _with_detail(
+        self, network: PriorNetwork, low: Tensor, degrade: Degradation, compute: Compute
+    ) -> Iterator[Tensor]:
+        """The initial enlargement with the detail that the network adds to its luma, in rows."""
         code = degrade.kernel.code(degrade.scale)[None].to(low.device)
-        grey = luma(projected)
         blocks = Int8Blocks(network.trunk, network.ranges) if compute.int8 else None
 
-        def enlarged(low: Tensor, projected: Tensor, halo: Halo) -> Tensor:
+        def restored(low: Tensor, projected: Tensor, halo: Halo) -> Tensor:
             here = blocks and partial(blocks, halo=halo, reach_px=network.tail_px)
             with compute.autocast():
                 result: Tensor = network(low, projected, code, here)
             return result
 
         usual_px = _TILE_PX if low.device.type == "cpu" else _ACCELERATOR_TILE_PX
-        side_px = compute.side_px(usual_px)
-        return in_tiles(enlarged, (luma(low), grey), side_px, network.halo_px) - grey
+        tile, grey = (compute.side_px(usual_px), network.halo_px), luma(low)
+        back, _ = projected_back(low, degrade, PROJECTION_STEPS)
+        for rows in spans(low.shape[-2], *tile):
+            projected = enlarged_rows(back, rows, degrade.scale)
+            shown, own = luma(projected), rows.within(degrade.scale)
+            full = in_columns(restored, (grey[..., rows.read(), :], shown), rows, *tile)
+            yield projected[..., own, :] + (full - shown[..., own, :])

@@ -50,16 +50,6 @@ def content_loss(degraded: Tensor, sources: Tensor, decision: Tensor) -> Tensor:
     return (decision * (degraded - sources).abs()).sum(0).mean()  # Eq. (22)
 
 
-def consistency(degraded: Tensor, merged: Tensor) -> Tensor:
-    """Mean |D(X) - u|: how far the result is from the merged sources that it must explain.
-
-    Args:
-        degraded: D(X), (1, C, h, w).
-        merged: u, (1, C, h, w).
-    """
-    return (degraded - merged).abs_().mean()
-
-
 def joint_gradient_loss(degraded: Tensor, target: Tensor) -> Tensor:
     """L1 distance of the Laplacian of D(X) to the strongest source Laplacian, Eq. (23).
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dfp_batch.core.degradation import Degradation, weights_of
 from dfp_batch.core.image import Image, Interpolation, enlarge
 
-_REACH_OF_ENLARGEMENT_PX = 4  # Lanczos4, in source px
+REACH_PX = 4  # of an enlargement, in source px: Lanczos4
 _ALONE = np.ones(1, np.float32)
 
 Weights = NDArray[np.float32]
@@ -53,6 +53,12 @@ class RoundTrip:
         return made
 
 
+def reach_of(degrade: Degradation) -> int:
+    """Source px on every side that a pixel of ``D(up(y))`` depends on, at most."""
+    taps = len(weights_of(degrade.kernel, degrade.scale))
+    return -(-taps // (2 * degrade.scale)) + REACH_PX
+
+
 @lru_cache(maxsize=64)
 def round_trip(degrade: Degradation, kernel: Interpolation) -> RoundTrip | None:
     """That of a degradation and an enlargement; None if the blur is not separable.
@@ -62,7 +68,7 @@ def round_trip(degrade: Degradation, kernel: Interpolation) -> RoundTrip | None:
     weights = weights_of(degrade.kernel, degrade.scale)
     if weights.ndim > 1:
         return None
-    reach_px = -(-len(weights) // (2 * degrade.scale)) + _REACH_OF_ENLARGEMENT_PX
+    reach_px = reach_of(degrade)
     pulses = torch.eye(4 * reach_px + 1, dtype=torch.float64)[:, None, :, None]
     seen = degrade(enlarge(pulses, degrade.scale, kernel))[:, 0, :, 0].numpy().T
     whole = seen.astype(np.float32)

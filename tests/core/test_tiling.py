@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from dfp_batch.core.tiling import in_tiles, spans
+from dfp_batch.core.tiling import in_tiles, spans, with_neighbours
 from dfp_batch.errors import ConfigError
 
 SIZES = st.integers(1, 70)
@@ -94,3 +94,17 @@ def test_impossible_tiles_are_refused(side_px, halo_px):
     message = f"tiles must have a side >= 1 px and a halo >= 0 px, got {side_px} and {halo_px}"
     with pytest.raises(ConfigError, match=f"^{message}$"):
         spans(10, side_px, halo_px)
+
+
+@given(parts=st.lists(st.integers(1, 12), min_size=1, max_size=8), reach_px=st.integers(0, 15))
+@settings(max_examples=80, derandomize=True, deadline=None)
+def test_rows_that_come_in_parts_are_seen_once_with_their_neighbours(parts, reach_px):
+    rows = torch.arange(sum(parts))[None, None, :, None].expand(1, 2, -1, 3)
+    slabs = list(with_neighbours(iter(rows.split(parts, -2)), reach_px))
+    own = torch.cat([slab.image[..., slab.own, :] for slab in slabs], -2)
+    assert torch.equal(own, rows)
+    for slab in slabs:
+        seen, mine = slab.image[0, 0, :, 0], slab.image[0, 0, slab.own, 0]
+        assert seen[0] == slab.first
+        assert seen[0] <= max(0, mine[0] - reach_px)
+        assert seen[-1] >= min(sum(parts) - 1, mine[-1] + reach_px)

@@ -128,7 +128,7 @@ def test_fuse_is_focus_then_merge_then_reconstruction(preset, scene):
     whole = fuse(scene.sources, config, device)
     merged = merge(InMemory(scene.sources), config, Workplace(device))
     assert torch.equal(whole.decision, merged.decision)
-    assert torch.equal(whole.fused, reconstruct(merged, config, Workplace(device)).fused)
+    assert torch.equal(whole.fused, reconstruct(merged, config, Workplace(device))[0])
 
 
 def test_sources_are_merged_to_one_but_for_the_paper(scene):

@@ -7,7 +7,7 @@ from dfp_batch.core.filters import plain_filters
 from dfp_batch.core.image import enlarge
 from dfp_batch.degradation.kernels import AnisotropicGaussian, Bicubic, Gaussian, Lanczos2
 from dfp_batch.errors import ConfigError
-from dfp_batch.reconstruction.back_projection import BackProjection, enlarge_back
+from dfp_batch.reconstruction.back_projection import BackProjection, project_back, projected_back
 from method_parts import both
 
 LANCZOS2 = Lanczos2()
@@ -124,11 +124,13 @@ KERNELS = (Lanczos2(), Gaussian(0.7), Gaussian(2.5), AnisotropicGaussian(1.8, 0.
 @pytest.mark.parametrize("channels", [1, 3])
 def test_steps_at_source_size_are_those_of_the_enlargement(scale, kernel, up, size, channels):
     low = torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(scale))
-    how = (low, Degradation(scale, kernel), 7, up)
-    made, residuals = enlarge_back(*how)
+    degrade = Degradation(scale, kernel)
+    back, residuals = projected_back(low, degrade, 7, up)
     with plain_filters():
-        plain, theirs = enlarge_back(*how)
-    torch.testing.assert_close(made, plain, rtol=0, atol=3e-5)
+        plain, _ = projected_back(low, degrade, 7, up)
+    torch.testing.assert_close(back, plain, rtol=0, atol=3e-5)
+    enlarged, theirs = project_back(enlarge(low, scale, up), low, degrade, 7, up)
+    torch.testing.assert_close(enlarge(back, scale, up), enlarged, rtol=0, atol=3e-5)
     torch.testing.assert_close(residuals, theirs, rtol=0, atol=1e-6)
 
 

@@ -215,7 +215,7 @@ def test_in_tiles_it_is_the_whole(weights, scale, size):
     whole, tiled = (
         prior(low, everywhere, degrade, how).image for how in (compute(), in_parts(halvings=2))
     )
-    torch.testing.assert_close(tiled, whole, atol=2e-6, rtol=0)
+    torch.testing.assert_close(tiled, whole, atol=5e-5, rtol=0)  # of places between pixels at x3
 
 
 @pytest.mark.parametrize(("noise", "share"), [(0.0, 0.5), (0.02, 1.0)])

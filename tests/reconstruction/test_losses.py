@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfp_batch.reconstruction.losses import (
-    consistency,
     content_loss,
     gradient_limit_loss,
     joint_gradient_loss,
@@ -54,14 +53,6 @@ def test_strongest_laplacian_keeps_the_sign(first, second, expected):
     sources = torch.cat([dot(first), dot(second)])
     assert strongest_laplacian(sources)[0, 0, 2, 2].item() == pytest.approx(expected)
     torch.testing.assert_close(strongest_laplacian(sources.flip(0)), strongest_laplacian(sources))
-
-
-def test_consistency_by_hand():
-    sources = torch.cat([image([[0.0, 1.0]]), image([[0.5, 0.5]])])
-    decision = torch.cat([image([[1.0, 0.25]]), image([[0.0, 0.75]])])
-    degraded = image([[0.1, 0.5]])  # the sources make 0, 0.625
-    merged = (decision * sources).sum(0, keepdim=True)
-    assert consistency(degraded, merged).item() == pytest.approx((0.1 + 0.125) / 2)
 
 
 def test_content_loss_by_hand():

@@ -95,7 +95,8 @@ def written(frame: Frame) -> bytes:
         chunks += _chunks_of_metadata(metadata.icc, block)
     else:
         data = opencv.file_of(pixels, "png", exif=block, icc=metadata.icc)
-    return data[:_AFTER_HEAD] + b"".join(chunks) + data[_AFTER_HEAD:]
+    whole = memoryview(data)  # a slice of bytes would be one more copy
+    return b"".join((whole[:_AFTER_HEAD], *chunks, whole[_AFTER_HEAD:]))
 
 
 def with_palette(data: bytes, palette: bytes) -> bytes:
