@@ -21,7 +21,7 @@ class _ConvNormAct(nn.Sequential):
                 size,
                 stride=stride,
                 padding=size // 2,
-                padding_mode="reflect",
+                padding_mode="reflect" if size > 1 else "zeros",  # to reflect nothing is a copy
                 bias=False,
             ),
             _norm(channels[1]),
