@@ -10,6 +10,7 @@ what the files give.
 """
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
@@ -44,13 +45,17 @@ BENCHES: dict[str, tuple[str, str]] = {
         "5 frames of 24 MP, TIFF of 16 bits, x1",
         "--presets classical,fast --frames 5 --megapixels 24 --kind tiff",
     ),
+    "x1-pair": ("A pair of 3.1 MP, JPEG, x1", "--presets classical,fast --frames 2"),
     "x2-pair": (
         "A pair of .27 MP, PNG of 16 bits, x2",
         "--presets classical,fast,balanced --scale 2 --frames 2 --megapixels 0.27 --kind png",
     ),
 }
+_PAIRS = {1: "x1-pair", 2: "x2-pair"}  # by scale
+_PRICED = ("classical", "fast", "balanced")
 _LEVELS = 255
 _SHOWN_S = 0.05
+_MP = 1e6
 _WRITTEN = {"focus-stack": "focus-stack.png", "enfuse": "enfuse.tif"}
 _UNCUT = {"focus-stack": ["--align-keep-size"], "enfuse": []}
 
@@ -153,6 +158,8 @@ def page() -> str:
         name: _read(name) for name in (*BENCHES, QUALITY) if (RESULTS / f"{name}.json").exists()
     }
     parts = [_INTRODUCTION]
+    if set(_PAIRS.values()) <= set(found):
+        parts.append(_price_section({scale: found[name] for scale, name in _PAIRS.items()}))
     if QUALITY in found:
         parts.append(_quality_section(found.pop(QUALITY)))
     parts += [_section(BENCHES[name][0], content) for name, content in found.items()]
@@ -162,6 +169,44 @@ def page() -> str:
 def _read(name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
     return content
+
+
+def _price_section(pairs: dict[int, dict[str, Any]]) -> str:
+    """What a megapixel costs with each preset, and what that buys."""
+    better = _decibels_over_floor()
+    rows = [
+        f"| `{name}` | {_per_mp(pairs[1], name):.2f} | {_per_mp(pairs[2], name):.2f} | "
+        + " | ".join(f"{better[name, scale]:+.1f}" for scale in (1, 2, 4))
+        + " |"
+        for name in _PRICED
+    ]
+    return f"""## What a megapixel costs
+
+Core-seconds per megapixel of the result, of a pair, registration and files included (tables below,
+with the machine); and what that buys: PSNR of the luma over `classical`, mean of the 12 bundled
+scenes of record `scenes` ([results](results.md)).
+
+| | s/MP at x1 | s/MP at x2 | dB at x1 | dB at x2 | dB at x4 |
+|---|---:|---:|---:|---:|---:|
+{chr(10).join(rows)}
+"""
+
+
+def _per_mp(content: dict[str, Any], name: str) -> float:
+    stack, results = content["stack"], content["results"]
+    known = results.get(name) or results["fast"]  # at x1 `balanced` is `fast`
+    pixels = int(stack["width_px"] * stack["height_px"] * stack["scale"] ** 2)
+    return float(known["core_s"]["median"]) * _MP / pixels
+
+
+def _decibels_over_floor() -> dict[tuple[str, int], float]:
+    with (RESULTS.parent / "scenes" / "summary.csv").open() as file:
+        means = {
+            (row["method"], int(row["scale"])): float(row["mean"])
+            for row in csv.DictReader(file)
+            if row["metric"] == "psnr_db" and row["set"] == "bundled"
+        }
+    return {(name, scale): mean - means[_PRICED[0], scale] for (name, scale), mean in means.items()}
 
 
 def _quality_section(found: dict[str, float]) -> str:

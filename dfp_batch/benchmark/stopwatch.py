@@ -20,6 +20,7 @@ from dfp_batch.pipeline.composition import FusionConfig
 
 DECODE = "decode"
 _READ = "bytes"
+_ROWS = "in_rows"
 # What is no part of a composition: where it stands, and what it is called.
 _PLACES: tuple[tuple[object, str, str], ...] = (
     (Frames, "decoded", DECODE),
@@ -56,15 +57,32 @@ class Stopwatch:
         """Watch the steps of a composition."""
         parts = {type(part) for part in _parts(config)}
         places = [*_PLACES, *((kind, "__call__", name_of(kind)) for kind in parts)]
+        makers = [kind for kind in parts if _ROWS in vars(kind)]
+        places += [(kind, _ROWS, name_of(kind)) for kind in makers]
         with ExitStack() as ending:
             for owner, name, step in places:
                 before = getattr(owner, name)
-                setattr(owner, name, self._timed(before, step))
+                wrap = self._timed_each if name == _ROWS else self._timed
+                setattr(owner, name, wrap(before, step))
                 ending.callback(setattr, owner, name, before)
             read = storage.read_bytes
             storage.read_bytes = self._counted(read)
             ending.callback(setattr, storage, "read_bytes", read)
             yield
+
+    def _timed_each(
+        self, function: Callable[..., Iterator[Any]], step: str
+    ) -> Callable[..., Iterator[Any]]:
+        """Of what makes one thing after the other."""
+
+        @wraps(function)
+        def timed(*arguments: Any, **options: Any) -> Iterator[Any]:  # noqa: ANN401 - of any function
+            made = function(*arguments, **options)
+            following = self._timed(lambda: next(made, None), step)
+            while (one := following()) is not None:
+                yield one
+
+        return timed
 
     def _timed(self, function: Callable[..., Any], step: str) -> Callable[..., Any]:
         @wraps(function)

@@ -10,6 +10,7 @@ from dfp_batch.benchmark.stopwatch import DECODE, Stopwatch
 from dfp_batch.config.run_config import run_config
 from dfp_batch.engine.frames import Frames
 from dfp_batch.engine.single import fuse_files
+from dfp_batch.reconstruction.back_projection import BackProjection
 
 RUN = run_config("classical", None, {"scale": 1})
 
@@ -45,6 +46,23 @@ def test_a_step_within_another_counts_for_itself():
     outer()
     assert watch.calls == {"inner": 2, "outer": 1}
     assert watch.seconds["outer"] < watch.seconds["inner"] / 10
+
+
+def test_what_comes_one_after_the_other_is_timed_where_it_is_made():
+    watch = Stopwatch()
+    made = watch._timed_each(lambda: (sum(range(10**6)) for _ in range(3)), "rows")()
+    assert not watch.seconds["rows"]
+    assert len(list(made)) == 3
+    assert watch.seconds["rows"] > 0
+
+
+def test_an_enlargement_is_timed_as_one(stack):
+    watch, run = Stopwatch(), run_config("classical", None, {"scale": 2})
+    with watch.running(run.fusion):
+        fuse_files(stack, run)
+    assert watch.seconds["back-projection"] > 0
+    assert BackProjection.in_rows.__qualname__ == "BackProjection.in_rows"
+    assert not hasattr(BackProjection.in_rows, "__wrapped__")
 
 
 @pytest.mark.parametrize(("extension", "kind"), [("jpg", "8 bit"), ("tiff", "16 bit")])
