@@ -11,6 +11,7 @@ from dfp_batch import metrics
 from dfp_batch.alignment.crop import valid_rectangle
 from dfp_batch.config.run_config import RunConfig
 from dfp_batch.core.image import enlarge, luma
+from dfp_batch.core.tiling import spans
 from dfp_batch.engine import image_files, registration_file
 from dfp_batch.engine.budget import publish_limit_s
 from dfp_batch.engine.checks import check_output
@@ -29,6 +30,7 @@ from dfp_batch.pipeline.steps import Merged, Workplace
 from dfp_batch.runs.manifest import Pair, folder_name
 
 _CPU = torch.device("cpu")
+_ROWS = 512  # that are in float32 at once
 
 
 def publish(
@@ -164,7 +166,11 @@ def _measure_floor(truth: "_Truth", prepared: Prepared, config: FusionConfig) ->
 
 def _luma(frame: Frame) -> NDArray[np.float32]:
     """(H, W), in [0, 1]."""
-    return luma(torch.from_numpy(codec.to_unit(frame))[None])[0, 0].numpy()
+    grey = np.empty(frame.pixels.shape[:2], np.float32)
+    for rows in spans(len(grey), _ROWS, 0):
+        part = replace(frame, pixels=frame.pixels[rows.own()], alpha=None)
+        grey[rows.own()] = luma(torch.from_numpy(codec.to_unit(part))[None])[0, 0].numpy()
+    return grey
 
 
 @dataclass(frozen=True)

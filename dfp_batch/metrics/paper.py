@@ -8,13 +8,18 @@ does not score 0: report them beside the paper's tables, never rank by them.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dfp_batch.core.tiling import spans
+
+Luma = NDArray[np.float64]
+
 _LEVELS = 256
+_ROWS = 512  # that are measured at once
 _RING_MEAN = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]]) / 8
 _HARMONIC_RADIUS_PX = 8
 _HARMONIC_SIGMA_PX = 2.0
@@ -35,10 +40,13 @@ def mean_gradient(luma: NDArray[np.floating]) -> float:
     Returns:
         Grey levels per pixel, in [0, 510]; 0 for a constant image.
     """
-    image = luma.astype(np.float64)
-    corner = image[:-1, :-1]
-    gradient = np.abs(image[:-1, 1:] - corner) + np.abs(image[1:, :-1] - corner)
-    return float(gradient.mean())  # Eq. (24a)
+    height, width = luma.shape
+    total = 0.0
+    for rows in spans(height - 1, _ROWS, 0):
+        image = luma[rows.start : rows.stop + 1].astype(np.float64)
+        corner = image[:-1, :-1]
+        total += np.sum(np.abs(image[:-1, 1:] - corner) + np.abs(image[1:, :-1] - corner))
+    return float(total / ((height - 1) * (width - 1)))  # Eq. (24a)
 
 
 def edge_intensity(luma: NDArray[np.floating]) -> float:
@@ -53,10 +61,12 @@ def edge_intensity(luma: NDArray[np.floating]) -> float:
     Returns:
         Mean Sobel magnitude, in [0, 1020 * sqrt(2)]; 0 for a constant image.
     """
-    image = luma.astype(np.float64)
-    slope_x = cv2.Sobel(image, cv2.CV_64F, 1, 0, borderType=cv2.BORDER_REFLECT_101)
-    slope_y = cv2.Sobel(image, cv2.CV_64F, 0, 1, borderType=cv2.BORDER_REFLECT_101)
-    return float(np.hypot(slope_x, slope_y).mean())  # Eq. (25a)
+    total = 0.0
+    for image, own in _bands(luma, 1):
+        slope_x = cv2.Sobel(image, cv2.CV_64F, 1, 0, borderType=cv2.BORDER_REFLECT_101)
+        slope_y = cv2.Sobel(image, cv2.CV_64F, 0, 1, borderType=cv2.BORDER_REFLECT_101)
+        total += np.hypot(slope_x, slope_y)[own].sum()
+    return float(total / luma.size)  # Eq. (25a)
 
 
 def information_entropy(luma: NDArray[np.floating]) -> float:
@@ -71,11 +81,13 @@ def information_entropy(luma: NDArray[np.floating]) -> float:
     Returns:
         Decimal digits per pixel, in [0, lg 65536 = 4.816]; 0 for a constant image.
     """
-    level = np.clip(np.rint(luma.astype(np.float64)), 0, _LEVELS - 1)
-    mean = np.rint(_correlate(level, _RING_MEAN))
-    pairs = (level * _LEVELS + mean).astype(np.int64)
-    counts = np.bincount(pairs.ravel())
-    share = counts[counts > 0] / pairs.size
+    counts = np.zeros(_LEVELS**2, np.int64)
+    for image, own in _bands(luma, 1):
+        level = np.clip(np.rint(image), 0, _LEVELS - 1)
+        mean = np.rint(_correlate(level, _RING_MEAN))
+        pairs = (level * _LEVELS + mean)[own].astype(np.int64)
+        counts += np.bincount(pairs.ravel(), minlength=len(counts))
+    share = counts[counts > 0] / luma.size
     return float(np.sum(share * np.log10(1 / share)))  # Eq. (26a)
 
 
@@ -104,10 +116,12 @@ def edge_coherence(luma: NDArray[np.floating]) -> float:
     Returns:
         Squared grey levels summed over the pixels, any sign; 0 for a constant image.
     """
-    edge = _harmonic_response(luma, order=1)
-    fork = _harmonic_response(luma, order=3)
-    phase = np.angle(fork) - 3 * np.angle(edge)
-    return float(-np.sum(np.abs(fork) * np.abs(edge) * np.cos(phase)))
+    total = 0.0
+    for image, own in _bands(luma, _HARMONIC_RADIUS_PX):
+        edge, fork = (_harmonic_response(image, order)[own] for order in (1, 3))
+        phase = np.angle(fork) - 3 * np.angle(edge)
+        total -= np.sum(np.abs(fork) * np.abs(edge) * np.cos(phase))
+    return float(total)
 
 
 def paper_metrics(luma: NDArray[np.floating]) -> dict[str, float]:
@@ -155,13 +169,21 @@ def _relative_edge_coherence(fused: float, first: float, second: float) -> float
     return abs(2 - fused / first - fused / second)  # Eq. (28)
 
 
-def _harmonic_response(luma: NDArray[np.floating], order: int) -> NDArray[np.complex128]:
+def _bands(luma: NDArray[np.floating], reach_px: int) -> Iterator[tuple[Luma, slice]]:
+    """Rows (r, W) that follow each other, with those beside them, and which of them are their own.
+
+    So that a large image takes no more memory than a small one.
+    """
+    for rows in spans(len(luma), _ROWS, reach_px):
+        yield luma[rows.read()].astype(np.float64), rows.within()
+
+
+def _harmonic_response(image: Luma, order: int) -> NDArray[np.complex128]:
     """``y_n = I * l_n``, complex (H, W), up to a sign.
 
     OpenCV correlates instead of convolving. The mirrored kernel changes the sign of y_1 and y_3
     together, and so leaves ``cos(arg y_3 - 3 arg y_1)`` as it is.
     """
-    image = luma.astype(np.float64)
     kernel = _circular_harmonic(order)
     response = np.empty(image.shape, np.complex128)
     response.real = _correlate(image, kernel.real)
@@ -169,7 +191,7 @@ def _harmonic_response(luma: NDArray[np.floating], order: int) -> NDArray[np.com
     return response
 
 
-def _correlate(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+def _correlate(image: Luma, kernel: NDArray[np.float64]) -> Luma:
     weights = np.ascontiguousarray(kernel)
     filtered = cv2.filter2D(image, cv2.CV_64F, weights, borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(filtered, np.float64)

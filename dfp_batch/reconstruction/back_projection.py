@@ -14,7 +14,7 @@ from dfp_batch.core.part import CountOrNone
 from dfp_batch.core.tiling import Span, spans
 from dfp_batch.reconstruction.round_trip import REACH_PX, round_trip
 
-_ROWS = 512  # of the sources, that are enlarged at once
+_ROWS = 128  # of the sources, that are enlarged at once
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class BackProjection(Reconstruction):
     def in_rows(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> Iterator[Solution]:
-        """As a call, 512 rows of the sources at a time."""
+        """As a call, 128 rows of the sources at a time."""
         low = (decision * sources).sum(0, keepdim=True)
         steps = self.steps if degrade.scale > 1 else 0  # else D and up are the identity
 

@@ -16,6 +16,7 @@ from dfp_batch.metrics import (
     information_entropy,
     mean_gradient,
     mean_grey,
+    paper,
     paper_metrics,
     relative_metrics,
 )
@@ -166,6 +167,14 @@ def test_edge_coherence_of_a_straight_edge_is_positive():
 def test_a_constant_image_has_only_a_mean_grey(grey, shape):
     expected = {"mg": 0, "ei": 0, "ie": 0, "mga": grey, "eco": 0}
     assert paper_metrics(np.full(shape, grey)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 64])
+def test_in_bands_of_any_height_an_image_measures_the_same(rows, monkeypatch):
+    luma = np.random.default_rng(3).uniform(0, 255, (41, 23))
+    whole = paper_metrics(luma)
+    monkeypatch.setattr(paper, "_ROWS", rows)
+    assert paper_metrics(luma) == pytest.approx(whole, rel=1e-12)
 
 
 def test_images_of_two_pixels_are_measured():
