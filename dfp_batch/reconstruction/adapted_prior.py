@@ -82,7 +82,8 @@ class AdaptedPrior(Reconstruction):
             ConfigError: if the file of the weights cannot be used.
             DivergedError: if a loss is not finite.
         """
-        return Solution.joined(self.in_rows(sources, decision, degrade, compute))
+        rows = AdaptedPrior.in_rows(self, sources, decision, degrade, compute)
+        return Solution.joined(rows)
 
     def in_rows(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute

@@ -36,7 +36,8 @@ class BackProjection(Reconstruction):
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> Solution:
         """Fused (1, C, scale * h, scale * w) in [0, 1]; mean |u - D(x)| before each step."""
-        return Solution.joined(self.in_rows(sources, decision, degrade, compute))
+        rows = BackProjection.in_rows(self, sources, decision, degrade, compute)
+        return Solution.joined(rows)
 
     def in_rows(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute

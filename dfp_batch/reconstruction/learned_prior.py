@@ -75,7 +75,8 @@ class LearnedPrior(Reconstruction):
         Raises:
             ConfigError: if the file of the weights cannot be used.
         """
-        return Solution.joined(self.in_rows(sources, decision, degrade, compute))
+        rows = LearnedPrior.in_rows(self, sources, decision, degrade, compute)
+        return Solution.joined(rows)
 
     def in_rows(
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute

@@ -1,13 +1,18 @@
 """The contract of every reconstruction."""
 
+from dataclasses import dataclass, replace
+
 import pytest
 import torch
 from implementations import every
 
-from dfp_batch.core.contracts import Reconstruction
+from dfp_batch.core.contracts import Reconstruction, Solution
 from dfp_batch.core.degradation import SCALES, Degradation
 from dfp_batch.degradation.kernels import Gaussian, Lanczos2
+from dfp_batch.reconstruction.back_projection import BackProjection
 from method_parts import compute
+
+WHITE = torch.ones(1, 3, 32, 32)
 
 every_reconstruction = every("reconstruction")
 
@@ -29,6 +34,30 @@ def test_the_image_has_the_exact_size_and_range(part, count, channels, scale, te
     assert solution.losses.isfinite().all()
     assert solution.stop_reason in ("iterations", "plateau", "skipped")
     assert torch.equal(sources, before)
+
+
+@every_reconstruction
+def test_its_rows_follow_each_other_and_make_up_the_image(part, texture):
+    low, ones, degrade = texture(150, 24), torch.ones(1, 1, 150, 24), Degradation(2, Lanczos2())
+    whole = part(low, ones, degrade, compute(3))
+    parts = list(part.in_rows(low, ones, degrade, compute(3)))
+    assert all(one.image.shape[-2] % 2 == 0 for one in parts)
+    joined = Solution.joined(parts)
+    assert torch.equal(joined.image, whole.image)
+    torch.testing.assert_close(joined.losses, whole.losses)
+    assert joined.stop_reason == whole.stop_reason
+
+
+def test_one_that_inherits_from_another_and_calls_for_something_else_is_asked(texture):
+    @dataclass(frozen=True)
+    class White(BackProjection):
+        def __call__(self, sources, decision, degrade, compute):
+            return replace(super().__call__(sources, decision, degrade, compute), image=WHITE)
+
+    [only] = White().in_rows(
+        texture(16, 16), torch.ones(1, 1, 16, 16), Degradation(2, Lanczos2()), compute()
+    )
+    assert only.image is WHITE
 
 
 @every_reconstruction
