@@ -28,6 +28,7 @@ from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread
 
 _DETAIL_SIGMA_PX, _DETAIL_SIDE_PX = 1.5, 9
 _KEPT = torch.float16  # of what is seen along the seams: four full frames
+_ROWS = 256  # of a source, that are looked at at once
 _TILE_PX = 256  # of half the resolution; smaller ones are mostly halo
 
 
@@ -123,10 +124,15 @@ class Watched(Some):
         source = super().full_quality(index, seen | where, beside)
         self._waiting.remove(index)
         self._shown = self._shown or [torch.zeros_like(source, dtype=_KEPT) for _ in range(4)]
-        for images, image in ((self._shown[:2], source), (self._shown[2:], detail(source))):
-            half = image.to(_KEPT)
-            for whole, mask in zip(images, masks, strict=True):
-                copy_where_(whole, half, mask)
+        for rows in spans(source.shape[1], _ROWS, _DETAIL_SIDE_PX // 2):
+            own, within = rows.own(), rows.within()
+            here = [mask[own] for mask in masks]
+            if any(mask.any() for mask in here):
+                made = source[:, own], detail(source[:, rows.read()])[:, within]
+                for image, kept in zip(made, (self._shown[:2], self._shown[2:]), strict=True):
+                    half = image.to(_KEPT)
+                    for whole, mask in zip(kept, here, strict=True):
+                        copy_where_(whole[:, own], half, mask)
         return source
 
     def seams(self, merged: Tensor) -> Seams:
