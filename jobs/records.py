@@ -20,7 +20,9 @@ sees the sources only, never the truth. Seconds are of one thread, with other pr
 On 2026-11-26 all records were made anew, but for `against-paper`, `paper` and `refinement`: fits of
 many minutes, whose networks have not changed. In `against-paper` the rows of `balanced` and `best`
 are of the weights that the large network had before that day (decision 0010), and those of `best`
-were measured when it was called `balanced` (decision 0013).
+were measured when it was called `balanced` (decision 0013). On 2026-11-27 `prior` and those of its
+noise and JPEG were made anew, with weights of `fast` that had learnt further and with convolutions
+in 8 bits (decisions 0010, 0014): elsewhere `fast` enlarges as before.
 """
 
 
