@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from dfp_batch.core.tiling import Halo
+from dfp_batch.networks import int8
 from dfp_batch.networks.int8 import Int8Blocks, is_exact, ranges_of
 from dfp_batch.networks.residual_block import ResidualBlock
 
@@ -100,3 +101,11 @@ def test_the_hooks_are_gone_after_an_error():
     with pytest.raises(ZeroDivisionError):
         ranges_of(blocks, lambda: 1 / 0)
     assert not blocks[0].first._forward_pre_hooks
+
+
+def test_where_pytorch_has_no_such_convolution_there_is_none(monkeypatch):
+    def absent(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(int8, "_Convolution", absent)
+    assert not is_exact.__wrapped__()
