@@ -160,8 +160,8 @@ def is_exact() -> bool:
     Without instructions for it two products are added in 16 bits, which the largest exceed; or
     PyTorch has no such convolution there.
     """
-    block = ResidualBlock(16)
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        block = ResidualBlock(16)
         for parameter in block.parameters():
             parameter.fill_(1.0)
         features = torch.full((1, 16, 4, 4), _SPAN)

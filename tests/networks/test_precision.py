@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dfp_batch.errors import ConfigError
+from dfp_batch.networks.int8 import is_exact
 from dfp_batch.networks.precision import (
     CLEARLY_FASTER,
     Formats,
@@ -74,6 +75,7 @@ def test_the_speedups_are_medians_over_rounds_of_one_after_the_other():
 
 def test_the_measurement_is_made_once_and_leaves_everything_as_it_was():
     speedups.cache_clear()
+    is_exact.cache_clear()
     random, threads = torch.get_rng_state(), torch.get_num_threads()
     with torch.autocast("cpu", torch.bfloat16):
         first = speedups(CPU)
