@@ -157,11 +157,12 @@ class Slab(NamedTuple):
     own: slice
 
 
-def with_neighbours(parts: Iterable[Tensor], reach_px: int) -> Iterator[Slab]:
+def with_neighbours(parts: Iterable[Tensor], height: int, reach_px: int) -> Iterator[Slab]:
     """An image that comes in parts, from top to bottom, with the rows beside each part.
 
     Args:
         parts: (N, C, rows, w), of any number of rows.
+        height: Of the image.
         reach_px: Rows that are wanted beside own ones, where the image has them.
 
     Yields:
@@ -170,10 +171,9 @@ def with_neighbours(parts: Iterable[Tensor], reach_px: int) -> Iterator[Slab]:
     held, first, done = None, 0, 0
     for part in parts:
         held = part if held is None else torch.cat((held, part), -2)
-        ready = first + held.shape[-2] - reach_px
+        end = first + held.shape[-2]
+        ready = end if end == height else end - reach_px
         if ready > done:
             yield Slab(held, first, slice(done - first, ready - first))
             done, keep = ready, max(first, ready - reach_px)
             held, first = held[..., keep - first :, :].clone(), keep
-    if held is not None and first + held.shape[-2] > done:
-        yield Slab(held, first, slice(done - first, held.shape[-2]))

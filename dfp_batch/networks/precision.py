@@ -86,7 +86,7 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
 def speedups(device: torch.device) -> Speedups:
     """How many times faster other formats than float32 are on a device.
 
-    It takes a tenth of a second, once per process and device: two blocks of the learned prior. The
+    It takes a tenth of a second, once per process and device: a block of the learned prior. The
     global random state is neither read nor moved, and threads are as many as before.
     """
     side_px = _CPU_PX if device.type == "cpu" else _ACCELERATOR_PX

@@ -202,31 +202,23 @@ def reconstruct_rows(
         kernel = known_kernel(config.kernel, low, config.scale)
         degrade = Degradation(config.scale, kernel.kernel)
         maker, gain_db = _chosen(low, config, degrade, compute)
-        parts = _Parts(maker.in_rows(sources, weights, degrade, compute))
+        told: list[Solution] = []
+        parts = _images(maker.in_rows(sources, weights, degrade, compute), told)
+        height, reach_px = config.scale * low.shape[-2], config.scale * reach_of(degrade)
         off = low.new_zeros((), dtype=torch.float64)
-        for slab in with_neighbours(parts, config.scale * reach_of(degrade)):
+        for slab in with_neighbours(parts, height, reach_px):
             off += _inconsistency(slab, low, degrade)
             receive(slab.image[0, :, slab.own])
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    consistency = float(off) / low.numel()
-    return Enlargement(parts.losses, parts.stop_reason, peak, consistency, gain_db, kernel)
+    whole, consistency = Solution.joined(told), float(off) / low.numel()
+    return Enlargement(whole.losses, whole.stop_reason, peak, consistency, gain_db, kernel)
 
 
-class _Parts:
-    """The images of solutions that follow each other, and their losses once they are used up."""
-
-    def __init__(self, solutions: Iterator[Solution]) -> None:
-        self.losses = torch.zeros(0)
-        self.stop_reason: StopReason = "iterations"
-        self._solutions = solutions
-
-    def __iter__(self) -> Iterator[Tensor]:
-        kept = []
-        for solution in self._solutions:
-            kept.append(replace(solution, image=solution.image[:, :1, :, :1].clone()))
-            yield solution.image
-        whole = Solution.joined(kept)
-        self.losses, self.stop_reason = whole.losses, whole.stop_reason
+def _images(solutions: Iterator[Solution], told: list[Solution]) -> Iterator[Tensor]:
+    """The images; what else the solutions say is left in a list, with a column of each image."""
+    for solution in solutions:
+        told.append(replace(solution, image=solution.image[:, :1, :, :1].clone()))
+        yield solution.image
 
 
 @torch.no_grad()

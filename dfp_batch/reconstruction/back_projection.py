@@ -79,9 +79,9 @@ def projected_back(
     back, residuals = low, torch.empty(steps, device=low.device)
     again = _round_trip(low, degrade, kernel)
     for step in range(steps):
-        residual = low - again(back)
-        residuals[step] = residual.abs().mean()
-        back = back + residual
+        missing = low - again(back)
+        residuals[step] = missing.abs().mean()
+        back = back + missing
         on_step(step + 1)
     return back, residuals
 
@@ -112,7 +112,6 @@ def project_back(
     degrade: Degradation,
     steps: int,
     kernel: Interpolation = "bicubic",
-    on_step: Callable[[int], None] = lambda _: None,
 ) -> tuple[Tensor, Tensor]:
     """``x += up(low - D(x))``, so many steps from ``fused`` on.
 
@@ -122,7 +121,6 @@ def project_back(
         degrade: D, and the scale.
         steps: Their number.
         kernel: Of the enlargement ``up``.
-        on_step: Called with the number of each step, from 1.
 
     Returns:
         x, and the mean of |low - D(x)| before each step, (steps,).
@@ -132,5 +130,4 @@ def project_back(
         residual = low - degrade(fused)
         residuals[step] = residual.abs().mean()
         fused = fused + enlarge(residual, degrade.scale, kernel)
-        on_step(step + 1)
     return fused, residuals

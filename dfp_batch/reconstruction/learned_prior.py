@@ -96,7 +96,8 @@ class LearnedPrior(Reconstruction):
             return
         share, reach_px = _trusted(luma(low)), self.final_steps * reach_of(degrade)
         full_quality = self._with_detail(network, low, degrade, compute)
-        for rows, first, own in with_neighbours(full_quality, scale * reach_px):
+        height = scale * low.shape[-2]
+        for rows, first, own in with_neighbours(full_quality, height, scale * reach_px):
             known = low[..., first // scale : (first + rows.shape[-2]) // scale, :]
             nearer, residuals = project_back(rows, known, degrade, self.final_steps)
             fused = rows[..., own, :] + share * (nearer - rows)[..., own, :]

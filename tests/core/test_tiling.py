@@ -100,7 +100,7 @@ def test_impossible_tiles_are_refused(side_px, halo_px):
 @settings(max_examples=80, derandomize=True, deadline=None)
 def test_rows_that_come_in_parts_are_seen_once_with_their_neighbours(parts, reach_px):
     rows = torch.arange(sum(parts))[None, None, :, None].expand(1, 2, -1, 3)
-    slabs = list(with_neighbours(iter(rows.split(parts, -2)), reach_px))
+    slabs = list(with_neighbours(iter(rows.split(parts, -2)), sum(parts), reach_px))
     own = torch.cat([slab.image[..., slab.own, :] for slab in slabs], -2)
     assert torch.equal(own, rows)
     for slab in slabs:
