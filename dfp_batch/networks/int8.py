@@ -23,7 +23,7 @@ Image = NDArray[np.float32]
 
 _MOST = 127  # of a weight, and of a value with a sign
 _MIDDLE, _LEVELS = 128, 255
-_SPAN = 0.8  # of the largest value seen: the few beyond it are clipped, the others are the finer
+_SPAN = 1.25  # of the largest value seen: hard inputs go beyond it, and what is clipped shows
 _TINY = 1e-12
 _WHOLE = Halo()  # an image that is no tile has none
 

@@ -11,7 +11,7 @@ needs_int8 = pytest.mark.skipif(
     not is_exact(), reason="this CPU does not add products of 8 bits exactly"
 )
 
-UNCLIPPED = 1.25  # what is above 0.8 of the largest value is clipped
+ROOM = 1.25  # a range is wider than the largest value that was seen
 
 
 def blocks_of(width, dilations, seed=0):
@@ -28,7 +28,7 @@ def features_of(width, height, breadth, seed=1):
 
 @torch.no_grad()
 def both(blocks, features):
-    ranges = UNCLIPPED * ranges_of(blocks, lambda: blocks(features))
+    ranges = ranges_of(blocks, lambda: blocks(features))
     return blocks(features), Int8Blocks(blocks, ranges)(features)
 
 
@@ -69,7 +69,7 @@ def test_a_tile_with_its_halo_is_exact_as_far_as_is_asked(reach_px):
 
 @needs_int8
 def test_what_is_beyond_the_range_is_clipped_and_does_not_wrap():
-    blocks, ranges = blocks_of(16, (1,)), torch.tensor([[1.25, 1e6]])  # of which 0.8 are kept
+    blocks, ranges = blocks_of(16, (1,)), torch.tensor([[1 / ROOM, 1e6]])
     features = features_of(16, 12, 12) * 1000
     clipped = features.clamp(-128 / 127, 1)
     added, of_clipped = (Int8Blocks(blocks, ranges)(one) - one for one in (features, clipped))
