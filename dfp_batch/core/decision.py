@@ -93,6 +93,14 @@ def certainty(confidence: Tensor, reach_px: int) -> Tensor:
     return gaussian_blur(largest_nearby(sure, 2 * reach_px + 1), _RIM_PX).clamp(0, 1)
 
 
+def weighted(sources: Tensor, decision: Tensor) -> Tensor:
+    """``sum_k m_k I_k``, (1, C, h, w), of sources (N, C, h, w) and a decision (N, 1, h, w).
+
+    A single source is given back as it is, since its weight is 1.
+    """
+    return sources if len(sources) == 1 else (decision * sources).sum(0, keepdim=True)
+
+
 def softmax_(evidence: Tensor) -> Tensor:
     """Softmax over N of evidence (N, h, w), in place: N is large, and memory for two is not."""
     total = torch.zeros_like(evidence[0])

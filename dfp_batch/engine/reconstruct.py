@@ -1,6 +1,7 @@
 """The second stage, for an accelerator: merge, if that was left to it, and enlarge."""
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,7 +108,7 @@ def _with_kernel_of(camera: str, config: FusionConfig) -> FusionConfig:
 def _channels(prepared: Prepared, config: FusionConfig, place: Workplace) -> tuple[Pixels, ...]:
     """Every channel enlarged by itself, with the kernel of the fused image."""
     given = () if prepared.channels is None else prepared.channels
-    images = (Merged.of_one(torch.from_numpy(one.copy())[None, None]) for one in given)
+    images = (Merged.of_one(_read_only(one)[None, None]) for one in given)
     return tuple(_made(image, config, place, prepared.blank)[0] for image in images)
 
 
@@ -117,8 +118,14 @@ def _merged(prepared: Prepared, config: FusionConfig, place: Workplace) -> tuple
         return found.merged, found.maps
     if prepared.merged is None or prepared.maps is None:
         raise ValueError("prepared must hold frames, or a merged image with its maps; got neither")
-    # A copy, since what comes out of the object store cannot be written to.
-    return Merged.of_one(torch.from_numpy(prepared.merged.copy())), prepared.maps
+    return Merged.of_one(_read_only(prepared.merged)), prepared.maps
+
+
+def _read_only(array: NDArray[np.float32]) -> Tensor:
+    """Without a copy; PyTorch warns that what comes out of the object store cannot be written."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _facts(made: Enlargement, config: FusionConfig, device: torch.device) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from dfp_batch.core.contracts import (
     StopReason,
     ignore_progress,
 )
-from dfp_batch.core.decision import certainty, confidence, winners
+from dfp_batch.core.decision import certainty, confidence, weighted, winners
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.tiling import Slab, with_neighbours
 from dfp_batch.core.view import complete_, hide_
@@ -198,7 +198,7 @@ def reconstruct_rows(
     compute, device = place.compute(config), place.device
     with _reproducible(device):
         sources, weights = merged.sources.to(device), merged.weights.to(device)
-        low = (weights * sources).sum(0, keepdim=True)
+        low = weighted(sources, weights)
         kernel = known_kernel(config.kernel, low, config.scale)
         degrade = Degradation(config.scale, kernel.kernel)
         maker, gain_db = _chosen(low, config, degrade, compute)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution, StopReason
+from dfp_batch.core.decision import weighted
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import luma
 from dfp_batch.core.part import Count, CountOrNone, NotNegative, Positive, Share
@@ -89,7 +90,7 @@ class AdaptedPrior(Reconstruction):
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> Iterator[Solution]:
         """As a call, a row of tiles at a time."""
-        low = (decision * sources).sum(0, keepdim=True)
+        low = weighted(sources, decision)
         network, losses = self.fit(low, degrade, compute)
         reason = self._stop_reason(len(losses), degrade.scale)
         for rows in self.prior.applied(network, low, degrade, compute):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
+from dfp_batch.core.decision import weighted
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.filters import as_array, as_image, on_host
 from dfp_batch.core.image import Interpolation, enlarge
@@ -43,7 +44,7 @@ class BackProjection(Reconstruction):
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> Iterator[Solution]:
         """As a call, 128 rows of the sources at a time."""
-        low = (decision * sources).sum(0, keepdim=True)
+        low = weighted(sources, decision)
         steps = self.steps if degrade.scale > 1 else 0  # else D and up are the identity
 
         def on_step(step: int) -> None:
@@ -76,14 +77,25 @@ def projected_back(
     Returns:
         y (N, C, h, w), and the mean of |low - D(up(y))| before each step, (steps,).
     """
-    back, residuals = low, torch.empty(steps, device=low.device)
+    if steps == 0:
+        return low, low.new_empty(0)
+    back, residuals = low.clone(memory_format=torch.contiguous_format), low.new_zeros(steps)
     again = _round_trip(low, degrade, kernel)
+    pairs = list(zip(_parts(back), _parts(low), strict=True))
     for step in range(steps):
-        missing = low - again(back)
-        residuals[step] = missing.abs().mean()
-        back = back + missing
+        for part, known in pairs:
+            missing = known - again(part)
+            part += missing
+            residuals[step] += missing.abs_().mean() / len(pairs)
         on_step(step + 1)
     return back, residuals
+
+
+def _parts(images: Tensor) -> list[Tensor]:
+    """What is worked on at once, of (N, C, h, w): on a CPU a plane, which takes less memory."""
+    if not on_host(images):
+        return [images]
+    return [plane[None, None] for image in images for plane in image]
 
 
 def _round_trip(

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dfp_batch.core.contracts import Compute, NetworkSpec, Reconstruction, Solution
+from dfp_batch.core.decision import weighted
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.part import Count, Positive
 from dfp_batch.networks.fitting import Fit, Schedule, minimise, uniform_noise
@@ -36,7 +37,7 @@ class DeepImagePrior(Reconstruction):
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> Solution:
         """Fused (1, C, scale * h, scale * w) in [0, 1] and the loss of every iteration."""
-        low = (decision * sources).sum(0, keepdim=True)
+        low = weighted(sources, decision)
         h, w = (degrade.scale * side for side in low.shape[-2:])
         inputs = uniform_noise((h, w), compute)
         fit = Fit.start(self.network, inputs, low.shape[1], compute)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Reconstruction, Solution
+from dfp_batch.core.decision import weighted
 from dfp_batch.core.degradation import Degradation
 from dfp_batch.core.image import enlarge, luma
 from dfp_batch.core.part import CountOrNone
@@ -82,7 +83,7 @@ class LearnedPrior(Reconstruction):
         self, sources: Tensor, decision: Tensor, degrade: Degradation, compute: Compute
     ) -> Iterator[Solution]:
         """As a call, a row of tiles at a time."""
-        low = (decision * sources).sum(0, keepdim=True)
+        low = weighted(sources, decision)
         return self.applied(self.build(low.device), low, degrade, compute)
 
     @torch.no_grad()
