@@ -23,6 +23,7 @@ from dfp_batch.core.image import Image, array_luma
 from dfp_batch.core.sources import USUAL_FACTOR
 
 RIM_PX = 8
+_HELD_FULL_FRAMES = 6  # of memory: 24 frames of 8 bits, 12 of 16
 
 
 class Stack(Sources):
@@ -42,6 +43,7 @@ class Stack(Sources):
         self._white = white
         self._alignment = alignment
         self._greys: dict[int, Grey] = {}
+        self._held: dict[int, Image] = {}
         self._rims: dict[int, Rim | None] = {}
 
     def __len__(self) -> int:
@@ -79,13 +81,34 @@ class Stack(Sources):
             beside: (h, w), bool, or None: tiles that hold none of either are interpolated linearly.
         """
         frame = self._alignment.kept[index]
-        image, warp = self._loaded(frame), self._alignment.registered.warps[frame]
-        found = self._resampled(image, frame, cv2.INTER_LINEAR)
-        if not is_identity(warp):
-            seen = where.numpy()
-            near = np.zeros_like(seen) if beside is None else beside.numpy()
-            warp_tiles(image, warp, found, seen, near)
-        return self._source(frame, found)
+        return self._shown(frame, self._loaded(frame), slice(0, len(where)), where, beside)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether all frames, as they are stored, fit into the memory of a few full ones."""
+        return len(self) * self._reference_image.itemsize <= 4 * _HELD_FULL_FRAMES
+
+    def rows(self, index: int, rows: slice, where: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Some rows of ``full_quality``; the frames are held for the others, as they are stored."""
+        frame = self._alignment.kept[index]
+        if frame not in self._held:
+            self._held[frame] = self._loaded(frame)
+        return self._shown(frame, self._held[frame], rows, where, beside)
+
+    def _shown(
+        self, frame: int, image: Image, rows: slice, where: Tensor, beside: Tensor | None
+    ) -> Tensor:
+        """Rows of a registered frame, of a kernel that is the better the more they are shown."""
+        warp = self._alignment.registered.warps[frame]
+        if is_identity(warp):
+            return self._source(frame, image[rows], rows)
+        below = np.eye(3)
+        below[1, 2] = rows.start
+        size, seen = (where.shape[0], where.shape[1]), where.numpy()
+        found = warp_image(image, warp @ below, size, cv2.INTER_LINEAR)
+        near = np.zeros_like(seen) if beside is None else beside.numpy()
+        warp_tiles(image, warp @ below, found, seen, near)
+        return self._source(frame, found, rows)
 
     def forget(self) -> None:
         """The lumas, but for that of the reference."""
@@ -146,14 +169,15 @@ class Stack(Sources):
             exposed = share * exposed + (1 - share) * self._reference_small
         return as_image(exposed), covered
 
-    def _source(self, frame: int, image: Image) -> Tensor:
-        """A registered frame (h, w, C) exposed, and the reference where it does not cover."""
+    def _source(self, frame: int, image: Image, rows: slice = slice(None)) -> Tensor:
+        """Rows of a registered frame exposed, and the reference where it does not cover."""
         rim, exposed = self._rim(frame), self._exposed(image, frame)
         if rim is not None:
+            rim = rim.within(rows)
             places = rim.rows, rim.columns
             is_grey = image.shape[2] < self._alignment.gains.shape[1]
             whole = self._grey(self.reference)[..., None] if is_grey else self._reference_image
-            stand_in = self._exposed(whole[places][:, None], self.reference)[:, 0]
+            stand_in = self._exposed(whole[rows][places][:, None], self.reference)[:, 0]
             exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
         return torch.from_numpy(exposed).movedim(-1, 0)
 
@@ -212,6 +236,12 @@ class Rim:
         rows, columns = np.nonzero(inwards_px <= RIM_PX)
         share = inwards_px[rows, columns, None] / np.float32(RIM_PX + 1)
         return cls(rows.astype(np.int32), columns.astype(np.int32), np.asarray(share, np.float32))
+
+    def within(self, rows: slice) -> "Rim":
+        """That of some rows, counted from the first of them."""
+        first, last, _ = rows.indices(1 << 30)
+        inside = (self.rows >= first) & (self.rows < last)
+        return Rim(self.rows[inside] - first, self.columns[inside], self.share[inside])
 
     def share_of(self, size: tuple[int, int]) -> NDArray[np.float32]:
         """The share everywhere, (h, w)."""

@@ -28,6 +28,7 @@ _PLACES: tuple[tuple[object, str, str], ...] = (
     (Stack, "grey", "warp"),
     (Stack, "preview", "warp"),
     (Stack, "full_quality", "warp"),
+    (Stack, "rows", "warp"),
     (prepare, "align_stack", "register"),
     (StackAlignment, "with_spots", "spots"),
     (steps, "cross_scale_gain_db", "self-check"),

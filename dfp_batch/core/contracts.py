@@ -77,6 +77,15 @@ class Sources(ABC):
         """
         return self[index]
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether ``rows`` costs little more than its share of a source."""
+        return False
+
+    def rows(self, index: int, rows: slice, where: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Rows of the source as ``full_quality`` gives it; the masks are of these rows alone."""
+        return self[index][:, rows]
+
     def forget(self) -> None:  # noqa: B027 - most keep nothing
         """All has been measured: what was kept for that need be kept no longer."""
 
@@ -192,6 +201,14 @@ class Merge(Part, ABC):
 
     seam: ClassVar[str] = "merge"
     needs_all: ClassVar[bool] = False
+
+    def reach_px(self, largest_step: int) -> int | None:
+        """How far away what a pixel of the result depends on may be; None: anywhere.
+
+        Args:
+            largest_step: Between the sources that meet at a seam, counted as they are given.
+        """
+        return None
 
     @abstractmethod
     def __call__(

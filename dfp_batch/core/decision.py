@@ -10,6 +10,12 @@ from dfp_batch.core.filters import claim_, gaussian_blur, largest_nearby
 _NO_REASON = 0.25  # confidence that noise reaches
 _LITTLE, _MUCH = 0.1, 0.4  # that is left of it in the mean: less is noise, more is detail
 _NOISE_PX, _RIM_PX = 2.0, 4.0
+_LARGE = 1 << 26  # weights, beyond which memory counts for more than their last digits
+
+
+def kept_in(weights: int, device: torch.device) -> torch.dtype:
+    """Type of so many weights N * h * w: float32, or float16 where they are many and on a CPU."""
+    return torch.float16 if weights > _LARGE and device.type == "cpu" else torch.float32
 
 
 def one_hot(labels: Tensor, count: int) -> Tensor:
@@ -21,8 +27,10 @@ def one_hot(labels: Tensor, count: int) -> Tensor:
 
 def select_(decision: Tensor, labels: Tensor) -> Tensor:
     """``one_hot`` in the memory of a decision (N, 1, h, w): N is large, and two would not fit."""
-    index = labels.to(decision.device, torch.int64)
-    return decision.zero_().scatter_(0, index[None, None], 1)
+    here = labels.to(decision.device)
+    for index, weight in enumerate(decision):
+        weight.copy_(here == index)
+    return decision
 
 
 def decided(labels: Tensor, confidence: Tensor, count: int) -> Tensor:
@@ -37,15 +45,18 @@ def decided(labels: Tensor, confidence: Tensor, count: int) -> Tensor:
         (N, 1, h, w), sums to 1 over N.
     """
     largest = 1 / (1 + (count - 1) * (1 - confidence))
-    decision = (largest * (1 - confidence)).repeat(count, 1, 1)
-    decision.scatter_(0, labels.long()[None], largest[None])
-    return decision.unsqueeze(1)
+    rest = largest * (1 - confidence)
+    dtype = kept_in(count * labels.numel(), labels.device)
+    decision = rest.new_empty(count, 1, *labels.shape, dtype=dtype)
+    for index, weight in enumerate(decision):
+        weight.copy_(torch.where(labels == index, largest, rest))
+    return decision
 
 
 def winners(decision: Tensor) -> Tensor:
     """Index (h, w), int16, of the largest of N weights (N, 1, h, w), the first of equals."""
     # Plane by plane: the argmax of PyTorch over its first dimension is many times slower.
-    largest = decision[0, 0].clone(memory_format=torch.contiguous_format)
+    largest = decision[0, 0].to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     labels = torch.zeros_like(largest, dtype=torch.int16)
     for index in range(1, len(decision)):
         claim_(labels, largest, decision[index, 0], index)
@@ -70,7 +81,7 @@ def confidence(decision: Tensor) -> Tensor:
     count = len(decision)
     if count == 1:
         return torch.ones_like(decision)
-    largest = functools.reduce(torch.maximum, decision).unsqueeze(0)
+    largest = functools.reduce(torch.maximum, decision).float().unsqueeze(0)
     sure: Tensor = (1 - (1 - largest) / ((count - 1) * largest)).clamp(0, 1)
     return sure
 
@@ -101,10 +112,24 @@ def weighted(sources: Tensor, decision: Tensor) -> Tensor:
     return sources if len(sources) == 1 else (decision * sources).sum(0, keepdim=True)
 
 
+def total(decision: Tensor) -> Tensor:
+    """Sum over N of (N, ...), float32: plane by plane, since there may be many of them."""
+    whole = decision[0].float() if decision.dtype != torch.float32 else decision[0].clone()
+    for weight in decision[1:]:
+        whole += weight
+    return whole
+
+
+def divide_(decision: Tensor, weights: Tensor) -> Tensor:
+    """Every weight of (N, ...) by the same, plane by plane in place."""
+    for weight in decision:
+        weight.div_(weights)
+    return decision
+
+
 def softmax_(evidence: Tensor) -> Tensor:
     """Softmax over N of evidence (N, h, w), in place: N is large, and memory for two is not."""
-    total = torch.zeros_like(evidence[0])
     largest = evidence.amax(0)
     for plane in evidence:
-        total += plane.sub_(largest).exp_()
-    return evidence.div_(total)
+        plane.sub_(largest).exp_()
+    return divide_(evidence, total(evidence))

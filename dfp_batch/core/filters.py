@@ -47,6 +47,7 @@ def on_host(image: Tensor) -> bool:
 
 def as_array(image: Tensor) -> NDArray[np.float32]:
     """An image (C, h, w) on a CPU as OpenCV takes it, (h, w, C); no copy if channels come last."""
+    image = image.float()
     if len(image) == 1:  # of strides that OpenCV takes
         return np.ascontiguousarray(image[0].numpy())[..., None]
     return np.ascontiguousarray(image.movedim(0, -1).numpy())
@@ -210,14 +211,14 @@ def claim_(labels: Tensor, most: Tensor, plane: Tensor, label: int) -> None:
     Args:
         labels: (h, w), int16.
         most: (h, w), float32.
-        plane: (h, w), float32.
+        plane: (h, w), any float.
         label: Of the plane.
     """
     if not on_host(plane):
         labels.masked_fill_(plane > most, label)
         torch.maximum(most, plane, out=most)
         return
-    array, mosts = plane.numpy(), most.numpy()
+    array, mosts = plane.float().numpy(), most.numpy()
     mask = cv2.compare(array, mosts, cv2.CMP_GT)
     cv2.copyTo(np.full(labels.shape, label, np.int16), mask, labels.numpy())
     cv2.max(array, mosts, mosts)

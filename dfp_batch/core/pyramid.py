@@ -18,10 +18,11 @@ class StrongestDetail:
 
     Args:
         window_px: Side of the window over which the strength of a detail is averaged, odd.
+        levels: Bands of detail at most; None are all that there are.
     """
 
-    def __init__(self, window_px: int) -> None:
-        self._window_px = window_px
+    def __init__(self, window_px: int, levels: int | None = None) -> None:
+        self._window_px, self._levels = window_px, levels
         self._bands: list[Tensor] = []
         self._strengths: list[Tensor] = []
 
@@ -33,8 +34,8 @@ class StrongestDetail:
             weight: (1, h, w), its share of the coarsest band.
         """
         is_first = not self._bands
-        for level, band in enumerate(pyramid_bands(image)):
-            if min(band.shape[-2:]) < 2 * _COARSEST_PX:
+        for level, band in enumerate(pyramid_bands(image, self._levels)):
+            if level == self._levels or min(band.shape[-2:]) < 2 * _COARSEST_PX:
                 break
             mean = self._strength(band)
             weight = pyramid_down(weight)
@@ -57,7 +58,8 @@ class StrongestDetail:
         return tuple(self._bands)
 
     def image(self) -> Tensor:
-        """What all the strongest details make together, (C, h, w)."""
+        """What all the strongest details make together, (C, h, w), in their memory."""
+        self._strengths.clear()
         return collapse(self._bands)
 
     def _strength(self, band: Tensor) -> Tensor:
@@ -73,30 +75,38 @@ def laplacian_pyramid(image: Tensor) -> list[Tensor]:
     return list(pyramid_bands(image.clone()))
 
 
-def pyramid_bands(image: Tensor) -> Iterator[Tensor]:
-    """The bands of ``laplacian_pyramid``, one after the other; the image becomes the first."""
-    while min(image.shape[-2:]) >= 2 * _COARSEST_PX:
+def pyramid_bands(image: Tensor, levels: int | None = None) -> Iterator[Tensor]:
+    """The bands of ``laplacian_pyramid``, one after the other; the image becomes the first.
+
+    Args:
+        image: (C, h, w); it is overwritten.
+        levels: Bands at most, before what remains; None are all that there are.
+    """
+    level = 0
+    while min(image.shape[-2:]) >= 2 * _COARSEST_PX and level != levels:
         smaller = pyramid_down(image)
-        _subtract_larger(image, smaller)
+        _add_larger(image, smaller, -1)
         yield image
         image = smaller
+        level += 1
     yield image
 
 
-def _subtract_larger(image: Tensor, smaller: Tensor) -> None:
-    """``image -= pyramid_up(smaller)``, row block by row block, since the larger one is large."""
+def _add_larger(image: Tensor, smaller: Tensor, sign: int = 1) -> None:
+    """``image += pyramid_up(smaller)``, row block by row block, since the larger one is large."""
     half, height, width = _BLOCK_ROWS // 2, smaller.shape[1], image.shape[2]
     for first in range(0, height, half):
         start, stop = max(0, first - 2), min(height, first + half + 2)  # it reaches one row
         below = min(2 * stop, image.shape[1])
         larger = pyramid_up(smaller[:, start:stop], (below - 2 * start, width))
         rows = image[:, 2 * first : 2 * (first + half)]
-        rows -= larger[:, 2 * (first - start) :][:, : rows.shape[1]]
+        rows.add_(larger[:, 2 * (first - start) :][:, : rows.shape[1]], alpha=sign)
 
 
 def collapse(bands: list[Tensor]) -> Tensor:
-    """The image whose ``laplacian_pyramid`` the bands are."""
+    """The image whose ``laplacian_pyramid`` the bands are; it is made in their memory."""
     *finer, image = bands
     for band in reversed(finer):
-        image = pyramid_up(image, (band.shape[1], band.shape[2])).add_(band)
+        _add_larger(band, image)
+        image = band
     return image

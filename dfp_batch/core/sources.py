@@ -30,6 +30,15 @@ class InMemory(Sources):
         """Source (C, h, w)."""
         return self.images[index].clone()
 
+    @property
+    def has_rows(self) -> bool:
+        """They are there already."""
+        return True
+
+    def rows(self, index: int, rows: slice, where: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Rows of a source."""
+        return self.images[index][:, rows].clone()
+
 
 @dataclass(frozen=True, eq=False)
 class Reduced(InMemory):
@@ -81,12 +90,50 @@ class Some(Sources):
         """The same source where it is shown."""
         return self.sources.full_quality(self.indices[index], where, beside)
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether all of them have."""
+        return self.sources.has_rows
+
+    def rows(self, index: int, rows: slice, where: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Rows of a source where it is shown."""
+        return self.sources.rows(self.indices[index], rows, where, beside)
+
     def forget(self) -> None:
         """Nothing yet: others may look at the same sources."""
 
     def covered(self, index: int) -> Tensor | None:
         """Share of the source itself in what it shows, (1, h, w)."""
         return self.sources.covered(self.indices[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Sources):
+    """Some rows of sources, as sources of their own.
+
+    Attributes:
+        sources: All rows of them.
+        chosen: Which rows.
+    """
+
+    sources: Sources
+    chosen: slice
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        """Source (C, rows, w)."""
+        return self.sources[index][:, self.chosen]
+
+    def full_quality(self, index: int, where: Tensor, beside: Tensor | None = None) -> Tensor:
+        """The same source where it is shown."""
+        return self.sources.rows(index, self.chosen, where, beside)
+
+    def covered(self, index: int) -> Tensor | None:
+        """Share of the source itself in what it shows, (1, rows, w)."""
+        covered = self.sources.covered(index)
+        return None if covered is None else covered[:, self.chosen]
 
 
 USUAL_FACTOR = 4

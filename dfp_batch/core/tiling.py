@@ -35,6 +35,19 @@ class Span:
         """The tile with its halo in an image ``scale`` times as large."""
         return slice(scale * (self.start - self.before_px), scale * (self.stop + self.after_px))
 
+    def part(self, wanted: Tensor, scale: int, length_px: int, halo_px: int) -> "Span":
+        """The least part of the tile that holds all that is wanted of it.
+
+        Args:
+            wanted: Which of its pixels in an image ``scale`` times as large, bool, one or more.
+            scale: See there.
+            length_px: Height or width of the image.
+            halo_px: As of ``spans``.
+        """
+        first, last = wanted.nonzero()[[0, -1], 0].tolist()
+        start, stop = self.start + first // scale, self.start + last // scale + 1
+        return Span(start, stop, min(halo_px, start), min(halo_px, length_px - stop))
+
     def within(self, scale: int = 1) -> slice:
         """The tile itself within what ``read`` gives."""
         first = scale * self.before_px

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Sources
+from dfp_batch.core.decision import divide_, total
 
 _NOTHING = 1e-6  # total weight of a place for which only hidden sources were decided
 
@@ -49,13 +50,13 @@ def complete_(decision: Tensor, sources: Sources, otherwise: Tensor | None = Non
     Returns:
         The decision.
     """
-    total = decision.sum(0)
-    lost = total < _NOTHING
+    weights = total(decision)
+    lost = weights < _NOTHING
     if lost.any():
         for index, weight in enumerate(decision):
             weight[lost] = _stand_in(sources, index, otherwise, weight)[lost]
-        total = decision.sum(0)
-    return decision.div_(total)
+        weights = total(decision)
+    return divide_(decision, weights)
 
 
 def _stand_in(sources: Sources, index: int, otherwise: Tensor | None, weight: Tensor) -> Tensor:
@@ -63,4 +64,4 @@ def _stand_in(sources: Sources, index: int, otherwise: Tensor | None, weight: Te
     if otherwise is not None:
         return (otherwise == index).to(weight)[None]
     covered = sources.covered(index)
-    return torch.ones_like(weight) if covered is None else covered
+    return torch.ones_like(weight) if covered is None else covered.to(weight)

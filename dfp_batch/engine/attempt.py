@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dfp_batch.config.run_config import RunConfig
+from dfp_batch.core.allocator import kept_memory
 from dfp_batch.engine import receipt
 from dfp_batch.engine.budget import reconstruct_limit_s
 from dfp_batch.engine.executor import Work
@@ -55,9 +56,10 @@ def perform(
     """
     access.use(job.anonymous, job.url, job.run.align_from)
     action = {Stage.PREPARE: _prepare, Stage.RECONSTRUCT: _reconstruct, Stage.PUBLISH: _publish}
-    return run_stage(
-        work.stage, work.pair.pair_id, lambda: action[work.stage](work, job, values, progress)
-    )
+    with kept_memory():
+        return run_stage(
+            work.stage, work.pair.pair_id, lambda: action[work.stage](work, job, values, progress)
+        )
 
 
 def perform_all(

@@ -1,8 +1,9 @@
 """One item without Ray: the three stages in a row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfp_batch.config.run_config import RunConfig
+from dfp_batch.core.allocator import kept_memory
 from dfp_batch.core.contracts import OnIteration, ignore_progress
 from dfp_batch.engine import image_files
 from dfp_batch.engine.image_files import Content
@@ -56,12 +57,16 @@ def fuse_files(
         raise ConfigError(f"fuse: {'; '.join(problems)}")
     accelerator = accelerator_of(steps.choose_device(None))
     alone = Circumstances(accelerator, compare_floor=False)
-    prepared, _ = prepare(Pair("command line", sources), run, circumstances=alone)
-    reconstructed, _ = reconstruct(prepared, run.fusion, on_iteration)
-    frame = finished_frame(prepared, reconstructed, run)
-    return Files(
-        encoded(frame, prepared, reconstructed, run)[1],
-        encode_indices(reconstructed.maps.labels),
-        codec.encode(Frame(reconstructed.maps.confidence[..., None]), "png"),
-        prepared.registration,
-    )
+    with kept_memory():
+        prepared, _ = prepare(Pair("command line", sources), run, circumstances=alone)
+    with kept_memory():
+        reconstructed, _ = reconstruct(prepared, run.fusion, on_iteration)
+    prepared = replace(prepared, merged=None)
+    with kept_memory():
+        frame = finished_frame(prepared, reconstructed, run)
+        return Files(
+            encoded(frame, prepared, reconstructed, run)[1],
+            encode_indices(reconstructed.maps.labels),
+            codec.encode(Frame(reconstructed.maps.confidence[..., None]), "png"),
+            prepared.registration,
+        )

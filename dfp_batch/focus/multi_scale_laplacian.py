@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dfp_batch.core.contracts import FocusMeasure, Sources
-from dfp_batch.core.decision import softmax_
+from dfp_batch.core.decision import kept_in, softmax_
 from dfp_batch.core.filters import median, pyramid_down, resize_linearly
 from dfp_batch.core.part import Count, Positive
 from dfp_batch.core.sources import greys
@@ -60,13 +60,14 @@ class MultiScaleLaplacian(FocusMeasure):
             for scale in range(self.scales):
                 plane = pyramid_down(plane) if scale else grey
                 if index == 0:
-                    scales.append(plane.new_empty(len(sources), *plane.shape[1:]))
+                    dtype = kept_in(len(sources) * grey.numel(), grey.device)
+                    scales.append(plane.new_empty(len(sources), *plane.shape[1:], dtype=dtype))
                 scales[scale][index] = sum_modified_laplacian(plane, self.sigma_px)[0]
         return scales
 
     def _evidence_(self, sharpness: Tensor) -> float:
         """Makes of SML_k, in place, log(SML_k + n) below its maximum over k, >= -most; gives n."""
-        noise = self.floor + float(median(sharpness.amin(0)))
+        noise = self.floor + float(median(sharpness.amin(0).float()))
         for plane in sharpness:
             plane.add_(noise).log_()
         largest = sharpness.amax(0)

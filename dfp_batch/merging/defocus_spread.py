@@ -48,6 +48,12 @@ class DefocusSpreadCorrection(Merge):
     base: Merge = field(default_factory=SeamPyramid)
     weights: str = ""
 
+    def reach_px(self, largest_step: int) -> int | None:
+        """That of the network, with its tiles, beside that of the other merge."""
+        base_px = self.base.reach_px(largest_step)
+        own_px = DefocusSpreadNetwork.reduction * (DefocusSpreadNetwork.halo_px + 1)
+        return None if base_px is None else base_px + own_px
+
     def __call__(
         self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
     ) -> Tensor:
@@ -157,8 +163,16 @@ def detail(image: Tensor) -> Tensor:
 
 def _weight(decision: Tensor, pair: list[Tensor]) -> Tensor:
     """Weight (1, h, w) of the first of two sources, whatever the others have."""
-    weights = decision[:, 0].gather(0, torch.stack(pair).long())
-    return weights[:1] / weights.sum(0, keepdim=True)
+    first, second = (_of_labels(decision, labels) for labels in pair)
+    return first / second.add_(first)
+
+
+def _of_labels(decision: Tensor, labels: Tensor) -> Tensor:
+    """Weight (1, h, w), float32, of the source that is named at every pixel."""
+    named = torch.zeros_like(decision[0], dtype=torch.float32)
+    for index in present(labels):
+        copy_where_(named, decision[index].float(), labels == index)
+    return named
 
 
 @torch.no_grad()
@@ -175,11 +189,14 @@ def correction(network: DefocusSpreadNetwork, seams: Seams, side_px: int) -> Ten
     height, width = (-(-side // factor) for side in added.shape[-2:])
     for rows in spans(height, side_px, network.halo_px):
         for columns in spans(width, side_px, network.halo_px):
-            own = (..., rows.own(factor), columns.own(factor))
-            band = seams.band[own]
-            if band.any():
-                lifted = _lifted(network, _tile(seams, rows, columns, factor))
-                within = lifted[..., rows.within(factor), columns.within(factor)]
+            seen = seams.band[0, rows.own(factor), columns.own(factor)] > 0
+            if seen.any():
+                down = rows.part(seen.any(1), factor, height, network.halo_px)
+                across = columns.part(seen.any(0), factor, width, network.halo_px)
+                own = (..., down.own(factor), across.own(factor))
+                lifted = _lifted(network, _tile(seams, down, across, factor))
+                within = lifted[..., down.within(factor), across.within(factor)]
+                band = seams.band[own]
                 added[own] = band * within[..., : band.shape[-2], : band.shape[-1]]
     return added
 

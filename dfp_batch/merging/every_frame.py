@@ -64,7 +64,7 @@ class EveryFrame(Merge):
         variances = _variances(merged, noise, len(bands))
         total, count = [band.clone() for band in bands], [torch.ones_like(v) for v in variances]
         for index in range(len(sources)):
-            own = 1 - decision[index]
+            own = 1 - decision[index].float()
             for level, band in enumerate(pyramid_bands(sources[index])):
                 weight = self._weight(band - bands[level], variances[level]).mul_(own)
                 total[level].addcmul_(weight, band)

@@ -17,16 +17,13 @@ from torch.nn import functional
 
 from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import winners
-from dfp_batch.core.filters import (
-    add_product_,
-    filter_and_sample,
-    resize_by_area,
-    resize_linearly,
-)
+from dfp_batch.core.filters import filter_and_sample, resize_by_area, resize_linearly
 from dfp_batch.core.sources import forget_reduced, reduced
 from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
+from dfp_batch.merging.row_bands import merge_in_bands
 from dfp_batch.merging.seams import seam_steps
 
+_KEPT = torch.float16  # of the change, which is smooth and small
 _FACTOR = 4  # by which the images that it is solved on are smaller
 _CERTAIN = 0.99
 _CONTENT, _LEAST_CONTENT = 16.0, 1e-4  # weight of the decided content where it is certain, and not
@@ -57,23 +54,27 @@ class GradientDomain(Merge):
         self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
     ) -> Tensor:
         """Merged (1, C, h, w), in [0, 1]."""
-        uncertain = _is_border_uncertain(decision, certainty)
+        largest_step, uncertain = _borders(decision, certainty)
         change = levelling(sources, decision, certainty) if uncertain else None
         forget_reduced(sources)
-        merged = self.base(sources, decision, certainty, compute)
+        merged = merge_in_bands(self.base, sources, decision, certainty, compute, largest_step)
         if change is None:
             return merged
-        return add_product_(merged[0], change, 1 - certainty).clamp_(0, 1)[None]
+        for plane, one in zip(merged[0], change, strict=True):
+            plane.addcmul_(one.float(), 1 - certainty[0]).clamp_(0, 1)
+        return merged
 
 
-def _is_border_uncertain(decision: Tensor, certainty: Tensor) -> bool:
-    border = seam_steps(winners(decision).cpu().numpy()) > 0
-    return bool((torch.from_numpy(border).to(certainty.device) & (certainty[0] < _CERTAIN)).any())
+def _borders(decision: Tensor, certainty: Tensor) -> tuple[int, bool]:
+    """The largest step between sources that meet, and whether it is uncertain that any do."""
+    steps = seam_steps(winners(decision).cpu().numpy())
+    border = torch.from_numpy(steps > 0).to(certainty.device)
+    return int(steps.max()), bool((border & (certainty[0] < _CERTAIN)).any())
 
 
 @torch.no_grad()
 def levelling(sources: Sources, decision: Tensor, certainty: Tensor) -> Tensor:
-    """What makes the decided image that of the gradients, (C, h, w): smooth within an area.
+    """What makes the decided image that of the gradients, (C, h, w), float16: smooth in an area.
 
     Args:
         sources: N sources (C, h, w), in [0, 1].
@@ -86,9 +87,12 @@ def levelling(sources: Sources, decision: Tensor, certainty: Tensor) -> Tensor:
     weights = [resize_by_area(weight, size) for weight in decision]
     image, gradient = _decided(small, weights)
     equations = _equations(image, gradient, resize_by_area(certainty, size))
-    change = resize_linearly(image + solve(equations), (h, w))
-    for weight, one in zip(decision, small.images, strict=True):
-        add_product_(change, resize_linearly(one, (h, w)), -weight)
+    solution, change = image + solve(equations), decision.new_empty(len(image), h, w, dtype=_KEPT)
+    for channel, plane in enumerate(change):  # one after the other, for memory
+        whole = resize_linearly(solution[channel, None], (h, w))
+        for weight, one in zip(decision, small.images, strict=True):
+            whole -= weight * resize_linearly(one[channel, None], (h, w))
+        plane.copy_(whole[0])
     return change
 
 

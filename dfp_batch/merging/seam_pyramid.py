@@ -15,6 +15,9 @@ from dfp_batch.core.pyramid import StrongestDetail
 from dfp_batch.merging.blend import HARDLY_SEEN, SEEN, blend
 from dfp_batch.merging.seams import Labels, distance_px, seam_steps
 
+_LEVELS = 5  # of detail: what is coarser than 32 px fades along a seam as the decision does
+_PYRAMID_PX = 160  # that so many levels reach
+
 
 @dataclass(frozen=True)
 class SeamPyramid(Merge):
@@ -40,6 +43,10 @@ class SeamPyramid(Merge):
     feather_px: Positive = 8.0
     window_px: OddCount = 5
 
+    def reach_px(self, largest_step: int) -> int:
+        """That of the pyramid, or of the widest band."""
+        return max(_PYRAMID_PX, round(self.band_px * largest_step + self.feather_px))
+
     def __call__(
         self, sources: Sources, decision: Tensor, certainty: Tensor, compute: Compute
     ) -> Tensor:
@@ -48,7 +55,7 @@ class SeamPyramid(Merge):
         share = torch.from_numpy(self.share(labels))[None].to(certainty) * certainty
         if not share.any():
             return blend(sources, decision)
-        strongest, merged = StrongestDetail(self.window_px), decision.new_zeros(0)
+        strongest, merged = StrongestDetail(self.window_px, _LEVELS), certainty.new_zeros(0)
         for index, weight in enumerate(decision):
             beside = (share[0] > 0) | (weight[0] > HARDLY_SEEN)
             image = sources.full_quality(index, weight[0] > SEEN, beside)

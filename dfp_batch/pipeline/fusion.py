@@ -99,7 +99,7 @@ def fuse(
     fused, made = steps.reconstruct(merged, config, Workplace(where, on_iteration))
     return FusionResult(
         fused=fused,
-        decision=merged.decision,
+        decision=merged.decision.float(),
         confidence=merged.confidence,
         alignment=alignment,
         loss=made.loss,

@@ -20,6 +20,7 @@ from torch import Tensor
 from dfp_batch.alignment.device_stack import DeviceStack
 from dfp_batch.alignment.stack import Stack
 from dfp_batch.alignment.stack_alignment import StackAlignment
+from dfp_batch.core.allocator import give_back
 from dfp_batch.core.contracts import (
     Compute,
     Images,
@@ -135,12 +136,16 @@ def merge(sources: Sources, config: FusionConfig, place: Workplace) -> Merged:
             certain = _certain(sure[0], config)
             is_partial = hide_(measured, sources, certain)
             best = winners(complete_(measured, sources)) if is_partial else None
+        give_back()
         decision = _refinement(config)(sources, measured, compute)
         if is_partial:
             hide_(decision, sources, certain)
             complete_(decision, sources, best)
+        del best
         sources.forget()
+        give_back()
         merged = config.merge(sources, decision, certain, compute)
+    give_back()
     is_one = len(merged) < len(sources)
     if not (is_one or config.merge.needs_all):
         raise ConfigError(

@@ -85,7 +85,7 @@ def projected_back(
     for step in range(steps):
         for part, known in pairs:
             missing = known - again(part)
-            part += missing
+            part.add_(missing)
             residuals[step] += missing.abs_().mean() / len(pairs)
         on_step(step + 1)
     return back, residuals

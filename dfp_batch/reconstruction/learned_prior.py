@@ -93,7 +93,8 @@ class LearnedPrior(Reconstruction):
         """In rows, of the merged sources u (1, C, h, w) and with a network like the prior's."""
         scale = degrade.scale
         if scale == 1:
-            yield Solution(low.clamp(0, 1), low.new_empty(0))
+            for part in spans(low.shape[-2], _TILE_PX, 0):
+                yield Solution(low[..., part.own(), :].clamp(0, 1), low.new_empty(0))
             return
         share, reach_px = _trusted(luma(low)), self.final_steps * reach_of(degrade)
         full_quality = self._with_detail(network, low, degrade, compute)

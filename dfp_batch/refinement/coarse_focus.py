@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Refinement, Sources
-from dfp_batch.core.decision import certainty, confidence
+from dfp_batch.core.decision import certainty, confidence, divide_, total
 from dfp_batch.core.filters import resize_linearly
 from dfp_batch.core.part import Count
 from dfp_batch.core.sources import USUAL_FACTOR, reduced
@@ -56,7 +56,7 @@ class CoarseFocus(Refinement):
         for weight, coarser in zip(decision, coarse, strict=True):
             evidence = resize_linearly(coarser.clamp_min(_LEAST).log_(), size)
             weight.mul_(evidence.mul_(share).exp_())
-        return decision.div_(decision.sum(0))
+        return divide_(decision, total(decision))
 
 
 def _leave_open_(decision: Tensor, sources: Sources) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Refinement, Sources
+from dfp_batch.core.decision import divide_, total
 from dfp_batch.core.filters import box_blur, resize_by_area, resize_linearly
 from dfp_batch.core.part import Count, Positive
 from dfp_batch.core.sources import greys
@@ -30,15 +31,14 @@ class GuidedFilter(Refinement):
 
     def __call__(self, sources: Sources, decision: Tensor, compute: Compute) -> Tensor:
         """Decision (N, 1, h, w), >= 0, sums to 1 over N."""
-        guide = torch.zeros_like(decision[0])
+        guide = torch.zeros_like(decision[0], dtype=torch.float32)
         for plane in greys(sources):
             guide += plane
         guide /= len(sources)
-        total = torch.zeros_like(guide)
         for weight in decision:
-            weight.copy_(self._filter(guide, weight).clamp_(0, 1))
-            total += weight
-        return decision.div_(total.clamp_min_(torch.finfo(total.dtype).tiny))
+            weight.copy_(self._filter(guide, weight.float()).clamp_(0, 1))
+        weights = total(decision)
+        return divide_(decision, weights.clamp_min_(torch.finfo(weights.dtype).tiny))
 
     def _filter(self, guide: Tensor, weight: Tensor) -> Tensor:
         """Slope and offset of large images are fitted at half their size (He and Sun, 2015)."""

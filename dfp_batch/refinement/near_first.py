@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.core.contracts import Compute, Refinement, Sources
-from dfp_batch.core.decision import certainty, confidence, winners
+from dfp_batch.core.decision import certainty, confidence, divide_, total, winners
 from dfp_batch.core.filters import gaussian_blur, largest_nearby
 from dfp_batch.core.sources import greys
 
@@ -75,7 +75,7 @@ def cover_(decision: Tensor, nearest_first: Sequence[int]) -> None:
         decision: (N, 1, h, w), >= 0; it sums to 1 over N, also afterwards.
         nearest_first: Indices of the sources.
     """
-    enough = _PEAK * functools.reduce(torch.maximum, decision)
+    enough = _PEAK * functools.reduce(torch.maximum, decision).float()
     peak, valley = torch.zeros_like(enough), torch.zeros_like(enough)
     covered = torch.zeros_like(enough, dtype=torch.bool)
     for index in nearest_first:
@@ -85,7 +85,7 @@ def cover_(decision: Tensor, nearest_first: Sequence[int]) -> None:
         peak = torch.where(rises & ~covered, weight, peak)
         valley = torch.where(rises, weight, torch.minimum(valley, weight))
         weight.mul_(torch.where(covered, _LEFT, 1.0))
-    decision /= decision.sum(0)
+    divide_(decision, total(decision))
 
 
 def near_end(sources: Sources, labels: Tensor, certain: Tensor) -> Literal["first", "last"] | None:

@@ -72,7 +72,7 @@ class Potts(Refinement):
         """Weights v at the size at which N * h * w is at most ``largest_px``."""
         if evidence.numel() <= self.largest_px or min(guide.shape[-2:]) == 1:
             return self._minimise(evidence, guide, 0)
-        return self._reduced(2 * _halve(evidence), _halve(guide))
+        return self._reduced(_halve(evidence).mul_(2), _halve(guide))
 
     def _minimise(self, evidence: Tensor, guide: Tensor, level: int) -> Tensor:
         """Weights v (N, h, w) for evidence (N, h, w) and guide (1, h, w)."""
@@ -80,7 +80,7 @@ class Potts(Refinement):
         if level == self.levels - 1 or min(size) == 1:
             start = evidence.softmax(0)
         else:  # half as many pixels along a boundary, a quarter of them in an area
-            coarse = self._minimise(2 * _halve(evidence), _halve(guide), level + 1)
+            coarse = self._minimise(_halve(evidence).mul_(2), _halve(guide), level + 1)
             start = functional.interpolate(coarse[None], size=size, mode="nearest")[0]
         iterations = self.coarse_iterations if level else self.fine_iterations
         return primal_dual(start, evidence, self._cost(guide[0]), iterations)
@@ -101,8 +101,14 @@ def _all_in_focus(sources: Sources, decision: Tensor) -> Tensor:
 
 
 def _halve(planes: Tensor) -> Tensor:
-    """Mean of every 2x2 block, (N, ceil(h / 2), ceil(w / 2))."""
-    return functional.avg_pool2d(planes[None], 2, ceil_mode=True)[0]
+    """Mean of every 2x2 block, (N, ceil(h / 2), ceil(w / 2)), float32."""
+    if planes.dtype == torch.float32:
+        return functional.avg_pool2d(planes[None], 2, ceil_mode=True)[0]
+    count, h, w = planes.shape
+    halves = torch.empty(count, -(-h // 2), -(-w // 2), device=planes.device)
+    for half, plane in zip(halves, planes, strict=True):
+        half.copy_(_halve(plane[None].float())[0])
+    return halves
 
 
 def primal_dual(

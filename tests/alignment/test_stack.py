@@ -221,6 +221,40 @@ def test_a_frame_in_full_quality_is_right_where_it_is_shown():
     assert (found - right).abs().mean() < 0.2
 
 
+@every_kind
+@pytest.mark.parametrize("degrees", [0, 3])
+def test_rows_are_those_of_the_frame_in_full_quality(dtype, white, degrees):
+    images = [stored(image, dtype, white) for image in noise(2, 200, 90)]
+    warp = turned(degrees, (200, 90)) if degrees else np.eye(3)
+    stack = Stack(images, white, alignment([np.eye(3), warp], [[1, 1, 1], [0.9, 1.0, 1.1]]))
+    where, beside = (torch.zeros(200, 90, dtype=torch.bool) for _ in range(2))
+    where[70, 80] = where[190, 3] = beside[75, 10] = True
+    for index in range(2):
+        whole = stack.full_quality(index, where, beside)
+        for rows in (slice(0, 64), slice(64, 128), slice(128, 200)):
+            part = stack.rows(index, rows, where[rows], beside[rows])
+            off = (part - whole[:, rows]).abs()  # OpenCV rounds a place that is shifted elsewhere
+            assert off.max() < 1.01 / 255
+            assert off.mean() < 1e-5
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.uint8, 24), (np.uint16, 12), (np.float32, 6)])
+def test_a_stack_has_rows_while_its_frames_fit_into_six_full_ones(dtype, most):
+    image = np.zeros((16, 16, 3), dtype)
+    for count, has_rows in ((most, True), (most + 1, False)):
+        stack = Stack(Lazy(count, lambda _: image), 1.0, alignment([np.eye(3)] * count))
+        assert stack.has_rows == has_rows
+
+
+def test_rows_of_a_frame_are_of_what_was_loaded_once():
+    images = Lazy(3, lambda index: noise(3, 128, 20)[index])
+    stack = Stack(images, 1.0, alignment([np.eye(3)] * 3))
+    for rows in (slice(0, 64), slice(64, 128)):
+        for index in range(3):
+            stack.rows(index, rows, torch.zeros(64, 20, dtype=torch.bool))
+    assert images.asked.count(1) == images.asked.count(2) == 1
+
+
 def test_what_is_in_memory_looks_the_same_however_it_is_asked_for_and_is_left_alone():
     images = torch.rand(3, 1, 4, 5, generator=torch.Generator().manual_seed(0))
     before, sources = images.clone(), InMemory(images)

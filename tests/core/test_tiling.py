@@ -35,6 +35,31 @@ def test_spans_cover_every_pixel_once_and_are_nearly_equal(length_px, side_px, h
     assert max(lengths) - min(lengths) <= 1
 
 
+@given(
+    length_px=st.integers(1, 90),
+    side_px=st.integers(1, 40),
+    scale=st.integers(1, 3),
+    halo_px=st.integers(0, 9),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=80, derandomize=True, deadline=None)
+def test_a_part_of_a_span_is_the_least_that_holds_what_is_wanted(
+    length_px, side_px, scale, halo_px, seed
+):
+    generator = torch.Generator().manual_seed(seed)
+    wanted = torch.rand(length_px * scale, generator=generator) < 0.1
+    for span in spans(length_px, side_px, halo_px):
+        own = wanted[span.own(scale)]
+        if own.any():
+            part = span.part(own, scale, length_px, halo_px)
+            assert span.start <= part.start < part.stop <= span.stop
+            assert wanted[part.own(scale)].sum() == own.sum()
+            ends = wanted[part.own(scale)].view(-1, scale)[[0, -1]]
+            assert ends.any(1).all()
+            assert part.start - part.before_px == max(0, part.start - halo_px)
+            assert part.stop + part.after_px == min(length_px, part.stop + halo_px)
+
+
 @given(h=SIZES, w=SIZES, side_px=st.integers(1, 40))
 @settings(max_examples=40, derandomize=True, deadline=None)
 def test_cut_and_put_together_is_the_image(h, w, side_px):

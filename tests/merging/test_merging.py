@@ -5,7 +5,12 @@ import torch
 from scipy import ndimage
 
 from dfp_batch.core.filters import as_array, as_image
-from dfp_batch.core.pyramid import StrongestDetail, collapse, laplacian_pyramid
+from dfp_batch.core.pyramid import (
+    StrongestDetail,
+    collapse,
+    laplacian_pyramid,
+    pyramid_bands,
+)
 from dfp_batch.core.sources import InMemory
 from dfp_batch.errors import ConfigError
 from dfp_batch.merging.blend import Blend
@@ -49,6 +54,19 @@ def test_collapse_is_the_inverse_of_the_pyramid(channels, size, texture):
     assert all(min(band.shape[1:]) >= 8 for band in bands)
     assert all(len(band) == channels for band in bands)
     torch.testing.assert_close(collapse(bands), image, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2, 9])
+def test_a_pyramid_has_so_many_bands_at_most(levels, texture):
+    image = texture(67, 70)[0]
+    bands = list(pyramid_bands(image.clone(), levels))
+    assert len(bands) == 1 + min(levels, 3)
+    for band, other in zip(bands[:-1], laplacian_pyramid(image), strict=False):
+        assert torch.equal(band, other)
+    strongest = StrongestDetail(1, levels)
+    strongest.add(image.clone(), torch.ones(1, 67, 70))
+    assert len(strongest.bands) == 1 + min(levels, 3)
+    torch.testing.assert_close(strongest.image(), image, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("rows", [511, 512, 513, 771, 1030])
