@@ -84,3 +84,18 @@ class NotesThreads(FocusMeasure):
         with (Path(self.folder) / "threads").open("a") as file:
             file.write(f"{torch.get_num_threads()} {cv2.getNumThreads()}\n")
         return Undecided()(sources)
+
+
+@dataclass(frozen=True)
+class NotesMemory(FocusMeasure):
+    """Decides nothing; notes how much memory its task has asked for, one line a call."""
+
+    folder: str = ""
+
+    def __call__(self, sources):
+        import ray  # noqa: PLC0415 - slow; only for those who ask
+
+        asked = ray.get_runtime_context().get_assigned_resources().get("memory", 0)
+        with (Path(self.folder) / "memory").open("a") as file:
+            file.write(f"{asked:.0f}\n")
+        return Undecided()(sources)

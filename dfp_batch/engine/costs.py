@@ -30,7 +30,7 @@ from dfp_batch.engine.checks import truths
 from dfp_batch.engine.executor import Work
 from dfp_batch.engine.processes import fresh, use_one_thread
 from dfp_batch.engine.progress import UNWATCHED
-from dfp_batch.engine.stages import Stage, peak_rss_bytes
+from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError, ObjectMissingError
 from dfp_batch.io import codec, storage
 from dfp_batch.pipeline.composition import FusionConfig
@@ -348,7 +348,7 @@ def _run_one(work: Work, job: Job, folder: str) -> _Taken:
     on_gpu = work.stage is Stage.RECONSTRUCT and choose_device(None).type == "cuda"
     return _Taken(
         report.seconds if on_gpu else cpu_s,
-        _peak_bytes_here(),
+        report.facts["peak_rss_bytes"],
         storage.TRAFFIC.read_bytes - before.read_bytes,
         storage.TRAFFIC.written_bytes - before.written_bytes,
     )
@@ -357,11 +357,3 @@ def _run_one(work: Work, job: Job, folder: str) -> _Taken:
 def _value_file(folder: str, work: Work, stage: Stage) -> Path:
     """What a stage of this pair has left, so that one pair at a time is in memory."""
     return Path(folder) / f"{stage}-{work.number}.pickle"
-
-
-def _peak_bytes_here() -> int:
-    """Most memory of this process; Linux adds that of the parent to what ``getrusage`` says."""
-    path = Path("/proc/self/status")
-    lines = path.read_text().splitlines() if path.exists() else []
-    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
-    return peaks[0] if peaks else peak_rss_bytes()

@@ -95,6 +95,11 @@ class Nodes:
         return max((node.get("CPU", 0) for node in self._nodes.values()), default=1.0)
 
     @property
+    def largest_memory(self) -> float:
+        """Bytes that tasks may share on the node that has most."""
+        return max((node.get("memory", 0) for node in self._nodes.values()), default=0.0)
+
+    @property
     def store_bytes(self) -> float:
         """Object store of all nodes."""
         return self._total("object_store_memory")

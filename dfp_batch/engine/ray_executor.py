@@ -42,6 +42,7 @@ from dfp_batch.engine.processes import use_one_thread
 from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.pulse import Handle, Heart, PulseBoard
 from dfp_batch.engine.stages import Failure, Report, Stage
+from dfp_batch.engine.task_memory import TaskMemory
 from dfp_batch.errors import ExecutorLostError, WorkerLostError
 from dfp_batch.io import credentials
 
@@ -112,6 +113,7 @@ class RayExecutor:
         self._board = _Board(_new_board())
         self._pool = GpuPool(self._nodes, self._count_runs)
         self._keys = count(1)
+        self._memory = TaskMemory()
         self._is_brief = False
         self._running: dict[int, _Running] = {}
         self._values: dict[int, dict[Stage, Any]] = {}
@@ -151,7 +153,8 @@ class RayExecutor:
             self._feed_workers()
             return
         cpus = max(1, int(self._nodes.largest_cpus * max(0, work.relief - 1) / 2))
-        self._submit(work, _run.options(name=_name(work), num_cpus=cpus), None)
+        memory = self._memory.needed_bytes(work.stage, self._nodes.largest_memory)
+        self._submit(work, _run.options(name=_name(work), num_cpus=cpus, memory=memory), None)
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """Reports of the stages that have ended; a death is reported like any other failure."""
@@ -290,6 +293,8 @@ class RayExecutor:
             reports, healthy = [Report(work.stage, running.started_at, seconds, {}, failure)], False
         seconds = sum(one.seconds for one in reports)
         self._is_brief = len(reports) == len(Stage) and seconds < _BRIEF_S
+        if running.worker is None:
+            self._memory.note(reports)
         report, *ahead = reports
         self._ahead[work.number] = deque(ahead)
         if reports[-1].failure is None:

@@ -10,8 +10,10 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -95,6 +97,7 @@ def run_stage(
     started_at, clock = time.time(), time.perf_counter()
     value, failure = None, None
     facts: dict[str, Any] = {}
+    forget_peak()
     try:
         value, facts = work()
     except Exception as error:
@@ -125,7 +128,18 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def forget_peak() -> None:
+    """Begin to look for the most memory anew, where the system can: on Linux."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_rss_bytes() -> int:
-    """Most memory that this process has had; on Linux at least what its parent had."""
+    """Most memory of this process since ``forget_peak``; elsewhere than on Linux since it began."""
+    path = Path("/proc/self/status")
+    lines = path.read_text().splitlines() if path.exists() else []
+    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+    if peaks:
+        return peaks[0]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)

@@ -22,6 +22,20 @@ def test_a_task_has_one_thread_of_torch_and_one_of_opencv(make_archive, tmp_path
     assert set((tmp_path / "threads").read_text().splitlines()) == {"1 1"}
 
 
+def test_tasks_ask_for_the_memory_that_others_took(make_archive, tmp_path):
+    """The first ones for none, since nothing is known."""
+    settings = {"focus": "fault_injection:NotesMemory", "focus.folder": str(tmp_path)}
+    status = run(make_archive(12), tmp_path, settings)
+    assert status.ok == 12
+    asked = [int(line) for line in (tmp_path / "memory").read_text().split()]
+    assert asked[0] == 0
+    rows = visible(read_attempts(f"{tmp_path}/run")).to_pylist()
+    peaks = [row["peak_rss_bytes"] for row in rows]
+    step = 256 * 2**20
+    assert asked[-1] % step == 0
+    assert min(peaks) <= asked[-1] < max(peaks) + step
+
+
 @pytest.mark.parametrize("mode", ["sample", "all", "none"])
 def test_the_floor_is_made_for_the_pairs_that_were_asked_for(make_archive, tmp_path, mode):
     """The composition differs from the floor, which costs a fusion of its own."""
