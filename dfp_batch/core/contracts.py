@@ -187,7 +187,7 @@ class Refinement(Part, ABC):
 
         Args:
             sources: N sources (C, h, w), in [0, 1].
-            decision: (N, 1, h, w); it may be overwritten.
+            decision: (N, 1, h, w), float32, or float16 where it is large; it may be overwritten.
             compute: Randomness, precision, progress.
         """
 
@@ -218,7 +218,7 @@ class Merge(Part, ABC):
 
         Args:
             sources: N sources (C, h, w), in [0, 1].
-            decision: (N, 1, h, w), sums to 1 over N.
+            decision: (N, 1, h, w), sums to 1 over N; float32, or float16 where it is large.
             certainty: (1, h, w), in [0, 1]: 0 where no source is in focus, and the decision has no
                 reason. Or (1, 1, 1).
             compute: Randomness, precision, progress.
