@@ -13,6 +13,7 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _KEPT_BLOCK = 64 * 10**6  # bytes of the largest block that is kept for the next that needs one
 _KEPT_FREE = 3 * _KEPT_BLOCK  # bytes that lie unused before some are given back
+MUCH = 8 * _KEPT_BLOCK
 _GLIBC = platform.libc_ver()[0] == "glibc"
 
 
@@ -41,11 +42,15 @@ def kept_memory() -> Iterator[None]:
         give_back()
 
 
-def give_back() -> None:
-    """What lies unused, to the kernel, if it is much: blocks of another size are wanted next."""
+def give_back(beyond: int = _KEPT_BLOCK) -> None:
+    """What lies unused, to the kernel, if it is more than so many bytes.
+
+    Between steps, since blocks of another size are wanted next; with ``MUCH`` in a loop, which
+    would soon take it again.
+    """
     if not _GLIBC:
         return
     libc = ctypes.CDLL(None)
     libc.mallinfo2.restype = _Usage
-    if libc.mallinfo2().free > _KEPT_BLOCK:
+    if libc.mallinfo2().free > beyond:
         libc.malloc_trim(0)

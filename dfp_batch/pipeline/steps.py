@@ -20,7 +20,7 @@ from torch import Tensor
 from dfp_batch.alignment.device_stack import DeviceStack
 from dfp_batch.alignment.stack import Stack
 from dfp_batch.alignment.stack_alignment import StackAlignment
-from dfp_batch.core.allocator import give_back
+from dfp_batch.core.allocator import MUCH, give_back
 from dfp_batch.core.contracts import (
     Compute,
     Images,
@@ -214,6 +214,7 @@ def reconstruct_rows(
         for slab in with_neighbours(parts, height, reach_px):
             off += _inconsistency(slab, low, degrade)
             receive(slab.image[0, :, slab.own])
+            give_back(MUCH)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     whole, consistency = Solution.joined(told), float(off) / low.numel()
     return Enlargement(whole.losses, whole.stop_reason, peak, consistency, gain_db, kernel)
