@@ -22,8 +22,8 @@ many minutes, whose networks have not changed. In `against-paper` the rows of `b
 are of the weights that the large network had before that day (decision 0010), and those of `best`
 were measured when it was called `balanced` (decision 0013). On 2026-11-27 `prior` and those of its
 noise and JPEG were made anew, with weights of `fast` that had learnt further and with convolutions
-in 8 bits (decisions 0010, 0014): elsewhere `fast` enlarges as before. `prior`, `fusion` and `stacks`
-were made once more that day, with seams learnt further (decision 0012).
+in 8 bits (decisions 0010, 0014): elsewhere `fast` enlarges as before. `prior`, `fusion` and
+`stacks` were made once more that day, with seams learnt further (decision 0012).
 """
 
 
