@@ -13,7 +13,7 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _KEPT_BLOCK = 64 * 10**6  # bytes of the largest block that is kept for the next that needs one
 _KEPT_FREE = 3 * _KEPT_BLOCK  # bytes that lie unused before some are given back
-MUCH = 8 * _KEPT_BLOCK
+MUCH = 5 * _KEPT_BLOCK
 _GLIBC = platform.libc_ver()[0] == "glibc"
 
 

@@ -1,7 +1,7 @@
 """The learned prior: enlargement by a network that has seen procedural scenes only."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from dfp_batch.networks.int8 import Int8Blocks
 from dfp_batch.networks.prior_network import PriorNetwork
 from dfp_batch.networks.weights import PRIORS, load_prior
 from dfp_batch.reconstruction.back_projection import enlarged_rows, project_back, projected_back
-from dfp_batch.reconstruction.round_trip import reach_of
+from dfp_batch.reconstruction.round_trip import REACH_PX, reach_of
 
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
 _TILE_PX = 448  # more costs memory; less costs time in halos, most where the network is deep
@@ -122,11 +122,18 @@ class LearnedPrior(Reconstruction):
         usual_px = _TILE_PX if low.device.type == "cpu" else _ACCELERATOR_TILE_PX
         tile, scale = (compute.side_px(usual_px), network.halo_px), degrade.scale
         back, _ = projected_back(low, degrade, PROJECTION_STEPS)
-        grey, grey_back = luma(low), luma(back)
         for rows in spans(low.shape[-2], *tile):
-            shown = enlarged_rows(grey_back, rows, scale)
-            full = in_columns(restored, (grey[..., rows.read(), :], shown), rows, *tile)
+            shown = _enlarged_luma(back, rows, scale)
+            full = in_columns(restored, (luma(low[..., rows.read(), :]), shown), rows, *tile)
             detail = full.sub_(shown[..., rows.within(scale), :])
             for few in spans(rows.stop - rows.start, _COLOUR_ROWS, 0):
                 part = Span(rows.start + few.start, rows.start + few.stop, 0, 0)
                 yield enlarged_rows(back, part, scale).add_(detail[..., few.own(scale), :])
+
+
+def _enlarged_luma(back: Tensor, rows: Span, scale: int) -> Tensor:
+    """Luma of ``enlarged_rows``, of which no more is made than of these rows."""
+    first = max(0, rows.read().start - REACH_PX)
+    near = luma(back[..., first : rows.read().stop + REACH_PX, :])
+    there = replace(rows, start=rows.start - first, stop=rows.stop - first)
+    return enlarged_rows(near, there, scale)
