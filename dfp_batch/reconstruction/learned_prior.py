@@ -23,7 +23,7 @@ from dfp_batch.reconstruction.round_trip import REACH_PX, reach_of
 
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
 _TILE_PX = 448  # more costs memory; less costs time in halos, most where the network is deep
-_COLOUR_ROWS = 128  # of the sources, that are in colour and enlarged at once
+_COLOUR_PX, _COLOUR_ROWS = 1 << 19, 32  # of the sources, that are in colour and enlarged at once
 _ACCELERATOR_TILE_PX = 768  # an H200 waits for its host: 12 ms per output MP with 320, 4 with 1024
 _LEAST_NOISE, _MOST_NOISE = 1 / 255, 2 / 255  # standard deviations
 _LEAST_BLOCKS, _MOST_BLOCKS = 1.15, 1.35  # JPEG of quality 90, 80
@@ -122,11 +122,12 @@ class LearnedPrior(Reconstruction):
         usual_px = _TILE_PX if low.device.type == "cpu" else _ACCELERATOR_TILE_PX
         tile, scale = (compute.side_px(usual_px), network.halo_px), degrade.scale
         back, _ = projected_back(low, degrade, PROJECTION_STEPS)
+        few_rows = max(_COLOUR_ROWS, _COLOUR_PX // low.shape[-1])
         for rows in spans(low.shape[-2], *tile):
             shown = _enlarged_luma(back, rows, scale)
             full = in_columns(restored, (luma(low[..., rows.read(), :]), shown), rows, *tile)
             detail = full.sub_(shown[..., rows.within(scale), :])
-            for few in spans(rows.stop - rows.start, _COLOUR_ROWS, 0):
+            for few in spans(rows.stop - rows.start, few_rows, 0):
                 part = Span(rows.start + few.start, rows.start + few.stop, 0, 0)
                 yield enlarged_rows(back, part, scale).add_(detail[..., few.own(scale), :])
 
