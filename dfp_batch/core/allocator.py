@@ -2,11 +2,11 @@
 
 By default it takes every block of more than 32 MB from the kernel, page by page, and gives it back
 at once. A stage of a large image does so hundreds of times, which is a quarter of its time
-(docs/decisions/0037). Elsewhere than on glibc nothing is changed.
+(docs/decisions/0037). Elsewhere than on glibc from 2.33 on nothing is changed.
 """
 
 import ctypes
-import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +14,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _KEPT_BLOCK = 64 * 10**6  # bytes of the largest block that is kept for the next that needs one
 _KEPT_FREE = 3 * _KEPT_BLOCK  # bytes that lie unused before some are given back
 MUCH = 5 * _KEPT_BLOCK
-_GLIBC = platform.libc_ver()[0] == "glibc"
+_CAN_TELL = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallinfo2")
 
 
 class _Usage(ctypes.Structure):
@@ -30,7 +30,7 @@ class _Usage(ctypes.Structure):
 @contextmanager
 def kept_memory() -> Iterator[None]:
     """Context of a stage: what it frees is kept for it, what lies unused after it is given back."""
-    if not _GLIBC:
+    if not _CAN_TELL:
         yield
         return
     libc = ctypes.CDLL(None)
@@ -48,7 +48,7 @@ def give_back(beyond: int = _KEPT_BLOCK) -> None:
     Between steps, since blocks of another size are wanted next; with ``MUCH`` in a loop, which
     would soon take it again.
     """
-    if not _GLIBC:
+    if not _CAN_TELL:
         return
     libc = ctypes.CDLL(None)
     libc.mallinfo2.restype = _Usage

@@ -114,7 +114,7 @@ def weighted(sources: Tensor, decision: Tensor) -> Tensor:
 
 def total(decision: Tensor) -> Tensor:
     """Sum over N of (N, ...), float32: plane by plane, since there may be many of them."""
-    whole = decision[0].float() if decision.dtype != torch.float32 else decision[0].clone()
+    whole = decision[0].to(torch.float32, copy=True)
     for weight in decision[1:]:
         whole += weight
     return whole

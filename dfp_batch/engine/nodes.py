@@ -94,10 +94,10 @@ class Nodes:
         """CPUs of the largest node."""
         return max((node.get("CPU", 0) for node in self._nodes.values()), default=1.0)
 
-    @property
-    def largest_memory(self) -> float:
-        """Bytes that tasks may share on the node that has most."""
-        return max((node.get("memory", 0) for node in self._nodes.values()), default=0.0)
+    def memory_beside(self, cpus: int) -> float:
+        """Most bytes that a node has for tasks which has so many CPUs as well; 0 if none has."""
+        able = (node for node in self._nodes.values() if node.get("CPU", 0) >= cpus)
+        return max((node.get("memory", 0) for node in able), default=0.0)
 
     @property
     def store_bytes(self) -> float:

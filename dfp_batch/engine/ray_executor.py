@@ -153,7 +153,7 @@ class RayExecutor:
             self._feed_workers()
             return
         cpus = max(1, int(self._nodes.largest_cpus * max(0, work.relief - 1) / 2))
-        memory = self._memory.needed_bytes(work.stage, self._nodes.largest_memory)
+        memory = self._memory.needed_bytes(work.stage, self._nodes.memory_beside(cpus))
         self._submit(work, _run.options(name=_name(work), num_cpus=cpus, memory=memory), None)
 
     def wait(self, timeout_s: float) -> list[Completion]:

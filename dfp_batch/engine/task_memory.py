@@ -30,7 +30,7 @@ class TaskMemory:
 
         Args:
             stage: Which one.
-            most_bytes: That a node has; no task may ask for more, or it would wait for ever.
+            most_bytes: That a node with the CPUs for it has: who asks for more waits for ever.
         """
         peak = max(self._peaks[stage], default=0)
         return min(-(-peak // _STEP) * _STEP, int(most_bytes))

@@ -71,7 +71,7 @@ class Potts(Refinement):
     def _reduced(self, evidence: Tensor, guide: Tensor) -> Tensor:
         """Weights v at the size at which N * h * w is at most ``largest_px``."""
         if evidence.numel() <= self.largest_px or min(guide.shape[-2:]) == 1:
-            return self._minimise(evidence, guide, 0)
+            return self._minimise(evidence.float(), guide, 0)
         return self._reduced(_halve(evidence).mul_(2), _halve(guide))
 
     def _minimise(self, evidence: Tensor, guide: Tensor, level: int) -> Tensor:
