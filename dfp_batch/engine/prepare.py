@@ -114,9 +114,9 @@ def prepare(
 ) -> tuple[Prepared, dict[str, Any]]:
     """Read, check, register and expose the frames; merge them, unless the next stage does.
 
-    To merge takes about six full frames (h * w * C in float32) and the decision at once, however
-    many frames there are, and one more where the floor is another image. To hand them over takes
-    all frames, at the depth of their files.
+    To merge takes some full frames (h * w * C in float32) and the decision at once, however many
+    frames there are, and one more where the floor is another image; of what is above 14 MP the
+    most is worked on in bands. To hand them over takes all frames, at the depth of their files.
 
     Args:
         pair: What to read.

@@ -11,6 +11,7 @@ from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.steps import Workplace, merge
 from dfp_batch.refinement.confidence_voting import ConfidenceVoting
 from dfp_batch.refinement.near_first import NearFirst
+from dfp_batch.refinement.potts import Potts
 from dfp_batch.synthetic import SceneSet, SceneSpec
 from method_parts import compute
 
@@ -73,6 +74,15 @@ def test_halved_weights_sum_to_one(sources, halved):
     whole = total(measured)
     assert whole.dtype == torch.float32
     torch.testing.assert_close(whole, torch.ones_like(whole), atol=2e-3, rtol=0)
+
+
+def test_potts_at_full_size_is_the_same_of_halved_weights(sources, halved):
+    potts = Potts(largest_px=1 << 30)
+    exact = potts(InMemory(sources), MultiScaleLaplacian()(InMemory(sources)), compute())
+    halved()
+    found = potts(InMemory(sources), MultiScaleLaplacian()(InMemory(sources)), compute())
+    assert found.dtype == torch.float16
+    assert (winners(found) == winners(exact)).float().mean() > 0.998
 
 
 def test_a_halved_decision_is_as_sure_as_is_said(halved):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dfp_batch.engine.nodes import Nodes
 from dfp_batch.engine.stages import Report, Stage, facts_of, run_stage
 from dfp_batch.engine.task_memory import TaskMemory
 
@@ -40,6 +41,17 @@ def test_a_task_of_several_stages_takes_the_most_of_them(memory):
 def test_no_task_asks_for_more_than_a_node_has(memory):
     memory.note([report(Stage.PREPARE, MOST + STEP)])
     assert memory.needed_bytes(Stage.PREPARE, MOST) == MOST
+
+
+def test_a_node_without_the_cpus_does_not_count():
+    """A head without CPUs may have most memory."""
+    nodes = object.__new__(Nodes)
+    nodes._nodes = {
+        "head": {"memory": 90.0},
+        "small": {"CPU": 2.0, "memory": 30.0},
+        "large": {"CPU": 8.0, "memory": 20.0},
+    }
+    assert [nodes.memory_beside(cpus) for cpus in (1, 4, 9)] == [30.0, 20.0, 0.0]
 
 
 def test_a_large_pair_is_forgotten_after_many_small_ones(memory):
