@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dfp_batch.core.contracts import Compute, NetworkSpec
 from dfp_batch.core.image import pad_to, round_up
 from dfp_batch.core.part import Count, Part, Positive
+from dfp_batch.core.recording import recorded
 from dfp_batch.errors import DivergedError
 
 _NOISE_CHANNELS, _NOISE_RANGE = 32, 0.1  # as in Deep Image Prior, the paper's reference [64]
@@ -80,6 +81,9 @@ def minimise(
 ) -> Tensor:
     """Adam on the weights of the network. The host never waits for the device inside the loop.
 
+    On a GPU an iteration is recorded once and replayed: it is hundreds of kernels, most of them
+    over before the host has asked for the next.
+
     Args:
         fit: Network and input.
         objective: Scalar loss of the logits (1, outputs, H, W), float32.
@@ -93,14 +97,20 @@ def minimise(
     Raises:
         DivergedError: if any loss is not finite.
     """
+    device = fit.inputs.device
     optimiser = torch.optim.Adam(fit.network.parameters(), lr=schedule.learning_rate, fused=True)
-    losses = torch.empty(schedule.iterations, device=fit.inputs.device)
-    for iteration in range(schedule.iterations):
+
+    def step(_: tuple[()]) -> Tensor:
         optimiser.zero_grad(set_to_none=True)
         loss = objective(fit.logits(compute))
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        losses[iteration] = loss.detach()
+        return loss.detach()
+
+    move = recorded(step, (optimiser,), device)
+    losses = torch.empty(schedule.iterations, device=device)
+    for iteration in range(schedule.iterations):
+        losses[iteration] = move(())
         compute.on_iteration(stage, iteration + 1, schedule.iterations)
     finite = losses.isfinite()
     if not bool(finite.all()):

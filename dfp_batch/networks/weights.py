@@ -88,8 +88,9 @@ def save_prior(path: Path, spec: PriorSpec, weights: dict[str, Tensor]) -> None:
     save_file(halves, path, {name: str(value) for name, value in vars(spec).items()})
 
 
+@lru_cache(maxsize=4)
 def load_prior(path: Path, device: torch.device) -> PriorNetwork:
-    """A network with weights from a file, trainable, in float32.
+    """The network with weights from a file, in float32, not to be changed: one for every device.
 
     Raises:
         ConfigError: if the file is not there, or does not hold such weights.
@@ -100,7 +101,7 @@ def load_prior(path: Path, device: torch.device) -> PriorNetwork:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(f"{path}: holds other weights than a prior's: {error}") from error
-    return network
+    return network.eval().requires_grad_(False)
 
 
 def grow(network: PriorNetwork, path: Path) -> None:
@@ -123,7 +124,6 @@ def grow(network: PriorNetwork, path: Path) -> None:
                 parameter.zero_()
 
 
-@lru_cache(maxsize=2)
 def _read_prior(path: Path) -> tuple[PriorSpec, dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:

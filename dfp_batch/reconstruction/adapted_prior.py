@@ -105,20 +105,20 @@ class AdaptedPrior(Reconstruction):
         self, low: Tensor, degrade: Degradation, compute: Compute
     ) -> tuple[PriorNetwork, Tensor]:
         """The network for one item u (1, C, h, w), and the loss of every iteration."""
-        network = self.prior.build(low.device)
+        prior = self.prior.build(low.device)
         smallest = min(low.shape[-2:]) // degrade.scale
         if self.iterations == 0 or degrade.scale == 1 or smallest < SMALLEST_PX:
-            return network, low.new_empty(0)
+            return prior, low.new_empty(0)
         grey = luma(low)
         if bool((noise_level(grey) > MOST_NOISE) | (blockiness(grey) > MOST_BLOCKS)):
-            return network, low.new_empty(0)
+            return prior, low.new_empty(0)
         item = _Item.of(grey, degrade, self, compute)
-        return self._fitted(network, item, compute)
+        return self._fitted(prior, item, compute)
 
     def _fitted(
-        self, network: PriorNetwork, item: "_Item", compute: Compute
+        self, start: PriorNetwork, item: "_Item", compute: Compute
     ) -> tuple[PriorNetwork, Tensor]:
-        start, mean = copy.deepcopy(network), copy.deepcopy(network)
+        network, mean = copy.deepcopy(start).requires_grad_(True), copy.deepcopy(start)
         optimiser = torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
         probes = torch.cat([item.corners(item.across) for _ in range(_PROBES)])
         losses, least, best = [], item.loss_across(mean, probes), start

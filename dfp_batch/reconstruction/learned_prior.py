@@ -23,6 +23,7 @@ from dfp_batch.reconstruction.round_trip import REACH_PX, reach_of
 
 PROJECTION_STEPS = 10  # before the network; its weights are made for so many
 _TILE_PX = 448  # more costs memory; less costs time in halos, most where the network is deep
+_ACCELERATOR_COLOUR_PX = 1 << 22
 _COLOUR_PX, _COLOUR_ROWS = 1 << 19, 32  # of the sources, that are in colour and enlarged at once
 _ACCELERATOR_TILE_PX = 768  # an H200 waits for its host: 12 ms per output MP with 320, 4 with 1024
 _LEAST_NOISE, _MOST_NOISE = 1 / 255, 2 / 255  # standard deviations
@@ -62,7 +63,7 @@ class LearnedPrior(Reconstruction):
     final_steps: CountOrNone = 1
 
     def build(self, device: torch.device) -> PriorNetwork:
-        """The network, trainable.
+        """The network, not to be changed.
 
         Raises:
             ConfigError: if the file of the weights cannot be used.
@@ -119,10 +120,12 @@ class LearnedPrior(Reconstruction):
                 result: Tensor = network(low, projected, code, here)
             return result
 
-        usual_px = _TILE_PX if low.device.type == "cpu" else _ACCELERATOR_TILE_PX
+        is_cpu = low.device.type == "cpu"
+        usual_px = _TILE_PX if is_cpu else _ACCELERATOR_TILE_PX
+        colour_px = _COLOUR_PX if is_cpu else _ACCELERATOR_COLOUR_PX
         tile, scale = (compute.side_px(usual_px), network.halo_px), degrade.scale
         back, _ = projected_back(low, degrade, PROJECTION_STEPS)
-        few_rows = max(_COLOUR_ROWS, _COLOUR_PX // low.shape[-1])
+        few_rows = max(_COLOUR_ROWS, colour_px // low.shape[-1])
         for rows in spans(low.shape[-2], *tile):
             shown = _enlarged_luma(back, rows, scale)
             full = in_columns(restored, (luma(low[..., rows.read(), :]), shown), rows, *tile)

@@ -12,10 +12,12 @@ from dfp_batch.core.decision import select_
 from dfp_batch.core.filters import claim_, resize_linearly
 from dfp_batch.core.part import Count, NotNegative, Positive
 from dfp_batch.core.pyramid import StrongestDetail
+from dfp_batch.core.recording import repeat
 from dfp_batch.core.sources import greys
 
 _PRIMAL_STEP, _DUAL_STEP = 0.1, 1.2  # their product below 1 / 8, the squared norm of the gradient
 _EXACT = 1e-6
+_NEWTON_STEPS = 6  # where it would take a GPU longer to tell when to end
 _WINDOW_PX = 5
 _LEAST = 1e-6
 
@@ -116,7 +118,7 @@ def primal_dual(
 ) -> Tensor:
     """Iterations of Chambolle and Pock on ``-<evidence, v> + sum_k |cost grad v_k|``.
 
-    Plane by plane and in place: what is worked on stays in the cache.
+    On a CPU plane by plane: what is worked on stays in the cache.
 
     Args:
         start: First v, (N, h, w), >= 0, sums to 1 over N.
@@ -127,6 +129,12 @@ def primal_dual(
     Returns:
         v (N, h, w), >= 0, sums to 1 over N.
     """
+    return (planes_at_once if start.is_cuda else _in_turn)(start, evidence, cost, iterations)
+
+
+def _in_turn(
+    start: Tensor, evidence: Tensor, cost: tuple[Tensor, Tensor], iterations: int
+) -> Tensor:
     weights, ahead, moved = start.clone(), start.clone(), torch.empty_like(start)
     duals = torch.zeros_like(start[:, :, 1:]), torch.zeros_like(start[:, 1:])
     limits = [(-bound, bound) for bound in cost]
@@ -145,6 +153,45 @@ def primal_dual(
         torch.add(weights, moved, alpha=-2, out=ahead).neg_()
         weights, moved = moved, weights
     return weights
+
+
+def planes_at_once(
+    start: Tensor, evidence: Tensor, cost: tuple[Tensor, Tensor], iterations: int
+) -> Tensor:
+    """As ``primal_dual``, nearly, by steps that are all the same and never ask for a value."""
+    weights, ahead, moved = start.clone(), start.clone(), torch.empty_like(start)
+    duals = torch.zeros_like(start[:, :, 1:]), torch.zeros_like(start[:, 1:])
+    limits = [(-bound, bound) for bound in cost]
+    threshold = torch.full_like(start[0], -1.0)
+
+    def step() -> None:
+        torch.add(weights, evidence, alpha=_PRIMAL_STEP, out=moved)
+        for along, dual, (least, most) in zip((2, 1), duals, limits, strict=True):
+            count = dual.shape[along]
+            dual.add_(ahead.narrow(along, 1, count), alpha=_DUAL_STEP)
+            dual.sub_(ahead.narrow(along, 0, count), alpha=_DUAL_STEP)
+            torch.clamp(dual, least, most, out=dual)
+            moved.narrow(along, 0, count).add_(dual, alpha=_PRIMAL_STEP)
+            moved.narrow(along, 1, count).sub_(dual, alpha=_PRIMAL_STEP)
+        _nearly_onto_simplex_(moved, threshold)
+        torch.add(weights, moved, alpha=-2, out=ahead).neg_()
+        weights.copy_(moved)
+
+    repeat(step, iterations, start.device)
+    return weights
+
+
+def _nearly_onto_simplex_(values: Tensor, threshold: Tensor) -> None:
+    """As ``onto_simplex_``, in a few steps of Newton's method that look at all planes at once."""
+    if len(values) == 2:  # noqa: PLR2004
+        onto_simplex_(values, threshold)
+        return
+    largest = values.amax(0)
+    torch.clamp(threshold, largest - 1, largest - 1 / len(values), out=threshold)
+    for _ in range(min(_NEWTON_STEPS, len(values) + 1)):
+        above = (values - threshold).clamp_min_(0)
+        threshold.add_(above.sum(0).sub_(1).div_(above.sign_().sum(0)))
+    values.sub_(threshold).clamp_min_(0)
 
 
 def onto_simplex_(values: Tensor, threshold: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from dfp_batch.core.recording import recorded, set_rate
 from dfp_batch.networks.running_mean import approach, share_of_step
 from dfp_batch.training.checkpoints import Row, Session, Settings, keep, restored
-from dfp_batch.training.graphs import Recorded, make_recordable, set_rate
 from dfp_batch.training.workers import Random, drawn_ahead
 
 WARM_UP_STEPS = 100
@@ -164,7 +164,4 @@ def _mover(
     def move(batch: Batch) -> Tensor:
         return training.descend(lambda network: lesson.loss(network, batch))
 
-    if device.type != "cuda":
-        return move
-    make_recordable(training.optimisers, device)
-    return Recorded(move, device)
+    return recorded(move, training.optimisers, device)

@@ -52,6 +52,16 @@ def test_both_forms_agree(name, channels, size):
     torch.testing.assert_close(found, plain, atol=3e-5, rtol=1e-5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@every_size
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_gpu_agrees(name, channels, size):
+    image = noise(channels, *size)
+    found = FILTERS[name](image.cuda()).cpu()
+    torch.testing.assert_close(found, FILTERS[name](image), atol=3e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("name", FILTERS)
 def test_the_layout_in_memory_changes_nothing(name, plain):

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 
 from dfp_batch.core.sources import InMemory
 from dfp_batch.errors import ConfigError
-from dfp_batch.refinement.potts import Potts, onto_simplex_, primal_dual
+from dfp_batch.refinement.potts import Potts, onto_simplex_, planes_at_once, primal_dual
 from method_parts import compute
 
 COMPUTE = compute()
@@ -74,6 +74,17 @@ def test_three_labels_without_boundary_cost_follow_the_evidence():
     free = torch.zeros(5, 5), torch.zeros(4, 6)
     weights = primal_dual(torch.full_like(evidence, 1 / 3), evidence, free, 200)
     assert torch.equal(weights.argmax(0), evidence.argmax(0))
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_all_planes_at_once_are_nearly_the_planes_in_turn(count):
+    generator = torch.Generator().manual_seed(count)
+    evidence = 3 * torch.randn(count, 12, 17, generator=generator)
+    cost = torch.rand(12, 16, generator=generator), torch.rand(11, 17, generator=generator)
+    expected, found = (
+        solve(evidence.softmax(0), evidence, cost, 30) for solve in (primal_dual, planes_at_once)
+    )
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
 
 
 # The refinement.

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dfp_batch.core.recording import make_recordable, recorded, repeat, set_rate
 from dfp_batch.training import loop
-from dfp_batch.training.graphs import Recorded, make_recordable, set_rate
 from dfp_batch.training.muon import Muon
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -47,8 +47,7 @@ def trained(record, device):
         lambda network: (network(batch.given.to(device)) - batch.wanted.to(device)).abs().mean()
     )
     if record:
-        make_recordable(training.optimisers, device)
-        move = Recorded(move, device)
+        move = recorded(move, training.optimisers, device)
     losses = []
     for step in range(12):
         generator = torch.Generator().manual_seed(step)
@@ -62,3 +61,10 @@ def trained(record, device):
 def test_recorded_steps_of_several_shapes_are_those_done_at_once():
     device = torch.device("cuda")
     assert trained(True, device) == pytest.approx(trained(False, device), rel=1e-5)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_a_step_is_done_as_often_as_was_asked(device):
+    numbers = torch.tensor([1.0, 2.0], device=device)
+    repeat(lambda: numbers.mul_(2).add_(1), 3, numbers.device)
+    assert numbers.tolist() == [15.0, 23.0]

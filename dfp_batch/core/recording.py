@@ -1,7 +1,7 @@
-"""Steps of a training on a GPU, recorded once for every shape of a batch and then replayed.
+"""Steps of an optimisation on a GPU, recorded once and then replayed.
 
-A step is a thousand small kernels. To ask for them one by one takes the host longer than the GPU
-needs for them.
+A step is many small kernels. To ask for them one by one takes the host longer than the GPU needs
+for them.
 """
 
 from collections import Counter
@@ -16,6 +16,50 @@ Batch = TypeVar("Batch", bound=tuple[Tensor, ...])  # a NamedTuple
 Shapes = tuple[torch.Size, ...]
 
 _WARM_UP = 3  # steps as they are, in which cuDNN chooses and optimisers make their state
+
+
+def repeat(step: Callable[[], object], times: int, device: torch.device) -> None:
+    """Do a step so often.
+
+    Args:
+        step: Works in place on tensors that it keeps, the same way every time, by kernels that
+            need no warm-up; what it does must not wait for the device.
+        times: How often.
+        device: Of the tensors; on a GPU the step is recorded, and replayed.
+    """
+    if device.type != "cuda":
+        for _ in range(times):
+            step()
+        return
+    usual = torch.cuda.current_stream(device)
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(usual)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.stream(stream):
+        graph.capture_begin(capture_error_mode="thread_local")
+        step()
+        graph.capture_end()
+        for _ in range(times):
+            graph.replay()
+    usual.wait_stream(stream)
+
+
+def recorded(
+    step: Callable[[Any], Tensor],
+    optimisers: Sequence[torch.optim.Optimizer],
+    device: torch.device,
+) -> Callable[[Any], Tensor]:
+    """On a GPU a step that is recorded, else the step itself.
+
+    Args:
+        step: Gives the loss on a batch, a tuple of tensors; see ``Recorded``.
+        optimisers: That it lets move weights; they are changed where they must be.
+        device: Of the weights.
+    """
+    if device.type != "cuda":
+        return step
+    make_recordable(optimisers, device)
+    return Recorded(step, device)
 
 
 def make_recordable(optimisers: Sequence[torch.optim.Optimizer], device: torch.device) -> None:
