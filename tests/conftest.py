@@ -35,6 +35,7 @@ PLACES_OF = {  # files, folders, tests: the beginning of their ids
         "cli/test_help.py::test_the_script",
         "cli/test_voice.py::test_a_reader",
         "cli/test_voice.py::test_no_color",
+        "doctor/test_doctor.py::test_what_is_missing",
         "engine/test_costs.py::test_a_composition_that_fails",
         "engine/test_processes.py",
         "evaluation/test_command.py::test_the_process",

@@ -11,6 +11,7 @@ EXAMPLES = {
         "dfp-batch config --preset fast --set refinement.contrast=80 > settings.toml",
         "dfp-batch config --schema > settings.schema.json",
     ),
+    "doctor": ("dfp-batch doctor", "dfp-batch doctor s3://bucket/folder"),
     "fuse": (
         "dfp-batch fuse A.jpg B.jpg -o fused.png --scale 2",
         "dfp-batch fuse stack.ome.tif -o fused.tiff --scale 1 --decision map.png",
