@@ -1,8 +1,4 @@
-"""Command line: flags to configuration, errors to exit codes; no logic of its own.
-
-Exit codes: 0 all ok; 2 bad usage, configuration or manifest; 3 some pairs failed, or were requeued
-by ``verify``; 4 stopped before the end, the same command goes on; 5 another driver holds the run.
-"""
+"""Command line: flags to configuration, errors to exit codes; no logic of its own."""
 
 import logging
 import sys
@@ -15,7 +11,10 @@ from dfp_batch.cli import (
     bench,
     compact,
     config,
+    doctor,
     evaluate,
+    examples,
+    exit_codes,
     failures,
     fuse,
     gc,
@@ -27,23 +26,17 @@ from dfp_batch.cli import (
     submit,
     synth,
     verify,
+    voice,
 )
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Fuse, enlarge and measure archives of multi-focus photographs. "
-    "Errors are one line; add --debug anywhere for the traceback.",
+    "DIR, MANIFEST and RUN are paths or URLs. Errors are one line that says what to do.",
+    epilog=exit_codes.table(),
 )
-_EXIT_CODES: tuple[tuple[type[errors.DfpError], int], ...] = (
-    (errors.ConfigError, 2),
-    (errors.ManifestError, 2),
-    (errors.PairError, 3),
-    (errors.ObjectMissingError, 2),
-    (errors.RunHeldError, 5),
-    (errors.DfpError, 4),
-)
+_ANYWHERE = ("--quiet", "--debug")  # of the options below; the others come first
 
 
 def _print_version(wanted: bool) -> None:
@@ -60,14 +53,27 @@ def _common(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            help="Say nothing but errors and what was asked for. Anywhere on the line.",
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Tracebacks and the log. Anywhere on the line."),
+    ] = False,
 ) -> None:
-    pass
+    voice.be_quiet(quiet)
+    logging.getLogger("dfp_batch").setLevel(logging.DEBUG if debug else logging.ERROR)
 
 
 for _command in (
     submit.submit,
     plan.plan,
     config.config,
+    doctor.doctor,
     fuse.fuse,
     manifest.manifest,
     synth.synth,
@@ -81,19 +87,18 @@ for _command in (
     evaluate.evaluate,
     bench.bench,
 ):
-    app.command()(_command)
+    app.command(epilog=examples.of_command(_command.__name__))(_command)
 
 
 def main() -> NoReturn:
     """Entry point of the ``dfp-batch`` command."""
-    debug = "--debug" in sys.argv
     logging.basicConfig()
-    logging.getLogger("dfp_batch").setLevel(logging.DEBUG if debug else logging.ERROR)
+    arguments = sorted(sys.argv[1:], key=lambda argument: argument not in _ANYWHERE)
     try:
-        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+        app(args=arguments, prog_name="dfp-batch")
     except errors.DfpError as error:
-        if debug:
+        if "--debug" in arguments:
             raise
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
-    sys.exit(0)
+        sys.exit(exit_codes.of_error(error))
+    sys.exit(exit_codes.ExitCode.OK)

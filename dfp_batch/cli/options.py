@@ -22,11 +22,21 @@ Kernel = Annotated[
         "estimated for each camera of a run, or auto-item: for every item.",
     ),
 ]
+
+
+def _presets(incomplete: str) -> list[str]:
+    """For the shell; the table of presets itself is slow to import."""
+    known = ("balanced", "fast", "best", "classical", "paper")
+    return [name for name in known if name.startswith(incomplete)]
+
+
 Preset = Annotated[
     str | None,
     typer.Option(
+        autocompletion=_presets,
         help="balanced (default), fast: with a network of half the depth, best: the network of "
-        "balanced fitted to every item, slow, classical: the floor, or paper: as published, slower."
+        "balanced fitted to every item, slow, classical: the floor, or paper: as published, "
+        "slower.",
     ),
 ]
 Settings = Annotated[
@@ -162,6 +172,7 @@ Anonymous = Annotated[
 Source = Annotated[
     str, typer.Argument(metavar="MANIFEST|DIR", help="Parquet manifest, or folder: path or URL.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
 
 
