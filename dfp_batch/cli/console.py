@@ -31,11 +31,15 @@ _Metrics = tuple[tuple[str, str, int], ...]  # column, heading, digits
 
 
 class LiveProgress:
-    """A progress bar on a terminal, a line every ten seconds in a log file."""
+    """A progress bar on a terminal; in a log file a line when something has changed.
+
+    At most one in ten seconds.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next_line = 0.0
+        self._last_line = ""
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -63,8 +67,9 @@ class LiveProgress:
         if self._bar.tasks[0].total is None:  # what earlier sessions did says nothing of the speed
             self._bar.reset(self._task, total=counts.total, completed=completed)
         self._bar.update(self._task, description=text, completed=completed)
-        if not self._console.is_terminal and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_EVERY_S
+        is_due = text != self._last_line and time.monotonic() >= self._next_line
+        if not self._console.is_terminal and is_due:
+            self._last_line, self._next_line = text, time.monotonic() + LINE_EVERY_S
             eta = self._bar.tasks[0].time_remaining
             left = "" if eta is None else f", about {eta:.0f} s left"
             self._console.print(f"{text} of {counts.total}{left}")

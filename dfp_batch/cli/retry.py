@@ -40,7 +40,7 @@ def retry(
     if remote:
         session.send(wish, wait)
         return
-    status = session.watch(lambda observer: retrying.retry(wish, observer))
+    status = session.watch(wish, lambda observer: retrying.retry(wish, observer))
     if status is None:
         typer.echo(f"nothing to retry: no pair {wish.described}")
     else:

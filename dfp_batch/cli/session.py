@@ -11,7 +11,8 @@ import typer
 from dfp_batch import errors
 
 if TYPE_CHECKING:
-    from dfp_batch.engine.driver import Observer
+    from dfp_batch.engine.driver import Observer, Submission
+    from dfp_batch.engine.retry import Retry
     from dfp_batch.runs.status import RunStatus
 
 Status = TypeVar("Status", bound="RunStatus | None")
@@ -24,12 +25,15 @@ def settings(context: typer.Context) -> dict[str, Any]:
         context: Of a command with the options of ``with_session``.
 
     Raises:
-        ConfigError: if it is not to stop at a time that can be.
+        ConfigError: if it is not to stop at a time that can be, or nobody can be told at a URL.
     """
+    from dfp_batch.engine.notify import check_url
+
     flags = context.params
     names = ("gpus_per_pair", "max_failure_rate", "takeover")
     return {
         "address": flags["address"] or os.environ.get("RAY_ADDRESS"),
+        "notify": flags["notify"] and check_url(flags["notify"]),
         "until": deadline(flags["until"], flags["max_hours"], datetime.now().astimezone()),
         **{name: flags[name] for name in names},
     }
@@ -81,17 +85,19 @@ def say_run(url: str) -> None:
     typer.echo(f"run: {url}")
 
 
-def watch(start: "Callable[[Observer], Status]") -> "Status":
-    """Run pairs on this machine, or from it, with live counts."""
+def watch(task: "Submission | Retry", start: "Callable[[Observer], Status]") -> "Status":
+    """Run pairs on this machine, or from it, with live counts; tell of the end if asked to."""
     from rich.console import Console
 
     from dfp_batch.cli.console import LiveProgress, print_dashboard
     from dfp_batch.engine import driver
+    from dfp_batch.engine.notify import telling
 
     console = Console()
     with LiveProgress(console) as progress:
         show_dashboard = partial(print_dashboard, console)
-        return start(driver.Observer(show_dashboard, progress.moved, progress.noted))
+        observer = driver.Observer(show_dashboard, progress.moved, progress.noted)
+        return telling(lambda: start(observer), task.notify, task.output_url, progress.noted)
 
 
 def show(url: str, status: "RunStatus") -> None:

@@ -108,5 +108,5 @@ def _start(context: typer.Context, submission: "Submission", places: list[str | 
     if remote:
         session.send(submission, wait)
     else:
-        status = session.watch(lambda observer: driver.submit(submission, observer))
+        status = session.watch(submission, lambda observer: driver.submit(submission, observer))
         session.show(submission.output_url, status)
