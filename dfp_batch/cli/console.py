@@ -71,7 +71,7 @@ class LiveProgress:
         if not self._console.is_terminal and is_due:
             self._last_line, self._next_line = text, time.monotonic() + LINE_EVERY_S
             eta = self._bar.tasks[0].time_remaining
-            left = "" if eta is None else f", about {eta:.0f} s left"
+            left = "" if eta is None else f", about {duration(eta)} left"
             self._console.print(f"{text} of {counts.total}{left}")
 
     def noted(self, text: str) -> None:
@@ -141,8 +141,7 @@ def _status_lines(status: "RunStatus") -> Iterator[str]:
     )
     yield f"driver   {status.driver or 'none'}, {status.running} running"
     if status.pairs_per_minute:
-        eta = f", about {status.eta_s:.0f} s left" if status.eta_s else ""
-        yield f"rate     {status.pairs_per_minute:.1f} pairs per minute{eta}"
+        yield f"rate     {pace_text(status)}"
     if status.compared_mean is not None:
         name = {"psnr_db": "PSNR in dB", "mg": "mean gradient"}[str(status.compared_metric)]
         yield (
@@ -155,6 +154,26 @@ def _status_lines(status: "RunStatus") -> Iterator[str]:
         yield f"         {error['pair_id']} ({error['category']}): {error['error_message']}"
     if status.last_errors:
         yield f"next     dfp-batch failures {shlex.quote(status.run)}"
+
+
+def pace_text(status: "RunStatus") -> str:
+    """How fast, and how long it still takes; "" before the first pair."""
+    parts = []
+    if status.pairs_per_minute is not None:
+        parts.append(f"{status.pairs_per_minute:.1f} pairs per minute")
+    if status.megapixels_per_second is not None:
+        parts.append(f"{status.megapixels_per_second:.2f} MP/s")
+    if status.eta_s is not None:
+        parts.append(f"about {duration(status.eta_s)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """In the unit that fits: 42 s, 12 min, 3.4 h, 2.1 days."""
+    for unit, size, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 2 * 86400)):
+        if seconds < most:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def _print_as_it_is(console: Console, text: str) -> None:
