@@ -24,11 +24,15 @@ LINE_EVERY_S = 10.0
 
 
 class LiveProgress:
-    """A progress bar on a terminal, a line every ten seconds in a log file."""
+    """A progress bar on a terminal; in a log file a line when something has changed.
+
+    At most one in ten seconds.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next_line = 0.0
+        self._last_line = ""
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -56,10 +60,11 @@ class LiveProgress:
         if self._bar.tasks[0].total is None:  # what earlier sessions did says nothing of the speed
             self._bar.reset(self._task, total=counts.total, completed=completed)
         self._bar.update(self._task, description=text, completed=completed)
-        if not self._console.is_terminal and time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_EVERY_S
+        is_due = text != self._last_line and time.monotonic() >= self._next_line
+        if not self._console.is_terminal and is_due:
+            self._last_line, self._next_line = text, time.monotonic() + LINE_EVERY_S
             eta = self._bar.tasks[0].time_remaining
-            left = "" if eta is None else f", about {eta:.0f} s left"
+            left = "" if eta is None else f", about {duration(eta)} left"
             self._console.print(f"{text} of {counts.total}{left}")
 
     def noted(self, text: str) -> None:
@@ -129,8 +134,7 @@ def _status_lines(status: "RunStatus") -> Iterator[str]:
     )
     yield f"driver   {status.driver or 'none'}, {status.running} running"
     if status.pairs_per_minute:
-        eta = f", about {status.eta_s:.0f} s left" if status.eta_s else ""
-        yield f"rate     {status.pairs_per_minute:.1f} pairs per minute{eta}"
+        yield f"rate     {pace_text(status)}"
     if status.compared_mean is not None:
         name = {"psnr_db": "PSNR in dB", "mg": "mean gradient"}[str(status.compared_metric)]
         yield (
@@ -153,6 +157,26 @@ def print_places(console: Console, url: str) -> None:
     if storage.exists(report):
         print_as_it_is(console, f"report   {report}")
     print_as_it_is(console, f"images   {urls.join(url, 'outputs')}/<pair>/fused.*")
+
+
+def pace_text(status: "RunStatus") -> str:
+    """How fast, and how long it still takes; "" before the first pair."""
+    parts = []
+    if status.pairs_per_minute is not None:
+        parts.append(f"{status.pairs_per_minute:.1f} pairs per minute")
+    if status.megapixels_per_second is not None:
+        parts.append(f"{status.megapixels_per_second:.2f} MP/s")
+    if status.eta_s is not None:
+        parts.append(f"about {duration(status.eta_s)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """In the unit that fits: 42 s, 12 min, 3.4 h, 2.1 days."""
+    for unit, size, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 2 * 86400)):
+        if seconds < most:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def print_as_it_is(console: Console, text: str) -> None:

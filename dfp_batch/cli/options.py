@@ -135,6 +135,10 @@ Until = Annotated[
     ),
 ]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="As --until, so many hours from now.")]
+Notify = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Send it a JSON by POST when the session ends, however."),
+]
 CompareFloor = Annotated[
     str,
     typer.Option(
@@ -221,6 +225,7 @@ _SESSION: dict[str, tuple[Any, Any]] = {
     "until": (Until, None),
     "max_hours": (MaxHours, None),
     "takeover": (Takeover, False),
+    "notify": (Notify, None),
 }
 
 Command = Callable[..., None]

@@ -42,7 +42,7 @@ def retry(
     if remote:
         session.send(wish, wait, as_json)
         return
-    status = session.watch(lambda observer: retrying.retry(wish, observer), as_json)
+    status = session.watch(wish, lambda observer: retrying.retry(wish, observer), as_json)
     if status is not None:
         session.show(wish.output_url, status, as_json)
         return

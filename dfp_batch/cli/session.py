@@ -13,7 +13,8 @@ from dfp_batch.cli import voice
 from dfp_batch.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from dfp_batch.engine.driver import Observer
+    from dfp_batch.engine.driver import Observer, Submission
+    from dfp_batch.engine.retry import Retry
     from dfp_batch.runs.status import RunStatus
 
 Status = TypeVar("Status", bound="RunStatus | None")
@@ -26,12 +27,15 @@ def settings(context: typer.Context) -> dict[str, Any]:
         context: Of a command with the options of ``with_session``.
 
     Raises:
-        ConfigError: if it is not to stop at a time that can be.
+        ConfigError: if it is not to stop at a time that can be, or nobody can be told at a URL.
     """
+    from dfp_batch.engine.notify import check_url
+
     flags = context.params
     names = ("gpus_per_pair", "max_failure_rate", "takeover")
     return {
         "address": flags["address"] or os.environ.get("RAY_ADDRESS"),
+        "notify": flags["notify"] and check_url(flags["notify"]),
         "until": deadline(flags["until"], flags["max_hours"], datetime.now().astimezone()),
         **{name: flags[name] for name in names},
     }
@@ -78,15 +82,19 @@ def floor_mode(given: str) -> Any:  # noqa: ANN401 - CompareFloor of the engine,
     return given
 
 
-def watch(start: "Callable[[Observer], Status]", as_json: bool) -> "Status":
-    """Run pairs on this machine, or from it, with live counts."""
+def watch(
+    task: "Submission | Retry", start: "Callable[[Observer], Status]", as_json: bool
+) -> "Status":
+    """Run pairs on this machine, or from it, with live counts; tell of the end if asked to."""
     from dfp_batch.cli.console import LiveProgress, print_dashboard
     from dfp_batch.engine import driver
+    from dfp_batch.engine.notify import telling
 
     console = voice.words(beside=as_json)
     with LiveProgress(console) as progress:
         show_dashboard = partial(print_dashboard, console)
-        return start(driver.Observer(show_dashboard, progress.moved, progress.noted))
+        observer = driver.Observer(show_dashboard, progress.moved, progress.noted)
+        return telling(lambda: start(observer), task.notify, task.output_url, progress.noted)
 
 
 def show(url: str, status: "RunStatus", as_json: bool) -> None:

@@ -112,5 +112,7 @@ def _start(context: typer.Context, submission: "Submission", places: list[str | 
     if remote:
         session.send(submission, wait, as_json)
     else:
-        status = session.watch(lambda observer: driver.submit(submission, observer), as_json)
+        status = session.watch(
+            submission, lambda observer: driver.submit(submission, observer), as_json
+        )
         session.show(submission.output_url, status, as_json)

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from dfp_batch.cli import console as console_module
 from dfp_batch.cli.console import LiveProgress, print_dashboard, print_places
 from dfp_batch.cli.results_table import print_results
 from dfp_batch.runs.attempts import SCHEMA
@@ -33,6 +34,16 @@ def test_a_log_file_gets_plain_lines_and_not_one_per_second():
         for done in range(5):
             progress.moved(Counts(total=9, ok=done, running=2))
     assert target.file.getvalue() == "0 done, 0 failed, 2 running of 9\n"
+
+
+def test_a_log_file_gets_no_line_twice(monkeypatch):
+    monkeypatch.setattr(console_module, "LINE_EVERY_S", 0.0)
+    target = console()
+    with LiveProgress(target) as progress:
+        for done in (0, 1, 1, 1, 3):
+            progress.moved(Counts(total=4, ok=done))
+    lines = target.file.getvalue().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["0 done", "1 done", "3 done"]
 
 
 def test_the_table_shows_psnr_only_where_there_is_a_reference():
