@@ -1,8 +1,4 @@
-"""Command line: flags to configuration, errors to exit codes; no logic of its own.
-
-Exit codes: 0 all ok; 2 bad usage, configuration or manifest; 3 some pairs failed, or were requeued
-by ``verify``; 4 stopped before the end, the same command goes on; 5 another driver holds the run.
-"""
+"""Command line: flags to configuration, errors to exit codes; no logic of its own."""
 
 import logging
 import sys
@@ -16,6 +12,7 @@ from dfp_batch.cli import (
     compact,
     config,
     evaluate,
+    exit_codes,
     failures,
     fuse,
     gc,
@@ -35,14 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Fuse, enlarge and measure archives of multi-focus photographs. "
     "Errors are one line; add --debug anywhere for the traceback.",
-)
-_EXIT_CODES: tuple[tuple[type[errors.DfpError], int], ...] = (
-    (errors.ConfigError, 2),
-    (errors.ManifestError, 2),
-    (errors.PairError, 3),
-    (errors.ObjectMissingError, 2),
-    (errors.RunHeldError, 5),
-    (errors.DfpError, 4),
+    epilog=exit_codes.table(),
 )
 
 
@@ -95,5 +85,5 @@ def main() -> NoReturn:
         if debug:
             raise
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
-    sys.exit(0)
+        sys.exit(exit_codes.of_error(error))
+    sys.exit(exit_codes.ExitCode.OK)
