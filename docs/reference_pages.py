@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import typer.core
     from sphinx.application import Sphinx
 
-PLACE = re.compile(r"<!-- code: ([\w-]+) -->")
+PLACE = re.compile(r"^<!-- code: ([\w-]+) -->$", re.MULTILINE)
 DECISIONS = Path(__file__).parent / "decisions"
 
 
