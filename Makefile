@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test-fast test test-slow chaos wheel check format benchmark clean
+.PHONY: demo test-fast test test-slow chaos wheel docs check format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
@@ -37,6 +37,9 @@ SEED ?= 1
 MINUTES ?= 10
 chaos: $(READY)  ## a cluster whose every part dies now and then; fails if a pair is lost or done twice
 	PYTHONPATH=.:tests $(BIN)/python tests/chaos.py --seed $(SEED) --minutes $(MINUTES)
+
+docs: $(READY)  ## build/docs/index.html; a warning is an error, nothing comes from the network
+	$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
 
 check: $(READY)
 	$(BIN)/ruff format --check .

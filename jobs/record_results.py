@@ -1,4 +1,4 @@
-"""Make the results of record: tests/benchmarks/results/, and docs/results.md from them.
+"""Make the results of record: tests/benchmarks/results/, and the pages and figures of docs/ of them.
 
 Usage: python jobs/record_results.py [RECORD ...] [--pairs MANIFEST]
        python jobs/record_results.py paper-tables --pairs MANIFEST --externals DIR --srcnn DIR
@@ -8,8 +8,8 @@ Usage: python jobs/record_results.py [RECORD ...] [--pairs MANIFEST]
 Every record is one evaluation. Without names all are made that need no archive of your own;
 ``real-pairs`` and ``real-pairs-fusion`` need the manifest of one. ``paper-tables`` is made of many
 evaluations, some of which take hours, and needs the results of others. An interrupted job goes on
-where it stopped, from build/results/. ``--docs`` makes only the page anew, from the files;
-with ``--check`` it only says whether the page is what the files give.
+where it stopped, from build/results/. ``--docs`` makes only the pages and figures anew, from
+the files; with ``--check`` it only says whether the pages are what the files give.
 """
 
 import argparse
@@ -17,18 +17,19 @@ from pathlib import Path
 
 import paper_figures
 import paper_tables
+import record_figures
 from records import INTRODUCTION, RECORDS
 from rich.console import Console
 
 from dfp_batch.cli.console import LiveProgress
 from dfp_batch.evaluation import Archive, Options, Scenes
 from dfp_batch.evaluation.published import PRINTED
-from dfp_batch.evaluation.record_page import page
+from dfp_batch.evaluation.record_page import pages
 from dfp_batch.evaluation.records import keep, make
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "results.md"
+DOCS = ROOT / "docs"
 WORK = ROOT / "build" / "results"
 # Records that are more than one evaluation.
 APART = {paper_tables.NAME: paper_tables.shown, paper_figures.NAME: paper_figures.shown}
@@ -41,7 +42,7 @@ def main() -> None:
     if unknown := sorted(set(given.records) - {*RECORDS, *APART}):
         parser.error(f"there is no record {', '.join(unknown)}")
     if given.check:
-        check_page()
+        check_pages()
         return
     names = () if given.docs else given.records or RECORDS
     for name in [name for name in names if name not in APART]:
@@ -53,14 +54,17 @@ def main() -> None:
     if paper_tables.NAME in names:
         make_paper_tables(parser, given)
     if paper_figures.NAME in names:
-        paper_figures.make(RESULTS / paper_figures.NAME, PAGE.parent / "figures")
-    PAGE.write_text(whole_page())
+        paper_figures.make(RESULTS / paper_figures.NAME, DOCS / "figures")
+    record_figures.draw(RESULTS, DOCS / "figures")
+    for place, text in all_pages().items():
+        (DOCS / place).parent.mkdir(exist_ok=True)
+        (DOCS / place).write_text(text)
 
 
-def whole_page() -> str:
-    """The page as the files have it."""
-    more = [text for name, shown in APART.items() for text in shown(RESULTS / name)]
-    return page(INTRODUCTION, RECORDS, RESULTS, more)
+def all_pages() -> dict[str, str]:
+    """The pages as the files have them, by their place in docs/."""
+    more = {name: shown(RESULTS / name) for name, shown in APART.items()}
+    return pages(INTRODUCTION, RECORDS, RESULTS, more)
 
 
 def options() -> argparse.ArgumentParser:
@@ -75,8 +79,8 @@ def options() -> argparse.ArgumentParser:
     add("--published", metavar="CSV", help="the figures that the paper prints")
     add("--only", nargs="+", default=[], metavar="PART", help="parts that begin like that")
     add("--workers", type=int, help="processes; by default one per CPU")
-    add("--docs", action="store_true", help="only make docs/results.md anew")
-    add("--check", action="store_true", help="only compare docs/results.md with the records")
+    add("--docs", action="store_true", help="only make the pages anew")
+    add("--check", action="store_true", help="only compare the pages with the records")
     return parser
 
 
@@ -112,12 +116,16 @@ def make_paper_tables(parser: argparse.ArgumentParser, given: argparse.Namespace
     (results / PRINTED).write_bytes(Path(given.published).read_bytes())
 
 
-def check_page() -> None:
-    """Exit with 1 if the page is not what the records give."""
-    if PAGE.read_text() != whole_page():
+def check_pages() -> None:
+    """Exit with 1 if a page is not what the records give, or belongs to no record."""
+    expected = all_pages()
+    there = {path: path.read_text() for path in map(DOCS.joinpath, expected) if path.is_file()}
+    wrong = [place for place, text in expected.items() if there.get(DOCS / place) != text]
+    wrong += [f"results/{path.name}" for path in DOCS.glob("results/*.md") if path not in there]
+    if wrong:
         raise SystemExit(
-            "docs/results.md must be what the records give, but it differs; make it anew with "
-            "python jobs/record_results.py --docs"
+            f"docs/ must be what the records give, but {', '.join(wrong)} differs; make it anew "
+            "with python jobs/record_results.py --docs"
         )
 
 

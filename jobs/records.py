@@ -15,7 +15,17 @@ Made by `python jobs/record_results.py` from `tests/benchmarks/results/`; do not
 sees the sources only, never the truth. Seconds are of one thread, with other processes beside it.
 `balanced` (the default), `fast` (a network of half the depth), `best` (fitted to every item),
 `classical` (the floor) and `paper` (as published) are presets; a baseline is `FUSION+ENLARGER` (see
-`dfp-batch evaluate --help`).
+`dfp-batch evaluate --help`). Beside other programs: [speed](speed.md). What is not known:
+[limits](limits.md).
+
+![What enlarging twice costs, and how good it is, by method](figures/quality-x2.png)
+
+What a method costs, and how good it is: record `scenes`, x2.
+
+![Decibels over the floor, item by item, at three scales](figures/gain.png)
+
+Decibels over the floor `classical`, item by item: record `scenes`. Below the line an item has
+become worse than the floor.
 
 On 2026-11-26 all records were made anew, but for `against-paper`, `paper` and `refinement`: fits of
 many minutes, whose networks have not changed. In `against-paper` the rows of `balanced` and `best`

@@ -1,40 +1,83 @@
-"""The page of all results of record, in Markdown."""
+"""The pages of all results of record, in Markdown: one that shows all, and one of each record."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from dfp_batch.evaluation import summary as statistics
 from dfp_batch.evaluation.records import HEADER, ITEMS, Record, read_items
-from dfp_batch.evaluation.tables import markdown
+from dfp_batch.evaluation.tables import (
+    Q_ABF_NOTE,
+    READING_NOTE,
+    Grid,
+    grids,
+    markdown,
+    markdown_grid,
+)
 from dfp_batch.evaluation.work import Row
 
+OVERVIEW = "results.md"
+_FOLDER = "results"  # of the others, beside it
 
-def page(
-    introduction: str, records: Mapping[str, Record], results: Path, more: Sequence[str] = ()
-) -> str:
-    """The page of all records that there are.
+
+class _Found(NamedTuple):
+    """What the files of a record hold."""
+
+    header: Mapping[str, Any]
+    rows: Sequence[Row]
+    methods: Sequence[str]
+    summary: Sequence[Row]
+
+
+def pages(
+    introduction: str,
+    records: Mapping[str, Record],
+    results: Path,
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, str]:
+    """Every page, by its path.
 
     Args:
-        introduction: What it begins with.
-        records: By name, in the order of the page.
+        introduction: What the first page begins with.
+        records: By name, in the order of the pages.
         results: Folder that holds the files of a record in a folder of its name.
-        more: Paragraphs and tables that it ends with.
+        more: Paragraphs and tables of other records, the first of them with a title; none are left
+            out.
     """
-    names = [name for name in records if (results / name / ITEMS).is_file()]
-    sections = [part for name in names for part in section(name, records[name], results / name)]
-    return "\n\n".join([introduction.strip(), *sections, *more]) + "\n"
+    there = [name for name in records if (results / name / ITEMS).is_file()]
+    found = {name: _read(results / name) for name in there}
+    others = {name: texts for name, texts in (more or {}).items() if texts}
+    first = [introduction.strip(), READING_NOTE, Q_ABF_NOTE.replace("*", "\\*")]
+    first += [_shown(name, records[name], found[name]) for name in found]
+    first += [f"{texts[0]}\n\n[All of it]({_FOLDER}/{name}.md)." for name, texts in others.items()]
+    first += [_contents([*found, *others])] if found or others else []
+    made = {OVERVIEW: _text(first)}
+    made |= {_place(name): _text(_whole(name, records[name], found[name])) for name in found}
+    return made | {_place(name): _moved(_text(texts)) for name, texts in others.items()}
 
 
-def section(name: str, record: Record, folder: Path) -> list[str]:
-    """What the page says of one record, whose files are in a folder: paragraphs and tables."""
-    header = json.loads((folder / HEADER).read_text())
+def _read(folder: Path) -> _Found:
     rows = read_items(folder / ITEMS)
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    report = markdown(header, rows, statistics.summarise(rows, methods, methods[0]))
-    body = report.partition("\n\n")[2].replace("## ", "### ")
-    tables = [per_item(rows, methods, scale, record.column) for scale in record.scales]
-    return [f"## {record.title}", f"Record `{name}`. {record.what}", body.strip(), *tables]
+    header = json.loads((folder / HEADER).read_text())
+    return _Found(header, rows, methods, statistics.summarise(rows, methods, methods[0]))
+
+
+def _shown(name: str, record: Record, found: _Found) -> str:
+    """What the first page says of a record: its main tables."""
+    grid = [grids(found.summary, scale)[0] for scale in record.scales]
+    tables = [markdown_grid(Grid(one.title, one.headings, one.lines, [])) for one in grid]
+    link = f"[All tables]({_FOLDER}/{name}.md)."
+    texts = [f"## {record.title}", f"Record `{name}`. {record.what} {link}", *map(_lower, tables)]
+    return "\n\n".join(texts)
+
+
+def _whole(name: str, record: Record, found: _Found) -> list[str]:
+    """The page of a record: all of its tables, and that of its items."""
+    report = markdown(found.header, found.rows, found.summary).partition("\n\n")[2]
+    tables = [per_item(found.rows, found.methods, scale, record.column) for scale in record.scales]
+    return [f"# {record.title}", f"Record `{name}`. {record.what}", report.strip(), *tables]
 
 
 def per_item(rows: Sequence[Row], methods: Sequence[str], scale: int, column: str) -> str:
@@ -49,3 +92,27 @@ def per_item(rows: Sequence[Row], methods: Sequence[str], scale: int, column: st
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     title = f"{column} per item, scale {scale}"
     return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
+
+
+def _contents(names: Sequence[str]) -> str:
+    """The pages of the records, for the list of pages of the site."""
+    lines = "\n".join(f"{_FOLDER}/{name}" for name in names)
+    return f"```{{toctree}}\n:hidden:\n\n{lines}\n```"
+
+
+def _place(name: str) -> str:
+    return f"{_FOLDER}/{name}.md"
+
+
+def _lower(text: str) -> str:
+    return text.replace("## ", "### ", 1)
+
+
+def _moved(text: str) -> str:
+    """A section as a page of its own, in a folder: its titles are higher, its figures above it."""
+    higher = "\n".join(line[1:] if line.startswith("##") else line for line in text.split("\n"))
+    return higher.replace("](figures/", "](../figures/")
+
+
+def _text(parts: Sequence[str]) -> str:
+    return "\n\n".join(parts) + "\n"

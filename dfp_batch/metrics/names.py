@@ -26,6 +26,21 @@ TIMES = ("seconds", "seconds_per_mp")
 
 # Columns of a run, in this order, and of an evaluation.
 OF_A_RUN = ("consistency", *PAPER, *REFERENCE, *RELATIVE)
+_FOR_COMPARISON = (
+    "for comparison with the paper's tables, not for ranking; needs reference_sources."
+)
+MEANINGS = {  # of the columns of a run
+    "consistency": "Mean difference, in [0, 1], of the result made smaller again and the merged "
+    "sources; before rounding. Much is a sign of a kernel too strong.",
+    "mg": "The paper's mean gradient of the result, grey levels per pixel.",
+    "ei": "The paper's edge intensity of the result.",
+    "ie": "The paper's information entropy of the result.",
+    "mga": "The paper's mean grey value of the result, in [0, 255].",
+    "eco": "The paper's edge coherence of the result.",
+    "psnr_db": "PSNR of the luma, with a reference; infinite if identical.",
+    "ssim": "SSIM of the luma, with a reference.",
+    **{name: f"The paper's relative form of `{name[1:]}`, {_FOR_COMPARISON}" for name in RELATIVE},
+}
 OF_AN_EVALUATION = (
     *REFERENCE,
     *COLOUR,

@@ -22,6 +22,7 @@ from dfp_batch.errors import LedgerError, ObjectMissingError
 from dfp_batch.io import storage, urls
 from dfp_batch.io.seekable import open_seekable
 from dfp_batch.metrics.names import OF_A_RUN as METRICS
+from dfp_batch.runs.columns import RESULTS, schema_of
 from dfp_batch.runs.manifest import parquet_source
 
 Status = Literal["ok", "error", "quarantined", "requeued"]
@@ -33,69 +34,7 @@ METRIC_COLUMNS = (*METRICS, *(f"floor_{name}" for name in METRICS))
 REPLACES = b"dfp_batch.replaces"
 
 _PART = re.compile(r"part-[0-9]{6,9}-[0-9]{6,9}\.parquet")
-_TIME = pa.timestamp("us", tz="UTC")
-SCHEMA = pa.schema(
-    [
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("pair_id", pa.string(), nullable=False),
-        pa.field("epoch", pa.int32(), nullable=False),
-        pa.field("attempt", pa.int32(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),
-        ("category", pa.string()),
-        ("error_type", pa.string()),
-        ("error_message", pa.string()),
-        ("stage", pa.string()),
-        ("output_url", pa.string()),
-        ("output_sha256", pa.string()),
-        ("output_bytes", pa.int64()),
-        ("width_px", pa.int32()),
-        ("height_px", pa.int32()),
-        ("bit_depth", pa.int32()),
-        ("significant_bits", pa.int32()),
-        ("range_low", pa.float64()),
-        ("range_high", pa.float64()),
-        ("scale", pa.int32()),
-        ("kernel", pa.string()),
-        ("kernel_sigma_px", pa.float64()),
-        ("kernel_error_px", pa.float64()),
-        ("n_sources", pa.int32()),
-        ("camera", pa.string()),
-        ("channel_names", pa.list_(pa.string())),
-        ("source_versions", pa.list_(pa.string())),
-        ("source_notes", pa.list_(pa.string())),
-        ("adopted", pa.bool_()),
-        ("reference_frame", pa.int32()),
-        ("align_flags", pa.list_(pa.string())),
-        ("align_score_before", pa.float64()),
-        ("align_score_after", pa.float64()),
-        ("gain_min", pa.float64()),
-        ("gain_max", pa.float64()),
-        ("mended_spots", pa.int32()),
-        ("valid_share", pa.float64()),
-        ("low_confidence_share", pa.float64()),
-        ("preset", pa.string()),
-        ("fingerprint", pa.string()),
-        ("precision", pa.string()),
-        ("iterations", pa.int32()),
-        ("stop_reason", pa.string()),
-        ("loss_first", pa.float64()),
-        ("loss_last", pa.float64()),
-        ("blind_gain_db", pa.float64()),
-        ("used_floor", pa.bool_()),
-        *((name, pa.float64()) for name in METRIC_COLUMNS),
-        ("t_prepare_s", pa.float64()),
-        ("t_reconstruct_s", pa.float64()),
-        ("t_publish_s", pa.float64()),
-        ("peak_gpu_bytes", pa.int64()),
-        ("peak_rss_bytes", pa.int64()),
-        ("device", pa.string()),
-        ("node", pa.string()),
-        ("started_at", _TIME),
-        ("finished_at", _TIME),
-        ("code_version", pa.string()),
-        ("schema_version", pa.int32()),
-    ]
-)
+SCHEMA = schema_of(RESULTS)
 _FORMER_NAMES = {"t_reconstruct_s": "t_optimise_s"}  # of columns, in older runs
 _RULE_COLUMNS = ("pair_id", "epoch", "attempt", "status")
 

@@ -1,28 +1,9 @@
 """The manifest: one row per pair or stack, checked as a whole before anything runs.
 
-Parquet, in one of two forms; other columns are ignored and relative URLs start at the manifest.
-
-==================  ============  ==========================================================
-Column              Type          Meaning
-==================  ============  ==========================================================
-pair_id             string        Unique; names the output folder.
-sources             list<string>  URLs of the N >= 2 sources, each focused at another depth; or
-                                  1 URL of a file that holds them: TIFF or OME-TIFF (.tif, .tiff),
-                                  ND2, CZI, LIF, or the folder of an OME-Zarr (.zarr).
-reference           string        Optional: URL of the all-in-focus truth, for metrics only.
-reference_sources   list<string>  Optional: URLs of exactly two sharp sources, for metrics only.
-masks               list<string>  Optional: URLs of N images, white where that source is in focus,
-                                  for metrics only. The N of a stack in one file is not known here:
-                                  2 or more.
-reference_frame     integer       Optional: index, from 0, of the source that the others are
-                                  registered to.
-camera              string        Optional: what took the sources; ``--kernel auto`` looks for one
-                                  kernel for each. Null is what their EXIF data say.
-==================  ============  ==========================================================
-
-The short form has ``foreground`` and ``background`` (string) in place of ``sources``. There
-``pair_id`` may be missing: the id is then the foreground's file name without its extension and
-without a final ``_A`` or ``-A``.
+Parquet with the columns of ``columns.MANIFEST``; others are ignored, and relative URLs start at the
+manifest. The short form has ``foreground`` and ``background`` (string) in place of ``sources``.
+There ``pair_id`` may be missing: the id is then the foreground's file name without its extension
+and without a final ``_A`` or ``-A``.
 """
 
 import hashlib
@@ -42,6 +23,7 @@ import pyarrow.parquet as pq
 from dfp_batch.errors import ConfigError, ManifestError, ObjectMissingError
 from dfp_batch.io.storage import read_bytes, write_bytes
 from dfp_batch.io.urls import absolute_url, without_version
+from dfp_batch.runs.columns import MANIFEST, schema_of
 from dfp_batch.runs.row_problems import (
     CONTROL,
     camera_problems,
@@ -51,17 +33,7 @@ from dfp_batch.runs.row_problems import (
     source_problems,
 )
 
-_SCHEMA = pa.schema(
-    [
-        pa.field("pair_id", pa.string(), nullable=False),
-        pa.field("sources", pa.list_(pa.string()), nullable=False),
-        pa.field("reference", pa.string()),
-        pa.field("reference_sources", pa.list_(pa.string())),
-        pa.field("masks", pa.list_(pa.string())),
-        pa.field("reference_frame", pa.int64()),
-        pa.field("camera", pa.string()),
-    ]
-)
+_SCHEMA = schema_of(MANIFEST)
 _TEXT_COLUMNS = ("pair_id", "foreground", "background", "reference", "camera")
 _LIST_COLUMNS = ("sources", "reference_sources", "masks")
 _NUMBER_COLUMNS = ("reference_frame",)

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import write_image
 from dfp_batch.evaluation import Scenes, evaluate, item_set, named_methods
-from dfp_batch.evaluation.record_page import page
+from dfp_batch.evaluation.record_page import OVERVIEW, pages
 from dfp_batch.evaluation.records import (
     Record,
     keep,
@@ -53,12 +53,22 @@ def test_a_record_is_kept_with_all_its_rows(results):
     assert files == {"evaluation.json", "items.csv", "summary.csv"}
 
 
-def test_the_page_shows_what_the_files_hold(results):
-    text = page("\n# Results\n", {"absent": RECORD, "fusers": RECORD}, results)
-    assert text.startswith("# Results\n\n## Two fusers\n\nRecord `fusers`. 2 scenes of 48 px.\n\n")
+def test_the_first_page_shows_the_main_tables_and_where_the_others_are(results):
+    text = pages("\n# Results\n", {"absent": RECORD, "fusers": RECORD}, results)[OVERVIEW]
+    assert text.startswith("# Results\n\n± is the 95 % confidence interval")
     assert "absent" not in text
-    assert [line for line in text.splitlines() if line.startswith("### ")] == [
-        f"### Scale {scale}{what}"
+    link = "[All tables](results/fusers.md)."
+    assert f"\n\n## Two fusers\n\nRecord `fusers`. 2 scenes of 48 px. {link}\n\n" in text
+    titles = [line for line in text.splitlines() if line.startswith("### ")]
+    assert titles == ["### Scale 1", "### Scale 2"]
+    assert text.endswith("```{toctree}\n:hidden:\n\nresults/fusers\n```\n")
+
+
+def test_the_page_of_a_record_shows_what_the_files_hold(results):
+    text = pages("x", {"fusers": RECORD}, results)["results/fusers.md"]
+    assert text.startswith("# Two fusers\n\nRecord `fusers`. 2 scenes of 48 px.\n\n")
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        f"## Scale {scale}{what}"
         for scale in (1, 2)
         for what in ("", ": details", ": metrics of the paper")
     ]
@@ -70,13 +80,23 @@ def test_the_page_shows_what_the_files_hold(results):
     assert text.endswith("</details>\n")
 
 
-def test_the_page_depends_on_the_files_alone(results):
-    assert page("x", {"fusers": RECORD}, results) == page("x", {"fusers": RECORD}, results)
-    assert page("x", {}, results) == "x\n"
+def test_other_records_have_pages_of_their_own(results):
+    figures = ["## Figures\n\n![one](figures/one.png)", "### More"]
+    made = pages("x", {}, results, {"figures": figures, "absent": []})
+    assert set(made) == {OVERVIEW, "results/figures.md"}
+    shown = f"{figures[0]}\n\n[All of it](results/figures.md)."
+    assert shown in made[OVERVIEW]
+    assert made["results/figures.md"] == "# Figures\n\n![one](../figures/one.png)\n\n## More\n"
+
+
+def test_the_pages_depend_on_the_files_alone(results):
+    assert pages("x", {"fusers": RECORD}, results) == pages("x", {"fusers": RECORD}, results)
+    assert set(pages("x", {}, results)) == {OVERVIEW}
 
 
 def test_the_table_per_item_is_of_the_metric_of_the_record(results):
-    text = page("x", {"fusers": replace(RECORD, column="scd", scales=(2,))}, results)
+    record = replace(RECORD, column="scd", scales=(2,))
+    text = pages("x", {"fusers": record}, results)["results/fusers.md"]
     assert "scd per item, scale 2" in text
     assert "per item, scale 1" not in text
 
