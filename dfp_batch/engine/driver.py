@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -239,8 +240,11 @@ class Signals:
 
 @contextmanager
 def stop_signals() -> Iterator[Signals]:
-    """The first SIGINT or SIGTERM asks the driver to stop."""
+    """The first SIGINT or SIGTERM asks the driver to stop; only the main thread is told of them."""
     asked = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
     before = {number: signal.signal(number, asked.ask) for number in _STOP_SIGNALS}
     try:
         yield asked
