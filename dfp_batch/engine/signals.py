@@ -1,6 +1,7 @@
 """The first signal asks the driver to stop, the second one ends it."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,8 +35,11 @@ class Signals:
 
 @contextmanager
 def stop_signals() -> Iterator[Signals]:
-    """The first SIGINT or SIGTERM asks the driver to stop."""
+    """The first SIGINT or SIGTERM asks the driver to stop; only the main thread is told of them."""
     asked = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
     before = {number: signal.signal(number, asked.ask) for number in _STOP_SIGNALS}
     try:
         yield asked
