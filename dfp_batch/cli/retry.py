@@ -18,6 +18,9 @@ Pairs = Annotated[
     list[str] | None,
     typer.Option(metavar="ID", help="Only this pair, even if it is done; any number of times."),
 ]
+Rejected = Annotated[
+    bool, typer.Option("--rejected", help="Only results that were rejected in the report.")
+]
 
 
 @with_session
@@ -27,12 +30,13 @@ def retry(
     category: Category = None,
     quarantined: Quarantined = False,
     pair: Pairs = None,
+    rejected: Rejected = False,
 ) -> None:
     """Try pairs of a run again that have failed, with the configuration of the run."""
     from dfp_batch.engine import retry as retrying
     from dfp_batch.io import urls
 
-    chosen = (category, quarantined, tuple(pair or ()))
+    chosen = (category, quarantined, tuple(pair or ()), rejected)
     wish = retrying.Retry(urls.absolute_url(run), *chosen, **session.settings(context))
     wait = context.params["wait"]
     remote = session.is_remote(wish.address, wait, [run])
@@ -40,7 +44,7 @@ def retry(
     if remote:
         session.send(wish, wait)
         return
-    status = session.watch(lambda observer: retrying.retry(wish, observer))
+    status = session.watch(lambda observer: retrying.retry(wish, observer), wish.output_url)
     if status is None:
         typer.echo(f"nothing to retry: no pair {wish.described}")
     else:

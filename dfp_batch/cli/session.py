@@ -81,8 +81,8 @@ def say_run(url: str) -> None:
     typer.echo(f"run: {url}")
 
 
-def watch(start: "Callable[[Observer], Status]") -> "Status":
-    """Run pairs on this machine, or from it, with live counts."""
+def watch(start: "Callable[[Observer], Status]", url: str) -> "Status":
+    """Run pairs of the run at ``url`` on this machine, or from it, with live counts."""
     from rich.console import Console
 
     from dfp_batch.cli.console import LiveProgress, print_dashboard
@@ -91,7 +91,25 @@ def watch(start: "Callable[[Observer], Status]") -> "Status":
     console = Console()
     with LiveProgress(console) as progress:
         show_dashboard = partial(print_dashboard, console)
-        return start(driver.Observer(show_dashboard, progress.moved, progress.noted))
+        observer = driver.Observer(show_dashboard, progress.moved, progress.noted)
+        try:
+            return start(observer)
+        except errors.RunStoppedError:
+            leave_report(url)
+            raise
+
+
+def leave_report(url: str) -> None:
+    """Write the page of a run that has ended; whatever goes wrong with it is said, and no more."""
+    from dfp_batch.report.writing import write_report
+
+    try:
+        typer.echo(f"report   {write_report(url)}")
+    except Exception as error:  # noqa: BLE001 - the run has ended, and is not to fail for its page
+        reason = " ".join(str(error).split()) or repr(error)
+        typer.echo(
+            f"note: the run has ended, but its report.html was not written: {reason}", err=True
+        )
 
 
 def show(url: str, status: "RunStatus") -> None:
@@ -111,6 +129,7 @@ def show(url: str, status: "RunStatus") -> None:
     print_status(console, status)
     folder = urls.join(url, "outputs")
     console.print(f"images   {folder}/<pair>/fused.*", soft_wrap=True, highlight=False)
+    leave_report(url)
     if status.failed or status.quarantined:
         raise typer.Exit(3)
 

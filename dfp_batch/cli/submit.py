@@ -108,5 +108,6 @@ def _start(context: typer.Context, submission: "Submission", places: list[str | 
     if remote:
         session.send(submission, wait)
     else:
-        status = session.watch(lambda observer: driver.submit(submission, observer))
-        session.show(submission.output_url, status)
+        url = submission.output_url
+        status = session.watch(lambda observer: driver.submit(submission, observer), url)
+        session.show(url, status)
