@@ -1,7 +1,7 @@
 // What is told of an item beside its pictures.
 
 import { commandLine, html, svg } from "./elements.js";
-import { columns, report, value } from "./data.js";
+import { columns, isServed, report, value } from "./data.js";
 import { COLUMNS, bytes, quoted, shown, titleOf } from "./format.js";
 import { stageBar } from "./charts.js";
 import { meter } from "./table.js";
@@ -30,7 +30,8 @@ function outcome(index) {
 function figures(index) {
   const names = KEY_FIGURES.filter((name) => value(name, index) !== null);
   if (!names.length) return null;
-  return panel("Result", html("dl", { class: "figures" }, names.map((name) => html("div", { title: COLUMNS[name]?.help ?? name },
+  const file = isServed && html("p", {}, html("a", { href: `items/${value("number", index)}/result`, download: true }, `Download ${value("file", index)}`), html("span", { class: "muted" }, ` ${shown("output_bytes", value("output_bytes", index))}`));
+  return panel("Result", file, html("dl", { class: "figures" }, names.map((name) => html("div", { title: COLUMNS[name]?.help ?? name },
     html("dt", {}, titleOf(name)), html("dd", {}, shown(name, value(name, index)), floor(name, index))))));
 }
 
