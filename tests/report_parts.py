@@ -1,13 +1,18 @@
 """Runs for the tests of the page: small, real, and with what goes wrong."""
 
+import asyncio
 import json
+import threading
+from contextlib import contextmanager
 
 import numpy as np
+from aiohttp import web
 
 from conftest import texture, write_image
 from dfp_batch.config.run_config import run_config
 from dfp_batch.io import codec, storage
 from dfp_batch.io.codec import Frame
+from dfp_batch.report.server import make_app
 from dfp_batch.runs.attempts import PairRecord
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair, folder_name
@@ -28,6 +33,7 @@ def small_run(folder, count=3, config=None):
     with Ledger.open(url, run_config("classical", None, config or {}), pairs) as ledger:
         for number, pair_id in enumerate(ids):
             facts = write_result(url, pair_id, pairs[number].sources)
+            facts["psnr_db"] += number
             end = START + 10 * number
             ledger.append(PairRecord(pair_id, 1, "ok", "publish", end - 5, end, facts=facts))
         error = ("input", "ImageError", f"{folder}/s3_A.png: {NASTY}")
@@ -72,3 +78,31 @@ def write_result(url, pair_id, sources):
         "loss_first": 2.0, "loss_last": 1.0, "iterations": 10, "stop_reason": "iterations",
         "source_versions": ["1000 mtime:1", "1000 mtime:2"],
     }  # fmt: skip
+
+
+@contextmanager
+def served(url):
+    """The page of a run on a server in a thread of its own: its URL."""
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    place = []
+
+    async def start():
+        runner = web.AppRunner(make_app(url))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        place.append(f"http://127.0.0.1:{runner.addresses[0][1]}/")
+        ready.set()
+        return runner
+
+    def answer():
+        runner = loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    ready.wait()
+    yield place[0]
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()

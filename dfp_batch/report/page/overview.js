@@ -16,6 +16,7 @@ export function showOverview() {
   byId("throughput").replaceChildren(...throughput());
   byId("causes").replaceChildren(...causes());
   byId("distributions").replaceChildren(...distributions());
+  byId("distributions").hidden = !byId("distributions").childElementCount;
   byId("facts").replaceChildren(...facts());
   byId("written").textContent = `written ${report.written_at.slice(0, 16).replace("T", " ")}`;
 }
