@@ -41,6 +41,7 @@ PLACES_OF = {  # files, folders, tests: the beginning of their ids
         "evaluation/test_command.py::test_the_process",
         "evaluation/test_run.py::test_a_dead_worker",
         "jobs/test_record.py::test_what_cannot_be_made",
+        "report/test_browser.py",
         "runs/test_ledger.py::test_the_lease_of_a_dead_process",
         "runs/test_lease.py::test_one_of_many_processes",
         "test_examples.py",

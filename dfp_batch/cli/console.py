@@ -153,10 +153,10 @@ def print_places(console: Console, url: str) -> None:
     """Where to look at what a run has made."""
     from dfp_batch.io import storage, urls
 
+    print_as_it_is(console, f"images   {urls.join(url, 'outputs')}/<pair>/fused.*")
     report = urls.join(url, "report.html")
     if storage.exists(report):
         print_as_it_is(console, f"report   {report}")
-    print_as_it_is(console, f"images   {urls.join(url, 'outputs')}/<pair>/fused.*")
 
 
 def pace_text(status: "RunStatus") -> str:

@@ -30,7 +30,10 @@ EXAMPLES = {
     "retry": (
         "dfp-batch retry PHOTOS/manifest-x2 --category input",
         "dfp-batch retry PHOTOS/manifest-x2 --pair beetle-0042",
+        "dfp-batch retry PHOTOS/manifest-x2 --rejected",
     ),
+    "report": ("dfp-batch report PHOTOS/manifest-x2 --open",),
+    "serve": ("dfp-batch serve PHOTOS/manifest-x2 --open", "dfp-batch serve s3://bucket/run"),
     "verify": ("dfp-batch verify PHOTOS/manifest-x2",),
     "gc": ("dfp-batch gc PHOTOS/manifest-x2", "dfp-batch gc PHOTOS/manifest-x2 --delete"),
     "compact": ("dfp-batch compact PHOTOS/manifest-x2",),

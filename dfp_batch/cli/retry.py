@@ -18,6 +18,9 @@ Pairs = Annotated[
     list[str] | None,
     typer.Option(metavar="ID", help="Only this pair, even if it is done; any number of times."),
 ]
+Rejected = Annotated[
+    bool, typer.Option("--rejected", help="Only results that were rejected in the report.")
+]
 
 
 @with_session
@@ -27,6 +30,7 @@ def retry(
     category: Category = None,
     quarantined: Quarantined = False,
     pair: Pairs = None,
+    rejected: Rejected = False,
     as_json: AsJson = False,
 ) -> None:
     """Try pairs of a run again that have failed, with the configuration of the run."""
@@ -34,7 +38,7 @@ def retry(
     from dfp_batch.io import urls
     from dfp_batch.runs.status import RunStatus
 
-    chosen = (category, quarantined, tuple(pair or ()))
+    chosen = (category, quarantined, tuple(pair or ()), rejected)
     wish = retrying.Retry(urls.absolute_url(run), *chosen, **session.settings(context))
     wait = context.params["wait"]
     remote = session.is_remote(wish.address, wait, [run])

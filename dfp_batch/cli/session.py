@@ -94,7 +94,24 @@ def watch(
     with LiveProgress(console) as progress:
         show_dashboard = partial(print_dashboard, console)
         observer = driver.Observer(show_dashboard, progress.moved, progress.noted)
-        return telling(lambda: start(observer), task.notify, task.output_url, progress.noted)
+        try:
+            return telling(lambda: start(observer), task.notify, task.output_url, progress.noted)
+        except errors.RunStoppedError:
+            leave_report(task.output_url)
+            raise
+
+
+def leave_report(url: str) -> None:
+    """Write the page of a run that has ended; whatever goes wrong with it is said, and no more."""
+    from dfp_batch.report.writing import write_report
+
+    try:
+        write_report(url)
+    except Exception as error:  # noqa: BLE001 - the run has ended, and is not to fail for its page
+        reason = " ".join(str(error).split()) or repr(error)
+        typer.echo(
+            f"note: the run has ended, but its report.html was not written: {reason}", err=True
+        )
 
 
 def show(url: str, status: "RunStatus", as_json: bool) -> None:
@@ -103,6 +120,7 @@ def show(url: str, status: "RunStatus", as_json: bool) -> None:
     Raises:
         typer.Exit: if pairs of the run have failed.
     """
+    leave_report(url)
     if as_json:
         voice.answer(status.to_json())
     else:

@@ -1,6 +1,6 @@
 """Trying chosen pairs of a run again: the run directory says all that a session needs to know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import get_args
 
@@ -16,6 +16,7 @@ from dfp_batch.runs import access
 from dfp_batch.runs.attempts import read_attempts, visible
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair
+from dfp_batch.runs.marks import standing_marks
 from dfp_batch.runs.run_directory import read_header, read_pairs
 from dfp_batch.runs.status import RunStatus
 
@@ -30,6 +31,7 @@ class Retry:
         quarantined: Also pairs whose process died or hung twice.
         pair: Exactly the pairs of these ids, whatever became of them; a result that is there is
             made anew. Empty is all that failed.
+        rejected: Exactly the pairs that a reviewer has rejected, likewise.
         address: As of a Submission, and so are the others.
         gpus_per_pair: Likewise.
         max_failure_rate: Likewise.
@@ -39,13 +41,14 @@ class Retry:
         patience: Likewise.
 
     Raises:
-        ConfigError: for a category that does not exist, or one that comes with ids.
+        ConfigError: for a category that does not exist, or two ways to choose at once.
     """
 
     output_url: str
     category: str | None = None
     quarantined: bool = False
     pair: tuple[str, ...] = ()
+    rejected: bool = False
     address: str | None = None
     gpus_per_pair: float | None = None
     max_failure_rate: float = 0.2
@@ -60,10 +63,16 @@ class Retry:
             raise ConfigError(f"category must be one of {', '.join(known)}, got {self.category!r}")
         if self.pair and (self.category or self.quarantined):
             raise ConfigError("--pair names the pairs: leave out --category and --quarantined")
+        if self.rejected and (self.pair or self.category or self.quarantined):
+            raise ConfigError(
+                "--rejected names the pairs: leave out --pair, --category, --quarantined"
+            )
 
     @property
     def described(self) -> str:
         """Which pairs, in words."""
+        if self.rejected:
+            return "is rejected"
         kind = f" with category {self.category}" if self.category else ""
         return f"failed{kind}" + (" or is quarantined" if self.quarantined else "")
 
@@ -101,6 +110,11 @@ def retry(wish: Retry, observer: Observer) -> RunStatus | None:
     """
     submission = wish.submission
     access.open_run(wish.output_url, align_from=submission.config.align_from)
+    if wish.rejected:
+        found = rejected_pairs(wish.output_url)
+        if not found:
+            return None
+        wish = replace(wish, rejected=False, pair=found)
     with stop_signals() as signals:
         if wish.pair:
             _requeue_done(wish)
@@ -111,6 +125,16 @@ def retry(wish: Retry, observer: Observer) -> RunStatus | None:
             submission = submission.with_known_kernel(read_pairs(wish.output_url), observer.noted)
             work_off(submission, chosen, ledger, observer, signals)
     return summarised(wish.output_url)
+
+
+def rejected_pairs(url: str) -> tuple[str, ...]:
+    """Ids of the results of a run that a reviewer has rejected, as they are now.
+
+    Raises:
+        ConfigError: if the marks of the run are damaged.
+    """
+    marks = standing_marks(url, read_attempts(url, []))
+    return tuple(pair_id for pair_id, mark in sorted(marks.items()) if mark == "rejected")
 
 
 def chosen_pairs(wish: Retry) -> list[Pair]:

@@ -44,9 +44,13 @@ class Group:
 
     def next_step(self, url: str) -> str:
         """What to do, with the whole command."""
+        return " ".join(self.advice_and_command(url))
+
+    def advice_and_command(self, url: str) -> tuple[str, str]:
+        """What to do before, and the whole command."""
         options = f"--category {self.category}" + (" --quarantined" if self.quarantined else "")
         first = _FIRST.get(self.category, "once that is mended:")
-        return f"{first} dfp-batch retry {shlex.quote(url)} {options}"
+        return first, f"dfp-batch retry {shlex.quote(url)} {options}"
 
 
 def failures(url: str) -> list[Group]:

@@ -89,7 +89,7 @@ def test_the_report_is_named_where_there_is_one(tmp_path):
     print_places(target, str(tmp_path))
     images = f"images   {tmp_path}/outputs/<pair>/fused.*"
     report = f"report   {tmp_path}/report.html"
-    assert target.file.getvalue().splitlines() == [images, report, images]
+    assert target.file.getvalue().splitlines() == [images, images, report]
 
 
 def test_no_dashboard_no_line():

@@ -171,6 +171,8 @@ def test_submit_writes_files_as_asked_and_says_so_in_run_json(make_archive, tmp_
     assert 0 < row["consistency"] < 0.1
     assert (run_dir / "outputs" / "p00" / "fused.jpg").read_bytes().startswith(b"\xff\xd8")
     assert f"images   {run_dir}/outputs/<pair>/fused.*" in shown
+    assert shown.endswith(f"report   {run_dir}/report.html\n")
+    assert "All 1 items are done" in (run_dir / "report.html").read_text()
 
 
 def test_a_changed_setting_on_the_same_run_is_refused_naming_it(make_archive, tmp_path):

@@ -19,6 +19,7 @@ from dfp_batch.errors import ConfigError, RunHeldError
 from dfp_batch.runs.attempts import PairRecord, read_attempts
 from dfp_batch.runs.ledger import Ledger
 from dfp_batch.runs.manifest import Pair, read_manifest
+from dfp_batch.runs.marks import save_marks
 from dfp_batch.runs.run_directory import read_header
 from dfp_batch.runs.status import RunStatus, results
 
@@ -90,7 +91,8 @@ def test_the_submission_is_that_of_the_run_directory(url):
 def test_the_command_line_of_the_job_is_the_wish():
     options = {"category": "crash", "quarantined": True, "takeover": True, "gpus_per_pair": 0.5}
     options["until"] = NOW + timedelta(hours=7)
-    for wish in (Retry("s3://a/it's", **options), Retry("s3://a/b", pair=("a b", "c"))):
+    chosen = {"pair": ("a b", "c")}, {"rejected": True}
+    for wish in (Retry("s3://a/it's", **options), *(Retry("s3://a/b", **one) for one in chosen)):
         words = shlex.split(jobs.entrypoint(wish))
         assert words[:5] == ["exec", "python", "-m", "dfp_batch", "retry"]
         command = typer.main.get_command(cli.app).commands["retry"]
@@ -124,3 +126,10 @@ def test_failed_pairs_are_tried_again_and_done_ones_made_anew(make_archive, tmp_
     assert (tmp_path / "run/outputs/p02/result.json").stat().st_mtime_ns == before
     assert (tmp_path / "run/outputs/p00/result.json").exists()
     assert json.loads((tmp_path / "run/summary.json").read_bytes()) == status.to_json()
+
+    save_marks(url, {"p02": "rejected", "p01": "accepted"}, read_attempts(url))
+    status = retry(Retry(url, rejected=True), SILENT)
+    assert (status.ok, status.pending) == (3, 0)
+    rows = {row["pair_id"]: row["epoch"] for row in results(url).to_pylist()}
+    assert rows["p02"] > max(rows["p00"], rows["p01"])
+    assert retry(Retry(url, rejected=True), SILENT) is None, "what was made anew is not rejected"

@@ -1,0 +1,1 @@
+"""What a person looks at after a run: one page, and the pictures of an item at full size."""
