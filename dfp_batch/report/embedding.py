@@ -22,15 +22,17 @@ class Budget:
     Attributes:
         page_bytes: Of pictures in the page.
         source_bytes: Of files that are read for it.
+        items: At most.
     """
 
     page_bytes: int = 1_900_000
     source_bytes: int = 256_000_000
+    items: int = 200
 
     @property
     def is_spent(self) -> bool:
         """Whether there is none left."""
-        return self.page_bytes <= 0 or self.source_bytes <= 0
+        return min(self.page_bytes, self.source_bytes, self.items) <= 0
 
 
 def embedded(items: Iterable[ItemPictures], budget: Budget) -> dict[str, Any]:
@@ -39,6 +41,7 @@ def embedded(items: Iterable[ItemPictures], budget: Budget) -> dict[str, Any]:
     for item in items:
         if budget.is_spent:
             break
+        budget.items -= 1
         budget.source_bytes -= _bytes_read(item.row)
         shown = partial(_shown, item, budget)
         found[item.pair.pair_id] = details(item, _chosen(item), shown)

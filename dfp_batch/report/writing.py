@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from dfp_batch.io import storage, urls
+from dfp_batch.report.data import ReportData
 from dfp_batch.report.embedding import Budget, embedded
 from dfp_batch.report.page import Content, render
 from dfp_batch.report.pictures import ItemPictures
@@ -30,12 +31,17 @@ def write_report(url: str, price_per_hour: float | None = None) -> str:
     run = RecordedRun.read(url)
     data = run.summary(price_per_hour)
 
-    def most_doubtful() -> Iterator[ItemPictures]:
-        return (run.pictures(number) for number in data.columns["number"])
-
-    details = embedded(most_doubtful(), Budget())
+    details = embedded(_to_be_seen(run, data), Budget())
     known = marks.standing_marks(url, run.attempts)
     page = render(Content(data, details, "file", known))
     target = urls.join(url, NAME)
     storage.write_bytes(target, page.encode())
     return target
+
+
+def _to_be_seen(run: RecordedRun, data: ReportData) -> Iterator[ItemPictures]:
+    """Results, those of most doubt first; then what failed; what has not begun shows nothing."""
+    listed = list(zip(data.columns["number"], data.columns["status"], strict=True))
+    done = [number for number, status in listed if status == "ok"]
+    failed = [number for number, status in listed if status in ("error", "quarantined")]
+    return (run.pictures(number) for number in [*done, *failed])

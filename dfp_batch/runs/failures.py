@@ -15,6 +15,7 @@ from dfp_batch.runs.run_directory import read_header, read_pairs
 SHOWN_IDS = 5
 _SHORTEST_NAME = 3  # "a" stands in many a sentence
 _PLACE = re.compile(r"(?:[a-z][a-z0-9+.-]*://|(?<![\w/])/)[^\s'\"]*[^\s'\":;,.)]", re.IGNORECASE)
+_IN_WORD = re.compile(r"\w")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]{8,}\b|\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 _FIRST = {
@@ -88,9 +89,22 @@ def without_names(message: str, pair: Pair) -> str:
     """A message with what is particular to one pair left out: names, places, numbers."""
     for name in sorted(_names(pair), key=len, reverse=True):
         if len(name) >= _SHORTEST_NAME and name in message:
-            message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "*", message)
+            message = _without_name(message, name)
     message = _QUOTED.sub("*", _PLACE.sub("*", message))
     return _NUMBER.sub("#", message)
+
+
+def _without_name(text: str, name: str) -> str:
+    """A text with a name left out where it is a whole word; a pattern for each would cost more."""
+    kept, at = [], 0
+    while (found := text.find(name, at)) >= 0:
+        end = found + len(name)
+        is_part = _IN_WORD.match(text[end : end + 1]) or _IN_WORD.match(
+            text[max(0, found - 1) : found]
+        )
+        kept += [text[at:found], name if is_part else "*"]
+        at = end
+    return "".join([*kept, text[at:]])
 
 
 def _names(pair: Pair) -> Iterable[str]:

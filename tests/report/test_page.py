@@ -6,9 +6,13 @@ from html import unescape
 
 import pytest
 
+from dfp_batch.config.run_config import run_config
+from dfp_batch.io import storage
 from dfp_batch.report.page import LIBRARY, MODULES, PAGE, Content, render, script
 from dfp_batch.report.recorded_run import RecordedRun
 from dfp_batch.report.writing import write_report
+from dfp_batch.runs.ledger import Ledger
+from dfp_batch.runs.manifest import Pair
 from report_parts import NASTY, small_run
 
 
@@ -78,3 +82,45 @@ def test_numbers_that_json_has_not_are_refused(tmp_path):
     data = RecordedRun.read(small_run(tmp_path)).summary()
     with pytest.raises(ValueError, match="not JSON compliant"):
         render(Content(data, {"x": float("nan")}))
+
+
+def test_a_run_that_goes_on_says_so(tmp_path):
+    url = small_run(tmp_path)
+    with Ledger.reopen(url):
+        write_report(url)
+    page = (tmp_path / "run/report.html").read_text()
+    assert re.search(r"<p class=note>This run is still going \(\S+ .*\): the page shows it", page)
+
+
+def test_a_run_without_an_attempt_has_a_page(tmp_path):
+    pairs = [Pair("a", ("/a1.png", "/a2.png"))]
+    url = f"{tmp_path}/run"
+    Ledger.open(url, run_config("fast", None, {}), pairs).close()
+    write_report(url)
+    page = (tmp_path / "run/report.html").read_text()
+    assert "<h1>0 of 1 items are done; 1 are still to do" in page
+    assert "No item has a result yet" in page
+    assert told(page)["columns"]["status"] == ["pending"]
+
+
+def test_a_run_of_settings_that_this_version_does_not_know_has_a_page(tmp_path):
+    url = small_run(tmp_path)
+    file = tmp_path / "run/run.json"
+    header = json.loads(file.read_text())
+    header["config"] |= {"preset": "gone", "focus.use": "gone", "reading.gone": 1}
+    file.write_text(json.dumps(header))
+    write_report(url)
+    assert "3 of 4 items are done" in (tmp_path / "run/report.html").read_text()
+
+
+def test_a_run_in_a_bucket_has_its_page_there(s3_url):
+    url = small_run(f"{s3_url}/report")
+    write_report(url)
+    page = storage.read_bytes(f"{url}/report.html").decode()
+    assert all("src" in one for one in told(page)["details"]["item 0"]["pictures"])
+
+
+def test_the_library_is_named_with_its_licence():
+    version = re.match(r"//! openseadragon (\S+)", (PAGE / LIBRARY).read_text())[1]
+    assert f"OpenSeadragon {version} (BSD licence)" in script()
+    assert "Redistribution and use" in (PAGE / "openseadragon.LICENSE.txt").read_text()

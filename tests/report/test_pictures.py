@@ -95,6 +95,7 @@ def test_pictures_go_into_the_page_until_the_budget_is_spent(tmp_path):
     assert list(embedded(every, Budget())) == [one.pair.pair_id for one in every]
     assert list(embedded(every, Budget(page_bytes=1))) == ["item 0"]
     assert list(embedded(every, Budget(source_bytes=1))) == ["item 0"]
+    assert list(embedded(every, Budget(items=2))) == ["item 0", "item 1"]
     assert embedded(every, Budget(page_bytes=0)) == {}
 
 

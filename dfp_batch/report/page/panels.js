@@ -44,7 +44,7 @@ function registration(detail) {
   const frames = (detail?.frames ?? []).filter((frame) => frame.flag);
   if (!frames.length) return null;
   const rows = frames.map((frame, number) => html("tr", { class: frame.flag === "failed" ? "bad" : null },
-    html("th", { scope: "row" }, number + 1), html("td", {}, frame.flag), html("td", {}, motion(frame, detail)),
+    html("th", { scope: "row" }, number + 1), html("td", { class: "word" }, frame.flag), html("td", {}, motion(frame, detail)),
     html("td", { class: "number" }, frame.score_after?.toFixed(3) ?? "–"), html("td", { class: "number" }, gains(frame))));
   return panel("Registration", html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Registration of every frame" }, html("table", { class: "small" },
     html("thead", {}, html("tr", {}, ["Frame", "", "Moved", "Fit", "Gain"].map((text) => html("th", { scope: "col" }, text)))), html("tbody", {}, rows))));
