@@ -16,6 +16,7 @@ from dfp_batch.archive.layout import NOT_NAMED, StackFiles, file_stem, layouts, 
 from dfp_batch.archive.likeness import Likeness
 from dfp_batch.archive.siblings import paired_folders
 from dfp_batch.archive.stacks import Found, Image, Stack, inside
+from dfp_batch.io import storage
 from dfp_batch.io.codec.names import is_image_name, is_raw_name, stack_kind
 from dfp_batch.io.tree import Wanted, walk
 from dfp_batch.io.urls import absolute_url, join
@@ -241,6 +242,8 @@ def usable_id(pair_id: str) -> str:
 
 
 def _refuse_empty(root: str, left_out: Sequence[str]) -> NoReturn:
+    if not storage.exists(root):
+        refuse(root, ["nothing is there, expected a folder of images; look at its name"])
     expected = (
         "expected <name>_A.jpg with <name>_B.jpg..., a folder of images per stack, or TIFFs of "
         "2 or more pages; --gap, --every and --group cut other folders into stacks"

@@ -12,7 +12,9 @@ from dfp_batch.cli.options import AsJson
 def bench(  # noqa: PLR0913, PLR0917 - one parameter per flag
     images: Annotated[
         list[str] | None,
-        typer.Argument(help="Frames of a stack of your own; without them one is made."),
+        typer.Argument(
+            metavar="IMAGE", help="Frames of a stack of your own; without them one is made."
+        ),
     ] = None,
     presets: Annotated[str, typer.Option(help="Of ours, with commas between.")] = (
         "classical,fast,balanced"

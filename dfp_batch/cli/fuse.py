@@ -13,7 +13,10 @@ def fuse(
     context: typer.Context,
     images: Annotated[
         list[str],
-        typer.Argument(help="Two or more images of one scene, or one file that holds the stack."),
+        typer.Argument(
+            metavar="IMAGE",
+            help="Two or more images of one scene, or one file that holds the stack.",
+        ),
     ],
     output: Annotated[
         str,

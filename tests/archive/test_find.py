@@ -182,8 +182,10 @@ def test_a_folder_without_pairs_is_refused(folder):
 
 
 def test_a_missing_folder_is_refused(folder):
-    with pytest.raises(ManifestError, match="holds no pair"):
+    with pytest.raises(ManifestError) as error:
         find_stacks(join(folder, "none"))
+    nothing = "nothing is there, expected a folder of images; look at its name"
+    assert str(error.value) == f"{folder}/none: {nothing}"
 
 
 @pytest.mark.usefixtures("s3_url")

@@ -183,3 +183,18 @@ def test_a_changed_setting_on_the_same_run_is_refused_naming_it(make_archive, tm
     done = run("submit", manifest, *options, "--set", "reconstruction.steps=3")
     assert done.returncode == 2
     assert "reconstruction.steps: 10 -> 3" in done.stderr
+
+
+def test_submit_tells_a_program_the_status_and_nothing_if_quiet(make_archive, tmp_path, address):
+    manifest = make_archive(2)
+    (tmp_path / "p01_A.png").write_bytes(b"")
+    command = ("submit", manifest, "--preset", "classical", "--scale", "1")
+    done = run(*command, "--json")
+    assert done.returncode == 3
+    status = json.loads(done.stdout)
+    assert (status["run"], status["ok"], status["failed"]) == (f"{tmp_path}/manifest-x1", 1, 1)
+    assert done.stderr.startswith(f"run: {tmp_path}/manifest-x1\n")
+    done = run(*command, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    done = run("retry", f"{tmp_path}/manifest-x1", "--json", "--quiet")
+    assert (done.returncode, json.loads(done.stdout)["failed"], done.stderr) == (3, 1, "")
