@@ -18,8 +18,6 @@ samples/manifest.parquet: | $(READY)
 
 demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> table and images
 	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2
-	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2 --preset paper --limit 1 \
-		--set reconstruction.iterations=100 --set refinement.iterations=50 --output samples/paper-x2
 
 test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training, no other process
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not (ray or s3 or train or process or slow)'

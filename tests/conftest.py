@@ -30,6 +30,12 @@ PLACES_OF = {  # files, folders, tests: the beginning of their ids
     "train": ("jobs/test_jobs.py", "training/"),
     "process": (
         "cli/test_entrance.py",
+        "cli/test_help.py::test_help_imports",
+        "cli/test_help.py::test_tab",
+        "cli/test_help.py::test_the_script",
+        "cli/test_voice.py::test_a_reader",
+        "cli/test_voice.py::test_no_color",
+        "doctor/test_doctor.py::test_what_is_missing",
         "engine/test_costs.py::test_a_composition_that_fails",
         "engine/test_processes.py",
         "evaluation/test_command.py::test_the_process",

@@ -77,6 +77,25 @@ def test_a_network_of_somebody_else_enlarges(tmp_path, monkeypatch):
         fuse(image, run_config("classical", None, {**settings, **gone}).fusion)
 
 
+def test_an_archive_is_run_and_looked_at(make_archive, tmp_path, local_ray, monkeypatch):
+    import ray  # noqa: PLC0415 - slow; only for those who ask
+
+    manifest = make_archive(3)
+    (tmp_path / "p01_A.png").write_bytes(b"")
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    text = run("run_an_archive.py", manifest, str(tmp_path / "run"), folder=tmp_path).splitlines()
+    assert text[0].startswith("1 failed: ")
+    assert "p01_A.png: is empty (0 bytes)" in text[0]
+    assert text[1].endswith(f"dfp-batch retry {tmp_path}/run --category input")
+    assert text[2] == "2 of 3 done"
+    assert text[3].endswith(".png") and "40x48 px, uint8" in text[3]
+
+
+def test_every_example_is_tested():
+    tested = Path(__file__).read_text()
+    assert [file.name for file in EXAMPLES.glob("*.py") if f'run("{file.name}"' not in tested] == []
+
+
 def test_the_table_of_a_run_is_read_by_sql(tmp_path):
     pairs = [Pair(f"p{k}", ("/a.png", "/b.png")) for k in range(3)]
     rows = [("p0", "error", 1), ("p0", "ok", 2), ("p1", "ok", 1), ("p2", "error", 1)]

@@ -25,7 +25,7 @@ LAYERS = [
     {"io", "metrics"},
     {"archive", "config", "runs", "synthetic"},
     {"engine", "evaluation", "training"},
-    {"benchmark"},
+    {"benchmark", "doctor"},
     {"cli", "__main__", "jobs"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -11,7 +11,9 @@ from dfp_batch.cli import (
     bench,
     compact,
     config,
+    doctor,
     evaluate,
+    examples,
     exit_codes,
     failures,
     fuse,
@@ -24,16 +26,17 @@ from dfp_batch.cli import (
     submit,
     synth,
     verify,
+    voice,
 )
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Fuse, enlarge and measure archives of multi-focus photographs. "
-    "Errors are one line; add --debug anywhere for the traceback.",
+    "DIR, MANIFEST and RUN are paths or URLs. Errors are one line that says what to do.",
     epilog=exit_codes.table(),
 )
+_ANYWHERE = ("--quiet", "--debug")  # of the options below; the others come first
 
 
 def _print_version(wanted: bool) -> None:
@@ -50,14 +53,27 @@ def _common(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            help="Say nothing but errors and what was asked for. Anywhere on the line.",
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Tracebacks and the log. Anywhere on the line."),
+    ] = False,
 ) -> None:
-    pass
+    voice.be_quiet(quiet)
+    logging.getLogger("dfp_batch").setLevel(logging.DEBUG if debug else logging.ERROR)
 
 
 for _command in (
     submit.submit,
     plan.plan,
     config.config,
+    doctor.doctor,
     fuse.fuse,
     manifest.manifest,
     synth.synth,
@@ -71,18 +87,17 @@ for _command in (
     evaluate.evaluate,
     bench.bench,
 ):
-    app.command()(_command)
+    app.command(epilog=examples.of_command(_command.__name__))(_command)
 
 
 def main() -> NoReturn:
     """Entry point of the ``dfp-batch`` command."""
-    debug = "--debug" in sys.argv
     logging.basicConfig()
-    logging.getLogger("dfp_batch").setLevel(logging.DEBUG if debug else logging.ERROR)
+    arguments = sorted(sys.argv[1:], key=lambda argument: argument not in _ANYWHERE)
     try:
-        app(args=[argument for argument in sys.argv[1:] if argument != "--debug"])
+        app(args=arguments, prog_name="dfp-batch")
     except errors.DfpError as error:
-        if debug:
+        if "--debug" in arguments:
             raise
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(exit_codes.of_error(error))

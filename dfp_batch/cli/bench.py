@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from dfp_batch.cli import voice
+from dfp_batch.cli.options import AsJson
+
 
 def bench(  # noqa: PLR0913, PLR0917 - one parameter per flag
     images: Annotated[
@@ -22,8 +25,10 @@ def bench(  # noqa: PLR0913, PLR0917 - one parameter per flag
     ),
     rounds: Annotated[int, typer.Option(min=1, help="Everybody's turns.")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="Of each.")] = 1,
-    output: Annotated[str | None, typer.Option(help="JSON file to write.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="JSON file to write.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Time the presets on this machine, in turn, and other stackers that are on the PATH.
 
@@ -31,8 +36,6 @@ def bench(  # noqa: PLR0913, PLR0917 - one parameter per flag
     the clock, peak memory, every step, and what no machine changes: decodes of a frame, GFLOP.
     """
     import tempfile
-
-    from rich.console import Console
 
     from dfp_batch.benchmark import report
     from dfp_batch.benchmark.measurement import measure
@@ -43,7 +46,7 @@ def bench(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
     runs = {name: run_config(name, None, {"scale": scale}) for name in presets.split(",")}
     peers = [name for name, peer in PEERS.items() if scale == 1 and peer.is_here]
-    said = Console(stderr=True)
+    said = voice.words(beside=True)
     with tempfile.TemporaryDirectory() as folder:
         own = tuple(urls.absolute_url(image) for image in images or ())
         stack = own or make_stack(folder, frames, megapixels, kind)
@@ -56,4 +59,4 @@ def bench(  # noqa: PLR0913, PLR0917 - one parameter per flag
         typer.echo(text, nl=False)
         return
     for table in report.tables(content):
-        Console().print(table)
+        voice.answers().print(table)

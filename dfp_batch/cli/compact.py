@@ -1,7 +1,6 @@
 """``dfp-batch compact``."""
 
-import typer
-
+from dfp_batch.cli import voice
 from dfp_batch.cli.options import Run
 
 
@@ -14,4 +13,4 @@ def compact(run: Run) -> None:
     url = urls.absolute_url(run)
     with Ledger.reopen(url) as ledger:
         before, after = compaction.compact(ledger)
-    typer.echo(f"{before} -> {after} parts in {urls.join(url, 'results')}")
+    voice.say(f"{before} -> {after} parts in {urls.join(url, 'results')}")

@@ -4,6 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfp_batch.cli import voice
+from dfp_batch.cli.exit_codes import ExitCode
+from dfp_batch.cli.options import AsJson
+
 if TYPE_CHECKING:  # --help must not import it
     from dfp_batch.evaluation import Evaluation
 
@@ -14,7 +18,7 @@ Set = Annotated[
         help="bundled, procedural, a folder of sharp images, or a Parquet manifest.",
     ),
 ]
-Output = Annotated[str, typer.Option(help="Folder for the tables: path or URL.")]
+Output = Annotated[str, typer.Option("--output", "-o", help="Folder for the tables: path or URL.")]
 Methods = Annotated[
     str,
     typer.Option(
@@ -66,10 +70,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
     seed: Seed = 0,
     degrade: Degrade = None,
     workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score methods against truth or sources: which one is better? The same command resumes."""
-    from rich.console import Console
-
     from dfp_batch import evaluation as evaluating
     from dfp_batch.cli.console import LiveProgress
     from dfp_batch.config.run_config import kernel_of
@@ -77,19 +80,22 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per flag
     externals = evaluating.split_externals(external or [])
     named = evaluating.named_methods(evaluating.split_names(methods), externals)
     found = evaluating.item_set(items, limit, side, seed, kernel_of(degrade))
-    with LiveProgress(Console(stderr=True)) as progress:
+    with LiveProgress(voice.words(beside=True)) as progress:
         options = evaluating.Options(versus, images, workers, progress.moved)
         numbers = evaluating.split_scales(scales)
         evaluation = evaluating.evaluate(found, named, output, numbers, options)
-    _show(evaluation)
+    if as_json:
+        voice.answer({"url": evaluation.url, "summary": evaluation.summary})
+    else:
+        _show(evaluation)
+    if any(row["status"] != "ok" for row in evaluation.rows):
+        raise typer.Exit(ExitCode.PAIRS)
 
 
 def _show(evaluation: "Evaluation") -> None:
-    """Print the tables; exit with 3 if a row is an error."""
-    from rich.console import Console
-
+    """Print the tables."""
     from dfp_batch.evaluation import tables
 
-    tables.print_evaluation(Console(width=max(Console().width, tables.WIDTH)), evaluation)
-    if any(row["status"] != "ok" for row in evaluation.rows):
-        raise typer.Exit(3)
+    console = voice.answers()
+    console.width = max(console.width, tables.WIDTH)
+    tables.print_evaluation(console, evaluation)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from dfp_batch.cli import voice
 from dfp_batch.cli.options import Anonymous, resolve, with_composition
 
 
@@ -15,7 +16,10 @@ def fuse(
         typer.Argument(help="Two or more images of one scene, or one file that holds the stack."),
     ],
     output: Annotated[
-        str, typer.Option(help="File to write: .png, .tiff, .jpg, .webp or .ome.zarr.")
+        str,
+        typer.Option(
+            "--output", "-o", help="File to write: .png, .tiff, .jpg, .webp or .ome.zarr."
+        ),
     ],
     decision: Annotated[
         str | None, typer.Option(help="PNG to write: which image each pixel came from, 0, 1, ...")
@@ -29,8 +33,6 @@ def fuse(
     anonymous: Anonymous = False,
 ) -> None:
     """Fuse one item without Ray."""
-    from rich.console import Console
-
     from dfp_batch.cli.console import iteration_bar
     from dfp_batch.engine import image_files, single
     from dfp_batch.io import storage, urls
@@ -42,7 +44,7 @@ def fuse(
     more = [url for url in (decision, confidence, registration) if url is not None]
     if anonymous:
         access.read_only(sources, [target, *more])
-    with iteration_bar(Console(stderr=True)) as on_iteration:
+    with iteration_bar(voice.words(beside=True)) as on_iteration:
         files = single.fuse_files(sources, resolved, on_iteration)
     image_files.write(target, files.image)
     maps = {decision: files.decision, confidence: files.confidence}

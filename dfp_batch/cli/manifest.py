@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfp_batch.cli.options import Anonymous, Every, Gap, Group
+from dfp_batch.cli import voice
+from dfp_batch.cli.options import Anonymous, AsJson, Every, Gap, Group
 
 if TYPE_CHECKING:  # --help must not import it
     from dfp_batch.archive.find import Archive
@@ -15,13 +17,13 @@ if TYPE_CHECKING:  # --help must not import it
 SHOWN = 200
 TOGETHER = 20  # lines of one reason; more are one line
 _MB = 1e6
-Output = Annotated[str | None, typer.Option(help="Parquet file to write.")]
+Output = Annotated[str | None, typer.Option("--output", "-o", help="Parquet file to write.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Write nothing; show a table of what was found.")
 ]
 
 
-def manifest(
+def manifest(  # noqa: PLR0913, PLR0917 - one parameter per flag
     directory: Annotated[
         str, typer.Argument(metavar="DIR", help="Folder, or a file of stacks: path or URL.")
     ],
@@ -31,6 +33,7 @@ def manifest(
     group: Group = None,
     dry_run: DryRun = False,
     anonymous: Anonymous = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build a manifest of a folder and all below it: what belongs together, by names or as asked.
 
@@ -38,8 +41,6 @@ def manifest(
     of several pages are found by themselves, all in one tree if need be. Warns of frames that
     differ in size, are there twice, or are missing.
     """
-    from rich.console import Console
-
     from dfp_batch import errors
     from dfp_batch.archive.cuts import cut_of
     from dfp_batch.archive.find import find_stacks
@@ -54,22 +55,25 @@ def manifest(
         raise errors.ConfigError("give --output FILE.parquet, or --dry-run to look only")
     if anonymous:
         access.read_only([directory], [output] if output else [])
-    with counting(Console(stderr=True), "looked at") as moved:
+    with counting(voice.words(beside=True), "looked at") as moved:
         found = find_stacks(directory, how, moved)
         rows = list(survey(found, moved))
-    if dry_run:
-        _show(found, rows)
-    else:
+    if not dry_run:
         url = urls.absolute_url(output or "")
         write_manifest(url, found.pairs())
-        typer.echo(f"{len(found.stacks)} pairs -> {url}")
+        voice.say(f"{len(found.stacks)} pairs -> {url}", beside=as_json)
+    if as_json:
+        stacks = [asdict(row) for row in rows]
+        voice.answer({"stacks": stacks, "left_out": found.left_out, "others": found.others})
+        return
+    if dry_run:
+        _show(found, rows)
     for line in complaints(found, rows):
-        typer.echo(line, err=not dry_run)
+        voice.say(line, beside=not dry_run)
 
 
 def _show(found: "Archive", rows: "Sequence[Row]") -> None:
     """The table, and what it comes to."""
-    from rich.console import Console
     from rich.table import Table
 
     more = len(rows) - SHOWN
@@ -84,7 +88,7 @@ def _show(found: "Archive", rows: "Sequence[Row]") -> None:
         table.add_row(
             row.pair_id, str(row.frames), sizes, formats, f"{row.size_bytes / _MB:.1f}", mark
         )
-    console = Console()
+    console = voice.answers()
     console.print(table)
     for line in _totals(found, rows):
         console.print(line, soft_wrap=True, highlight=False, markup=False)

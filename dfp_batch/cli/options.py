@@ -22,11 +22,21 @@ Kernel = Annotated[
         "estimated for each camera of a run, or auto-item: for every item.",
     ),
 ]
+
+
+def _presets(incomplete: str) -> list[str]:
+    """For the shell; the table of presets itself is slow to import."""
+    known = ("balanced", "fast", "best", "classical", "paper")
+    return [name for name in known if name.startswith(incomplete)]
+
+
 Preset = Annotated[
     str | None,
     typer.Option(
+        autocompletion=_presets,
         help="balanced (default), fast: with a network of half the depth, best: the network of "
-        "balanced fitted to every item, slow, classical: the floor, or paper: as published, slower."
+        "balanced fitted to every item, slow, classical: the floor, or paper: as published, "
+        "slower.",
     ),
 ]
 Settings = Annotated[
@@ -125,6 +135,10 @@ Until = Annotated[
     ),
 ]
 MaxHours = Annotated[float | None, typer.Option(min=0, help="As --until, so many hours from now.")]
+Notify = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Send it a JSON by POST when the session ends, however."),
+]
 CompareFloor = Annotated[
     str,
     typer.Option(
@@ -162,6 +176,7 @@ Anonymous = Annotated[
 Source = Annotated[
     str, typer.Argument(metavar="MANIFEST|DIR", help="Parquet manifest, or folder: path or URL.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: path or URL.")]
 
 
@@ -210,6 +225,7 @@ _SESSION: dict[str, tuple[Any, Any]] = {
     "until": (Until, None),
     "max_hours": (MaxHours, None),
     "takeover": (Takeover, False),
+    "notify": (Notify, None),
 }
 
 Command = Callable[..., None]

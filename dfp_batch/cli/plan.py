@@ -1,13 +1,15 @@
 """``dfp-batch plan``."""
 
-import json
 import shlex
 from typing import Annotated
 
 import typer
 
+from dfp_batch.cli import voice
+from dfp_batch.cli.exit_codes import ExitCode
 from dfp_batch.cli.options import (
     Anonymous,
+    AsJson,
     Every,
     Gap,
     Group,
@@ -35,7 +37,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
         bool,
         typer.Option("--measure", help="Measure this machine again; kept for 30 days otherwise."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
     gap: Gap = None,
     every: Every = None,
     group: Group = None,
@@ -45,8 +47,6 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
     Exits with 3 if a sampled pair would fail.
     """
-    from rich.console import Console
-
     from dfp_batch.archive.cuts import cut_of
     from dfp_batch.engine import costs, plan_text
     from dfp_batch.engine import plan as planning
@@ -64,16 +64,16 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter per flag
     machines = planning.Machines.of(cpus, gpus)
     made = planning.make_plan(url, run, machines, (sample, seed), model_of, how)
     if as_json:
-        typer.echo(json.dumps(made.to_json(), indent=1))
+        voice.answer(made.to_json())
     else:
         for line in plan_text.lines(made, _next(context)):
-            Console().print(line, soft_wrap=True, highlight=False, markup=False)
+            voice.answers().print(line, soft_wrap=True, highlight=False, markup=False)
     if made.sample.problems:
-        raise typer.Exit(3)
+        raise typer.Exit(ExitCode.PAIRS)
 
 
 def _announce() -> None:
-    typer.echo("measuring this machine on a few small pairs, once...", err=True)
+    voice.say("measuring this machine on a few small pairs, once...", beside=True)
 
 
 def _next(context: typer.Context) -> str:

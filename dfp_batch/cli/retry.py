@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from dfp_batch.cli import session
-from dfp_batch.cli.options import Run, with_session
+from dfp_batch.cli import session, voice
+from dfp_batch.cli.options import AsJson, Run, with_session
 
 Category = Annotated[
     str | None,
@@ -27,21 +27,25 @@ def retry(
     category: Category = None,
     quarantined: Quarantined = False,
     pair: Pairs = None,
+    as_json: AsJson = False,
 ) -> None:
     """Try pairs of a run again that have failed, with the configuration of the run."""
     from dfp_batch.engine import retry as retrying
     from dfp_batch.io import urls
+    from dfp_batch.runs.status import RunStatus
 
     chosen = (category, quarantined, tuple(pair or ()))
     wish = retrying.Retry(urls.absolute_url(run), *chosen, **session.settings(context))
     wait = context.params["wait"]
     remote = session.is_remote(wish.address, wait, [run])
-    session.say_run(wish.output_url)
+    voice.say(f"run: {wish.output_url}", beside=as_json)
     if remote:
-        session.send(wish, wait)
+        session.send(wish, wait, as_json)
         return
-    status = session.watch(lambda observer: retrying.retry(wish, observer))
-    if status is None:
-        typer.echo(f"nothing to retry: no pair {wish.described}")
-    else:
-        session.show(wish.output_url, status)
+    status = session.watch(wish, lambda observer: retrying.retry(wish, observer), as_json)
+    if status is not None:
+        session.show(wish.output_url, status, as_json)
+        return
+    voice.say(f"nothing to retry: no pair {wish.described}", beside=as_json)
+    if as_json:
+        voice.answer(RunStatus.read(wish.output_url).to_json())

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from dfp_batch import errors
+from dfp_batch.cli import voice
+from dfp_batch.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from dfp_batch.engine.driver import Observer
+    from dfp_batch.engine.driver import Observer, Submission
+    from dfp_batch.engine.retry import Retry
     from dfp_batch.runs.status import RunStatus
 
 Status = TypeVar("Status", bound="RunStatus | None")
@@ -24,12 +27,15 @@ def settings(context: typer.Context) -> dict[str, Any]:
         context: Of a command with the options of ``with_session``.
 
     Raises:
-        ConfigError: if it is not to stop at a time that can be.
+        ConfigError: if it is not to stop at a time that can be, or nobody can be told at a URL.
     """
+    from dfp_batch.engine.notify import check_url
+
     flags = context.params
     names = ("gpus_per_pair", "max_failure_rate", "takeover")
     return {
         "address": flags["address"] or os.environ.get("RAY_ADDRESS"),
+        "notify": flags["notify"] and check_url(flags["notify"]),
         "until": deadline(flags["until"], flags["max_hours"], datetime.now().astimezone()),
         **{name: flags[name] for name in names},
     }
@@ -76,43 +82,45 @@ def floor_mode(given: str) -> Any:  # noqa: ANN401 - CompareFloor of the engine,
     return given
 
 
-def say_run(url: str) -> None:
-    """The first line."""
-    typer.echo(f"run: {url}")
-
-
-def watch(start: "Callable[[Observer], Status]") -> "Status":
-    """Run pairs on this machine, or from it, with live counts."""
-    from rich.console import Console
-
+def watch(
+    task: "Submission | Retry", start: "Callable[[Observer], Status]", as_json: bool
+) -> "Status":
+    """Run pairs on this machine, or from it, with live counts; tell of the end if asked to."""
     from dfp_batch.cli.console import LiveProgress, print_dashboard
     from dfp_batch.engine import driver
+    from dfp_batch.engine.notify import telling
 
-    console = Console()
+    console = voice.words(beside=as_json)
     with LiveProgress(console) as progress:
         show_dashboard = partial(print_dashboard, console)
-        return start(driver.Observer(show_dashboard, progress.moved, progress.noted))
+        observer = driver.Observer(show_dashboard, progress.moved, progress.noted)
+        return telling(lambda: start(observer), task.notify, task.output_url, progress.noted)
 
 
-def show(url: str, status: "RunStatus") -> None:
-    """The closing table.
+def show(url: str, status: "RunStatus", as_json: bool) -> None:
+    """How it ended: the closing table, or the status for a program.
 
     Raises:
-        typer.Exit: with 3, if pairs of the run have failed.
+        typer.Exit: if pairs of the run have failed.
     """
-    from rich.console import Console
+    if as_json:
+        voice.answer(status.to_json())
+    else:
+        _show(url, status)
+    if status.failed or status.quarantined:
+        raise typer.Exit(ExitCode.PAIRS)
 
-    from dfp_batch.cli.console import print_results, print_status
-    from dfp_batch.io import urls
+
+def _show(url: str, status: "RunStatus") -> None:
+    """The closing table, and where to look."""
+    from dfp_batch.cli.console import print_places, print_status
+    from dfp_batch.cli.results_table import print_results
     from dfp_batch.runs.status import results
 
-    console = Console()
+    console = voice.words()
     print_results(console, results(url))
     print_status(console, status)
-    folder = urls.join(url, "outputs")
-    console.print(f"images   {folder}/<pair>/fused.*", soft_wrap=True, highlight=False)
-    if status.failed or status.quarantined:
-        raise typer.Exit(3)
+    print_places(console, url)
 
 
 def is_remote(address: str | None, wait: bool, urls: list[str | None]) -> bool:
@@ -133,11 +141,15 @@ def is_remote(address: str | None, wait: bool, urls: list[str | None]) -> bool:
     return True
 
 
-def send(task: Any, wait: bool) -> None:  # noqa: ANN401 - Submission or Retry, which import Ray
+def send(task: Any, wait: bool, as_json: bool) -> None:  # noqa: ANN401 - Submission or Retry, which import Ray
     """Hand it to the cluster, and follow it if asked to."""
     from dfp_batch.engine import jobs
 
     job = jobs.send(task)
-    typer.echo(f"job:    {job.job_id}\nfollow: {job.follow_command}\nstop:   {job.stop_command}")
+    told = {"job": job.job_id, "follow": job.follow_command, "stop": job.stop_command}
+    if as_json:
+        voice.answer({"run": task.output_url, **told})
+    for name, text in told.items():
+        voice.say(f"{name + ':':<7} {text}", beside=as_json)
     if wait:
-        raise typer.Exit(jobs.follow(job, partial(typer.echo, nl=False)))
+        raise typer.Exit(jobs.follow(job, partial(typer.echo, nl=False, err=as_json)))

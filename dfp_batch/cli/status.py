@@ -1,26 +1,17 @@
 """``dfp-batch status``."""
 
-import json
-from typing import Annotated
-
-import typer
-
-from dfp_batch.cli.options import Run
+from dfp_batch.cli import voice
+from dfp_batch.cli.options import AsJson, Run
 
 
-def status(
-    run: Run,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
+def status(run: Run, as_json: AsJson = False) -> None:
     """Counts by state and category, rate, ETA and the last errors of a run."""
-    from rich.console import Console
-
     from dfp_batch.cli.console import print_status
     from dfp_batch.io import urls
     from dfp_batch.runs.status import RunStatus
 
     found = RunStatus.read(urls.absolute_url(run))
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        voice.answer(found.to_json())
     else:
-        print_status(Console(), found)
+        print_status(voice.answers(), found)

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfp_batch.cli import session
+from dfp_batch.cli import session, voice
 from dfp_batch.cli.options import (
     Anonymous,
+    AsJson,
     CompareFloor,
     Every,
     Gap,
@@ -23,7 +24,9 @@ if TYPE_CHECKING:  # --help must not import it
 Output = Annotated[
     str | None,
     typer.Option(
-        help="Run directory; default <manifest>-x<scale>/ beside it, DIR/manifest-x<scale>/ in it."
+        "--output",
+        "-o",
+        help="Run directory; default <manifest>-x<scale>/ beside it, DIR/manifest-x<scale>/ in it.",
     ),
 ]
 Append = Annotated[
@@ -58,6 +61,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter per flag
     every: Every = None,
     group: Group = None,
     anonymous: Anonymous = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fuse and enlarge every pair of a manifest, or of a folder; the same command again resumes."""
     from dfp_batch.archive.cuts import cut_of
@@ -102,11 +106,13 @@ def _start(context: typer.Context, submission: "Submission", places: list[str | 
     """Run it here, or send it to a cluster."""
     from dfp_batch.engine import driver
 
-    wait = context.params["wait"]
+    wait, as_json = context.params["wait"], context.params["as_json"]
     remote = session.is_remote(submission.address, wait, places)
-    session.say_run(submission.output_url)
+    voice.say(f"run: {submission.output_url}", beside=as_json)
     if remote:
-        session.send(submission, wait)
+        session.send(submission, wait, as_json)
     else:
-        status = session.watch(lambda observer: driver.submit(submission, observer))
-        session.show(submission.output_url, status)
+        status = session.watch(
+            submission, lambda observer: driver.submit(submission, observer), as_json
+        )
+        session.show(submission.output_url, status, as_json)

@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfp_batch.cli import voice
+from dfp_batch.cli.exit_codes import ExitCode
+
 if TYPE_CHECKING:  # --help must not import it
     from dfp_batch.synthetic import SceneSet
 
@@ -102,14 +105,14 @@ def synth(  # noqa: PLR0913, PLR0917 - one parameter per flag
 
 
 def _write(directory: str, scenes: "SceneSet") -> None:
-    """Write the scenes and say so; exit with 3 if one could not be made."""
+    """Write the scenes and say so; the exit code tells if one could not be made."""
     from dfp_batch.io import urls
     from dfp_batch.synthetic import write_scenes
 
     url = urls.absolute_url(directory)
     pairs, problems = write_scenes(url, scenes)
-    typer.echo(f"{len(pairs)} scenes -> {urls.join(url, 'manifest.parquet')}")
+    voice.say(f"{len(pairs)} scenes -> {urls.join(url, 'manifest.parquet')}")
     for problem in problems:
         typer.echo(f"not made: {problem}", err=True)
     if problems:
-        raise typer.Exit(3)
+        raise typer.Exit(ExitCode.PAIRS)

@@ -2,7 +2,6 @@
 
 import json
 import random
-import signal
 import sys
 import time
 from collections import Counter
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from types import FrameType
 
 from dfp_batch.archive.cuts import Cut
 from dfp_batch.config.run_config import RunConfig, config_of, renamed
@@ -22,6 +20,7 @@ from dfp_batch.engine.intake import first_pairs, pairs_of
 from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
+from dfp_batch.engine.signals import Signals, stop_signals
 from dfp_batch.engine.verify import verify
 from dfp_batch.errors import (
     ConfigError,
@@ -43,7 +42,6 @@ POLL_S = 1.0
 STILL_S = 30.0
 LOSSES = 3  # of Ray, without a row in between
 SHOWN_CHANGES = 3
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class Submission:
         compare_floor: Which pairs are compared with the classical floor.
         cut: How a folder is cut into stacks; None is by names.
         anonymous: Read sources without credentials, also in later sessions.
+        notify: URL that is told how the session has ended.
         patience: With processes that do not answer.
     """
 
@@ -85,6 +84,7 @@ class Submission:
     compare_floor: CompareFloor = "sample"
     cut: Cut | None = None
     anonymous: bool = False
+    notify: str | None = None
     patience: Patience = PATIENCE
 
     def with_known_kernel(
@@ -135,7 +135,7 @@ def submit(submission: Submission, observer: Observer) -> RunStatus:
 
 
 def _opened(
-    submission: Submission, pairs: list[Pair], observer: Observer, signals: "Signals"
+    submission: Submission, pairs: list[Pair], observer: Observer, signals: Signals
 ) -> Ledger:
     """The session of a submission; what is there is verified before, if asked for."""
     run = (submission.output_url, submission.config, pairs, submission.takeover)
@@ -161,7 +161,7 @@ def work_off(
     chosen: list[Pair],
     ledger: Ledger,
     observer: Observer,
-    signals: "Signals",
+    signals: Signals,
 ) -> None:
     """Run what is left of the chosen pairs.
 
@@ -214,39 +214,6 @@ def what_is_left(
         if status.get(pair.pair_id) not in finished
     ]
     return sorted(todo, key=lambda one: one.tried), counts
-
-
-@dataclass
-class Signals:
-    """Name of the signal that asked the driver to stop, or ""."""
-
-    name: str = ""
-
-    def ask(self, number: int, _: FrameType | None) -> None:
-        """Handle the signal."""
-        self.name = signal.Signals(number).name
-        signal.signal(number, signal.SIG_DFL)  # the second one ends the process at once
-
-    def check(self) -> None:
-        """Stop if asked to.
-
-        Raises:
-            RunStoppedError: if so.
-        """
-        if self.name:
-            raise RunStoppedError(f"stopped by {self.name}; the same command goes on from here")
-
-
-@contextmanager
-def stop_signals() -> Iterator[Signals]:
-    """The first SIGINT or SIGTERM asks the driver to stop."""
-    asked = Signals()
-    before = {number: signal.signal(number, asked.ask) for number in _STOP_SIGNALS}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from dfp_batch.config.run_config import config_of
 from dfp_batch.engine import receipt
-from dfp_batch.engine.driver import Observer, Submission, stop_signals, summarised, work_off
+from dfp_batch.engine.driver import Observer, Submission, summarised, work_off
 from dfp_batch.engine.progress import PATIENCE, Patience
+from dfp_batch.engine.signals import stop_signals
 from dfp_batch.errors import Category, ConfigError
 from dfp_batch.runs import access
 from dfp_batch.runs.attempts import read_attempts, visible
@@ -34,6 +35,7 @@ class Retry:
         max_failure_rate: Likewise.
         takeover: Likewise.
         until: Likewise.
+        notify: Likewise.
         patience: Likewise.
 
     Raises:
@@ -49,6 +51,7 @@ class Retry:
     max_failure_rate: float = 0.2
     takeover: bool = False
     until: datetime | None = None
+    notify: str | None = None
     patience: Patience = PATIENCE
 
     def __post_init__(self) -> None:

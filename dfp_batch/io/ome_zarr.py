@@ -68,6 +68,21 @@ def parts_of_zarr(url: str) -> tuple[Part, ...]:
             raise _damaged(error) from error
 
 
+def read_array(url: str) -> Pixels:
+    """The whole image of an OME-Zarr at its full resolution, with all of its axes.
+
+    Raises:
+        ImageError: It is none, or zarr is not installed.
+        StorageError: The store failed.
+    """
+    with named(url):
+        try:
+            group, said = _image_group(_library(), url)
+            return np.asarray(group[said["multiscales"][0]["datasets"][0]["path"]][...])
+        except DAMAGE as error:
+            raise _damaged(error) from error
+
+
 def _images(group: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - of an optional package
     """What names the images below a group, and their paths; the only one needs no name."""
     said = _ome(group)

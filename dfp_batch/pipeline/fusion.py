@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,10 +22,12 @@ from dfp_batch.pipeline.placement import accelerator_of, placement
 from dfp_batch.pipeline.presets import DEFAULT_PRESET
 from dfp_batch.pipeline.steps import Workplace
 
+SHOWN_PX = 1024  # of the longer side, in a notebook
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class FusionResult:
-    """What ``fuse`` returns.
+    """What ``fuse`` returns; a notebook shows the image.
 
     Attributes:
         fused: (C, scale * h, scale * w), float32, in [0, 1], on the device of the computation.
@@ -61,6 +64,23 @@ class FusionResult:
         if not issubclass(dtype, np.integer):
             return np.asarray(image, dtype)
         return np.asarray(np.rint(image * np.iinfo(dtype).max), dtype)
+
+    def __repr__(self) -> str:
+        channels, height, width = self.fused.shape
+        kind = "grey" if channels == 1 else "RGB"
+        return (
+            f"FusionResult({width}x{height} px, {kind}, of {len(self.decision)} frames, "
+            f"on {self.fused.device})"
+        )
+
+    def _repr_png_(self) -> bytes:
+        """The image for a notebook, at most 1024 px on a side."""
+        height, width = self.fused.shape[-2:]
+        factor = min(1.0, SHOWN_PX / max(height, width))
+        size = (max(1, round(factor * width)), max(1, round(factor * height)))
+        image = self.to_array()[..., ::-1] if len(self.fused) > 1 else self.to_array()
+        image = image if factor == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        return bytes(cv2.imencode(".png", image)[1])
 
 
 def fuse(

@@ -10,10 +10,13 @@ import pyarrow.compute as pc
 
 from dfp_batch.runs.attempts import PairRecord, read_attempts, visible
 from dfp_batch.runs.lease import current_lease
+from dfp_batch.runs.pace import Pace, pace_of, pixels_of
 from dfp_batch.runs.run_directory import read_header, read_ids, total_pairs
 
 LAST_ERRORS = 5
 _COMPARED = ("mg", "floor_mg", "psnr_db", "floor_psnr_db")
+_TIMES = ("started_at", "finished_at")
+COLUMNS = ("category", "error_message", *_TIMES, "width_px", "height_px", *_COMPARED)
 
 
 @dataclass
@@ -61,8 +64,9 @@ class RunStatus:
         running: In flight at the last heartbeat of a live driver.
         driver: Host and process of a live driver, or None.
         by_category: Failed and quarantined pairs by category of their error.
-        pairs_per_minute: Finished in the last session, or None before the second.
-        eta_s: Until the pending ones are done at that rate, or None.
+        pairs_per_minute: Ended in the last half hour of the last session, or None.
+        megapixels_per_second: Of results, likewise.
+        eta_s: Until the pending ones are done at that pace, if they are as large as the others.
         last_errors: The newest first: pair_id, category, message.
         compared: Pairs that were compared with the classical floor.
         compared_metric: By which: "psnr_db" where there are references, else "mg"; or None.
@@ -86,6 +90,7 @@ class RunStatus:
     compared_metric: str | None = None
     compared_mean: float | None = None
     compared_floor: float | None = None
+    megapixels_per_second: float | None = None
 
     @classmethod
     def read(cls, url: str) -> "RunStatus":
@@ -94,16 +99,24 @@ class RunStatus:
         Raises:
             ConfigError: if there is no run.
         """
-        total = total_pairs(url)
-        columns = ("category", "error_message", "started_at", "finished_at", *_COMPARED)
-        attempts = read_attempts(url, columns)
-        rows = visible(attempts)
+        return cls.of(url, total_pairs(url), visible(read_attempts(url, COLUMNS)))
+
+    @classmethod
+    def of(cls, url: str, total: int, rows: pa.Table) -> "RunStatus":
+        """Status of a run whose rows are at hand.
+
+        Args:
+            url: Run directory.
+            total: Pairs of the run.
+            rows: One per pair, with ``COLUMNS``.
+        """
         states = Counter(rows["status"].to_pylist())
         bad = rows.filter(pc.not_equal(rows["status"], "ok")).sort_by(
             [("finished_at", "descending")]
         )
         pending = total - rows.num_rows
-        rate = _pairs_per_minute(attempts)
+        pace = session_pace(rows)
+        mean_pixels = pc.mean(pixels_of(rows)).as_py() or 0.0
         lease = current_lease(url)
         live = lease if lease is not None and lease.is_live(time.time()) else None
         return cls(
@@ -116,8 +129,9 @@ class RunStatus:
             running=live.running if live else 0,
             driver=live.driver if live else None,
             by_category=dict(Counter(bad["category"].to_pylist())),
-            pairs_per_minute=rate,
-            eta_s=pending / rate * 60 if rate and pending else None,
+            pairs_per_minute=pace.pairs_per_minute,
+            megapixels_per_second=pace.megapixels_per_second,
+            eta_s=pace.remaining_s(pending, mean_pixels),
             last_errors=_errors(bad, LAST_ERRORS),
             **_comparison(rows),
         )
@@ -147,14 +161,13 @@ def _errors(bad: pa.Table, count: int) -> list[dict[str, str]]:
     return rows
 
 
-def _pairs_per_minute(attempts: pa.Table) -> float | None:
-    attempts = attempts.filter(pc.not_equal(attempts["status"], "requeued"))  # nothing was done
-    if attempts.num_rows == 0:
-        return None
-    last = attempts.filter(pc.equal(attempts["epoch"], pc.max(attempts["epoch"])))
-    span = pc.max(last["finished_at"]).as_py() - pc.min(last["started_at"]).as_py()
-    finished = pc.count_distinct(last["pair_id"]).as_py()
-    return finished / span.total_seconds() * 60 if span.total_seconds() > 0 else None
+def session_pace(rows: pa.Table) -> Pace:
+    """Of the last session that has left rows.
+
+    Args:
+        rows: One per pair, with ``COLUMNS``.
+    """
+    return pace_of(rows.filter(pc.equal(rows["epoch"], pc.max(rows["epoch"]))))
 
 
 def results(url: str) -> pa.Table:

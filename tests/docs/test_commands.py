@@ -19,6 +19,9 @@ KUBERAY = "\n".join(path.read_text() for path in (ROOT / "infra" / "kuberay").gl
 
 
 def ours(words):
+    if words == ["--install-completion"]:
+        assert words[0] in {name for one in APP.params for name in one.opts}
+        return
     assert "..." not in words, "an option that is left out cannot be checked"
     APP.commands[words[0]].make_context(words[0], words[1:])
 

@@ -16,6 +16,8 @@ from page_commands import PAGES, ROOT, shown
 # What a page cannot do here, and who does it instead.
 ELSEWHERE = {
     "--address": "a cluster: tests/engine/test_jobs.py, tests/engine/test_elastic.py",
+    "doctor": "starts a Ray of its own: tests/doctor/test_doctor.py",
+    "--install-completion": "changes the shell of whoever runs the tests",
     "bench": "seconds of a machine: tests/benchmark/test_bench.py",
     "plan": "measures a machine for half a minute: tests/cli/test_plan.py",
 }
@@ -105,8 +107,7 @@ IN_PYTHON = [page for page in PAGES if BLOCK.search(page.read_text())]
 
 
 @pytest.mark.parametrize("page", IN_PYTHON, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_python_in_a_page_runs(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_python_in_a_page_runs(page, world):
     names = {"a": texture(40, 48, seed=0), "b": texture(40, 48, seed=1)}
     for block in BLOCK.findall(page.read_text()):
         exec(compile(block, str(page), "exec"), names)
@@ -115,3 +116,5 @@ def test_python_in_a_page_runs(page, tmp_path, monkeypatch):
 def test_nothing_is_left_out_by_accident():
     commands = [one for page in TO_RUN for one in shown(page) if one.words[0] == "dfp-batch"]
     assert sum(not elsewhere(one.words) for one in commands) > len(commands) / 2
+    for test in re.findall(r"tests/\S+\.py", " ".join(ELSEWHERE.values())):
+        assert (ROOT / test).is_file()

@@ -54,6 +54,29 @@ def submit(ray_head, tmp_path):
     return run
 
 
+@pytest.mark.slow
+def test_whoever_is_to_be_told_hears_from_the_cluster(submit, make_archive):
+    manifest = make_archive(1)
+    (Path(manifest).parent / "p00_A.png").write_bytes(b"")
+    heard = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self):
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Silent."""
+
+    with serving(Listener) as url:
+        done = submit(manifest, "--preset", "classical", "--wait", "--notify", f"{url}/hook?a=b")
+    assert done.returncode == 3, done.stdout + done.stderr
+    (told,) = heard
+    assert (told["outcome"], told["pairs"]["failed"]) == ("failures", 1)
+    assert told["run"] == manifest.removesuffix(".parquet") + "-x2"
+
+
 def lines(done):
     """``name: rest`` of the output."""
     return dict(re.findall(r"^(\w+): +(.*)$", done.stdout, re.MULTILINE))
@@ -202,6 +225,7 @@ def test_the_command_line_of_the_job_is_the_submission(preset, settings, count):
         "max_failure_rate": 0.5,
         "takeover": True,
         "retry_quarantined": True,
+        "notify": "https://example.org/hook?a=1&b='2'",
     }
     submission = Submission(
         "s3://a/it's.parquet", "s3://a/run", config, address="http://h", **options

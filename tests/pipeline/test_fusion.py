@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from dfp_batch.core.sources import InMemory
 from dfp_batch.errors import AlignmentError, ConfigError, ImageError
 from dfp_batch.focus.sum_modified_laplacian import SumModifiedLaplacian
 from dfp_batch.networks.skip_net import SkipNet
+from dfp_batch.pipeline import fusion
 from dfp_batch.pipeline.checked_sources import as_stack
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.fusion import FusionResult, fuse
@@ -364,3 +366,16 @@ def test_impossible_configurations_are_refused(make, message):
 
 def test_largest_seed_is_usable(scene):
     fuse(scene.sources, small("paper", seed=2**63 - 1), "cpu")
+
+
+def test_a_notebook_shows_the_image_and_no_more_of_it_than_fits(monkeypatch):
+    colours = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    config = FusionConfig.preset("classical", scale=1)
+    result = fuse([colours, colours], config, "cpu")
+    assert repr(result) == "FusionResult(40x24 px, RGB, of 2 frames, on cpu)"
+    png = np.frombuffer(result._repr_png_(), np.uint8)
+    np.testing.assert_array_equal(cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1], result.to_array())
+    grey = fuse([colours[..., 0], colours[..., 0]], config, "cpu")
+    monkeypatch.setattr(fusion, "SHOWN_PX", 10)
+    small = cv2.imdecode(np.frombuffer(grey._repr_png_(), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert small.shape == (6, 10)

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import imagecodecs
 import numpy as np
 
@@ -29,6 +30,12 @@ _DEFLATE = 1032  # bytes that deflate can make of one byte
 _LONGEST_ICC = 16 * 2**20
 _UM_PER_METRE = 1e6
 _LEVEL = 3  # of deflate
+_RUN_LENGTHS_AFTER_PAETH = (  # decision 0044
+    cv2.IMWRITE_PNG_STRATEGY,
+    cv2.IMWRITE_PNG_STRATEGY_RLE,
+    cv2.IMWRITE_PNG_FILTER,
+    cv2.IMWRITE_PNG_FILTER_PAETH,
+)
 _FEWEST_BITS, _BITS = 8, 16  # that sBIT may name, and of the samples it is obeyed for
 
 
@@ -94,7 +101,7 @@ def written(frame: Frame) -> bytes:
         data = bytes(imagecodecs.png_encode(pixels, _LEVEL))
         chunks += _chunks_of_metadata(metadata.icc, block)
     else:
-        data = opencv.file_of(pixels, "png", exif=block, icc=metadata.icc)
+        data = opencv.file_of(pixels, "png", _RUN_LENGTHS_AFTER_PAETH, block, metadata.icc)
     whole = memoryview(data)  # a slice of bytes would be one more copy
     return b"".join((whole[:_AFTER_HEAD], *chunks, whole[_AFTER_HEAD:]))
 
