@@ -39,7 +39,7 @@ chaos: $(READY)  ## a cluster whose every part dies now and then; fails if a pai
 	PYTHONPATH=.:tests $(BIN)/python tests/chaos.py --seed $(SEED) --minutes $(MINUTES)
 
 docs: $(READY)  ## build/docs/index.html; a warning is an error, nothing comes from the network
-	$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
+	$(BIN)/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going docs build/docs
 
 check: $(READY)
 	$(BIN)/ruff format --check .

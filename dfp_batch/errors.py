@@ -91,7 +91,10 @@ class LedgerError(DfpError):
 
 
 class PairError(DfpError):
-    """One pair cannot be done; the others go on."""
+    """One pair cannot be done; the others go on.
+
+    What to do: what its row, or ``dfp-batch failures``, says.
+    """
 
     category: ClassVar[Category] = "input"
 

@@ -33,6 +33,7 @@ html_title = f"dfp-batch {release}"
 html_static_path = ["style"]
 html_css_files = ["own.css"]
 html_show_sourcelink = False
+html_show_copyright = False
 html_copy_source = False
 html_math_renderer = "mathml"
 # The font of the system, and no other place on the network.

@@ -1,4 +1,4 @@
-"""Make the results of record, tests/benchmarks/results/, and the pages and figures of docs/.
+"""Make the results of record: tests/benchmarks/results/, and the pages in docs/ from them.
 
 Usage: python jobs/record_results.py [RECORD ...] [--pairs MANIFEST]
        python jobs/record_results.py paper-tables --pairs MANIFEST --externals DIR --srcnn DIR

@@ -133,11 +133,13 @@ def archive_away(url):
 
 @pytest.fixture(scope="session")
 def local_ray(s3_url):
-    """One Ray on this machine for the session; its workers see the S3 server and the tests."""
+    """One Ray on this machine; its workers see the S3 server, the tests and the examples."""
     import ray  # noqa: PLC0415 - slow; only for those who ask
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        tests = Path(__file__).parent
+        for folder in (tests, tests.parent / "examples"):
+            patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
         yield

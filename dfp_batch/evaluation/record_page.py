@@ -8,17 +8,16 @@ from typing import Any, NamedTuple
 from dfp_batch.evaluation import summary as statistics
 from dfp_batch.evaluation.records import HEADER, ITEMS, Record, read_items
 from dfp_batch.evaluation.tables import (
-    Q_ABF_NOTE,
     READING_NOTE,
-    Grid,
     grids,
     markdown,
-    markdown_grid,
+    markdown_table,
 )
 from dfp_batch.evaluation.work import Row
 
 OVERVIEW = "results.md"
 _FOLDER = "results"  # of the others, beside it
+_SHOWN = ("method", "PSNR dB", "worst 5 %", "SSIM", "SCD", "VIFF", "accuracy", "s/MP")
 
 
 class _Found(NamedTuple):
@@ -48,7 +47,7 @@ def pages(
     there = [name for name in records if (results / name / ITEMS).is_file()]
     found = {name: _read(results / name) for name in there}
     others = {name: texts for name, texts in (more or {}).items() if texts}
-    first = [introduction.strip(), READING_NOTE, Q_ABF_NOTE.replace("*", "\\*")]
+    first = [introduction.strip(), READING_NOTE]
     first += [_shown(name, records[name], found[name]) for name in found]
     first += [f"{texts[0]}\n\n[All of it]({_FOLDER}/{name}.md)." for name, texts in others.items()]
     first += [_contents([*found, *others])] if found or others else []
@@ -65,12 +64,19 @@ def _read(folder: Path) -> _Found:
 
 
 def _shown(name: str, record: Record, found: _Found) -> str:
-    """What the first page says of a record: its main tables."""
-    grid = [grids(found.summary, scale)[0] for scale in record.scales]
-    tables = [markdown_grid(Grid(one.title, one.headings, one.lines, [])) for one in grid]
+    """What the first page says of a record: of its main tables what ranks, and what it costs."""
     link = f"[All tables]({_FOLDER}/{name}.md)."
-    texts = [f"## {record.title}", f"Record `{name}`. {record.what} {link}", *map(_lower, tables)]
+    texts = [f"## {record.title}", f"Record `{name}`. {record.what} {link}"]
+    for scale in record.scales:
+        grid = grids(found.summary, scale)[0]
+        kept = [at for at, heading in enumerate(grid.headings) if _is_shown(heading)]
+        lines = [[line[at] for at in kept] for line in (grid.headings, *grid.lines)]
+        texts += [f"**{grid.title}**", markdown_table(lines[0], lines[1:])]
     return "\n\n".join(texts)
+
+
+def _is_shown(heading: str) -> bool:
+    return heading in _SHOWN or heading.startswith("PSNR vs ")
 
 
 def _whole(name: str, record: Record, found: _Found) -> list[str]:
@@ -102,10 +108,6 @@ def _contents(names: Sequence[str]) -> str:
 
 def _place(name: str) -> str:
     return f"{_FOLDER}/{name}.md"
-
-
-def _lower(text: str) -> str:
-    return text.replace("## ", "### ", 1)
 
 
 def _moved(text: str) -> str:

@@ -224,10 +224,15 @@ def _grid(
 
 def markdown_grid(grid: Grid) -> str:
     """A table with its title and its notes."""
-    table = [grid.headings, ["---"] + ["---:"] * (len(grid.headings) - 1), *grid.lines]
-    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in table]
+    table = markdown_table(grid.headings, grid.lines)
     notes = [f"\n{note.replace('*', chr(92) + '*')}" for note in grid.notes]
-    return "\n".join([f"## {grid.title}", "", *lines, *notes]).replace("Q^AB/F * |", "Q^AB/F \\* |")
+    return "\n".join([f"## {grid.title}", "", table, *notes]).replace("Q^AB/F * |", "Q^AB/F \\* |")
+
+
+def markdown_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of texts on the left and numbers."""
+    table = [headings, ["---", *["---:"] * (len(headings) - 1)], *lines]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in table)
 
 
 def _rich_table(grid: Grid) -> Table:

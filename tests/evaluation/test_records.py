@@ -59,8 +59,14 @@ def test_the_first_page_shows_the_main_tables_and_where_the_others_are(results):
     assert "absent" not in text
     link = "[All tables](results/fusers.md)."
     assert f"\n\n## Two fusers\n\nRecord `fusers`. 2 scenes of 48 px. {link}\n\n" in text
-    titles = [line for line in text.splitlines() if line.startswith("### ")]
-    assert titles == ["### Scale 1", "### Scale 2"]
+    head = (
+        "| method | PSNR dB | worst 5 % | PSNR vs average | SSIM | SCD | VIFF | accuracy | s/MP |"
+    )
+    ranked = head.split(" SCD", maxsplit=1)[0]
+    titles = [line for line in text.splitlines() if line.startswith(("**", "| method"))]
+    assert [line.split(" SCD")[0] for line in titles] == [
+        line for scale in (1, 2) for line in (f"**Scale {scale}**", ranked)
+    ]
     assert text.endswith("```{toctree}\n:hidden:\n\nresults/fusers\n```\n")
 
 
