@@ -27,6 +27,7 @@ from dfp_batch.cli import (
     submit,
     synth,
     verify,
+    watch,
 )
 
 app = typer.Typer(
@@ -72,6 +73,7 @@ for _command in (
     manifest.manifest,
     synth.synth,
     status.status,
+    watch.watch,
     results.results,
     failures.failures,
     retry.retry,
