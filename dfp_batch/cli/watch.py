@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # --help must not import them
 
 GRACE_S = 15.0  # between the end of a driver and its summary, and before a driver has begun
 INTERRUPTED = 130
+REST = 4  # times as long as a look has taken: one at a million rows takes three seconds
 TODAY_S = 12 * 3600.0  # beyond, a time needs its day
 _OUTCOMES = {
     0: "ended: all done",
@@ -56,7 +57,7 @@ def _look(reader: "RunReader", show: _Show, once: bool, interval_s: float) -> in
     snapshot: Snapshot | None = None
     over_since: float | None = None
     while True:
-        problem = ""
+        problem, began = "", time.monotonic()
         try:
             snapshot = reader.read()
         except errors.StorageError as error:
@@ -68,7 +69,7 @@ def _look(reader: "RunReader", show: _Show, once: bool, interval_s: float) -> in
         over_since = (over_since or time.monotonic()) if code is not None else None
         if once or (over_since and _is_certain(code, time.monotonic() - over_since)):
             return code
-        time.sleep(interval_s)
+        time.sleep(max(interval_s, REST * (time.monotonic() - began)))
 
 
 def _is_certain(code: int | None, over_s: float) -> bool:
@@ -169,7 +170,8 @@ def _rows(snapshot: "Snapshot", problem: str) -> Iterator[tuple[str, str]]:
         yield "stages", ", ".join(means)
     yield "driver", _driver(snapshot, now)
     for number, one in enumerate(snapshot.under_way):
-        yield "" if number else "now", f"{one.stage:<12}{_ago(now - one.since):>8}  {one.pair_id}"
+        since = _ago(now - one.since)
+        yield "" if number else "now", f"{one.pair_id}, from {one.stage} on, for {since}"
     for category, count in sorted(status.by_category.items()):
         yield "errors", f"{count} {category}"
     for error in status.last_errors:

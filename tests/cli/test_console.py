@@ -3,10 +3,11 @@
 import io
 
 import pyarrow as pa
+import pytest
 from rich.console import Console
 
 from dfp_batch.cli import console as console_module
-from dfp_batch.cli.console import LiveProgress, print_dashboard, print_results
+from dfp_batch.cli.console import LiveProgress, duration, print_dashboard, print_results
 from dfp_batch.runs.attempts import SCHEMA
 from dfp_batch.runs.status import Counts
 
@@ -65,6 +66,14 @@ def test_long_ids_are_folded_not_lost():
     lines = shown([row(name)]).splitlines()
     assert "".join(line.split("│")[1].strip() for line in lines if "│" in line) == name
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (119.4, "119 s"), (720, "12 min"), (12_240, "3.4 h"), (181_440, "2.1 days")],
+)
+def test_times_are_in_the_unit_that_fits(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_no_dashboard_no_line():

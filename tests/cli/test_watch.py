@@ -76,7 +76,7 @@ def test_once_looks_once(tmp_path):
         write(ledger, row(0), row(1))
         done = command_line.run("watch", tmp_path / "run", "--once")
     assert (done.returncode, done.stderr) == (0, "")
-    pace = "6.0 pairs per minute, 0.20 MP/s, about 10 s left"
+    pace = "6.0 pairs per minute, 0.2 MP/s, about 10 s left"
     assert texts(done.stdout) == [f"2 done, 0 failed, 1 pending of 3; {pace}"]
 
 
@@ -144,10 +144,10 @@ def test_a_terminal_shows_everything_a_line_each(tmp_path):
     assert max(map(len, lines)) <= 90
     shown = "\n".join(lines)
     assert "pairs   1 done, 1 failed, 1 pending of 3" in shown
-    assert "pace    6.0 pairs per minute, 0.10 MP/s, about 10 s left, till " in shown
+    assert "pace    6.0 pairs per minute, 0.1 MP/s, about 10 s left, till " in shown
     assert "stages  prepare 1.00 s" in shown
     assert f"driver  {snapshot.status.driver}, seen " in shown
-    assert "p[0]" in shown
+    assert "now     p[0], from prepare on, for " in shown
     assert "errors  1 input" in shown
     assert "p1 (input): is [bold]empty[/bold], very" in shown
     assert "store   the store is busy" in shown
