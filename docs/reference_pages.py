@@ -14,7 +14,7 @@ import typer
 from part_pages import differences, parts
 
 from dfp_batch import cli, errors
-from dfp_batch.cli import exit_codes
+from dfp_batch.cli import examples, exit_codes
 from dfp_batch.metrics import names as metric_names
 from dfp_batch.runs import columns
 
@@ -51,20 +51,23 @@ def _cell(text: str) -> str:
 
 def options() -> str:
     """Every command with its arguments and options, as ``--help`` has them."""
-    return "\n\n".join(_command(name, command) for name, command in commands().items())
-
-
-def commands() -> "dict[str, typer.core.TyperCommand]":
-    """Of the command line, by name."""
-    return typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    whole = typer.main.get_command(cli.app)
+    parts = ["## Of every command", _options(whole)]
+    parts += [_command(name, command) for name, command in whole.commands.items()]  # type: ignore[attr-defined]
+    return "\n\n".join(parts)
 
 
 def _command(name: str, command: "typer.core.TyperCommand") -> str:
     context = command.make_context(name, [], resilient_parsing=True)
     usage = " ".join(["dfp-batch", name, *command.collect_usage_pieces(context)])
-    rows = [_option(one) for one in command.params if not _is_help(one)]
+    shown = "\n".join(examples.EXAMPLES[name])
     parts = [f"## {name}", textwrap.dedent(command.help or ""), f"```\n{usage}\n```"]
-    return "\n\n".join([*parts, table(("option", "value", "default", "meaning"), rows)])
+    return "\n\n".join([*parts, _options(command), f"```sh\n{shown}\n```"])
+
+
+def _options(command: "typer.core.TyperCommand | typer.core.TyperGroup") -> str:
+    rows = [_option(one) for one in command.params if not _is_help(one)]
+    return table(("option", "value", "default", "meaning"), rows)
 
 
 def _is_help(one: "typer.core.TyperOption") -> bool:

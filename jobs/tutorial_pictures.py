@@ -1,11 +1,12 @@
 """Make the pictures of the tutorial and of the README, docs/pictures/, by the commands they show.
 
-Usage: python jobs/tutorial_pictures.py
+Usage: python jobs/tutorial_pictures.py        needs Chromium for the picture of the report
 
 The scenes are those of ``dfp-batch synth``, so whoever gives the commands of the tutorial gets
 the same images.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from playwright.sync_api import ViewportSize, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -24,6 +26,8 @@ SUBMIT = "submit PHOTOS --scale 2"
 PAIR = "coffee"
 GAP_PX = 8
 QUALITY = 88
+VIEW_PX = ViewportSize(width=1160, height=700)
+CHROMIUM = shutil.which("chromium")
 CROP = (150, 190, 406, 446)  # of the result, px: left, top, right, bottom
 
 
@@ -35,6 +39,7 @@ def main() -> None:
         Path(folder, "SCENES", "sources").rename(Path(folder, "PHOTOS"))
         give(SUBMIT, folder)
         draw(Path(folder, "PHOTOS"))
+        photograph(Path(folder, "PHOTOS", "manifest-x2", "report.html"), "report.png")
 
 
 def give(words: str, folder: str) -> None:
@@ -58,6 +63,16 @@ def draw(photos: Path) -> None:
     _save("maps.jpg", *maps)
     enlarged = [frame.resize(fused.size, Image.Resampling.BICUBIC).crop(CROP) for frame in frames]
     _save("before-after.jpg", enlarged[0], enlarged[2], fused.crop(CROP))
+
+
+def photograph(page: Path, name: str) -> None:
+    """The upper part of a page, as Chromium shows it."""
+    with sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        view = browser.new_page(viewport=VIEW_PX)
+        view.goto(page.as_uri())
+        view.screenshot(path=PICTURES / name)
+        browser.close()
 
 
 def _visible(path: Path) -> Image.Image:

@@ -18,6 +18,7 @@ PAGES = [
     ),
 ]
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_PLAIN = re.compile(r"^```\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _IN_LINE = re.compile(r"`(dfp-batch \w+ [^`]+)`")
 
 
@@ -35,7 +36,7 @@ class Command(NamedTuple):
     @property
     def words(self):
         """As a shell takes them apart; what it would put in stays as it is."""
-        return shlex.split(self.text)
+        return shlex.split(self.text, comments=True)
 
 
 def shown(path):
@@ -46,6 +47,8 @@ def shown(path):
 
 
 def mentioned(path):
-    """Commands of ours within sentences and tables."""
-    name = path.relative_to(ROOT).as_posix()
-    return [Command(name, text) for text in _IN_LINE.findall(path.read_text())]
+    """Commands of ours within sentences, tables and blocks that are not said to be of a shell."""
+    text, name = path.read_text(), path.relative_to(ROOT).as_posix()
+    lines = [line for block in _PLAIN.findall(text) for line in block.splitlines()]
+    blocks = [line for line in lines if line.startswith("dfp-batch ")]
+    return [Command(name, found) for found in (*_IN_LINE.findall(text), *blocks)]

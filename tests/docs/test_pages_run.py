@@ -18,6 +18,7 @@ ELSEWHERE = {
     "--address": "a cluster: tests/engine/test_jobs.py, tests/engine/test_elastic.py",
     "doctor": "starts a Ray of its own: tests/doctor/test_doctor.py",
     "--install-completion": "changes the shell of whoever runs the tests",
+    "serve": "ends by Ctrl-C: tests/report/test_server.py",
     "bench": "seconds of a machine: tests/benchmark/test_bench.py",
     "plan": "measures a machine for half a minute: tests/cli/test_plan.py",
 }
