@@ -25,7 +25,7 @@ test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training,
 test: $(READY)  ## everything but the slow tests, ten minutes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m 'not slow'
 
-test-slow: $(READY)  ## what starts clusters and environments, or trains for long
+test-slow: $(READY)  ## what starts clusters and environments, or trains for long; needs Prometheus (Debian: prometheus)
 	$(BIN)/python -m pytest -m slow
 
 wheel: $(READY)  ## dist/: what install.sh needs to set up a machine of a cluster, or an image

@@ -51,6 +51,7 @@ from dfp_batch.engine.executor import Completion, Work
 from dfp_batch.engine.progress import Pulse
 from dfp_batch.engine.scheduler import Scheduler, Todo
 from dfp_batch.engine.stages import Report, Stage
+from dfp_batch.engine.telemetry import Figures
 from dfp_batch.errors import RunStoppedError
 from dfp_batch.runs.attempts import METRIC_COLUMNS, PairRecord, parts
 from dfp_batch.runs.compaction import compact_session
@@ -227,6 +228,9 @@ class VirtualCluster:
 
     def drop(self, number: int) -> None:
         """It holds nothing."""
+
+    def show(self, figures: Figures) -> None:
+        """To nobody."""
 
 
 class _Gauge:

@@ -33,6 +33,10 @@ class FakeExecutor:
         self.in_flight = []
         self.asked, self.killed, self.was_stuck = set(), set(), set()
         self.values = {}
+        self.shown = []
+
+    def show(self, figures):
+        self.shown.append(figures)
 
     def capacity(self, stage):
         return self.slots if stage is Stage.RECONSTRUCT else self.tasks

@@ -29,6 +29,7 @@ from dfp_batch.cli import (
     synth,
     verify,
     voice,
+    watch,
 )
 
 app = typer.Typer(
@@ -80,6 +81,7 @@ for _command in (
     manifest.manifest,
     synth.synth,
     status.status,
+    watch.watch,
     results.results,
     failures.failures,
     report.report,

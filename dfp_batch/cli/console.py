@@ -165,7 +165,7 @@ def pace_text(status: "RunStatus") -> str:
     if status.pairs_per_minute is not None:
         parts.append(f"{status.pairs_per_minute:.1f} pairs per minute")
     if status.megapixels_per_second is not None:
-        parts.append(f"{status.megapixels_per_second:.2f} MP/s")
+        parts.append(f"{status.megapixels_per_second:.3g} MP/s")
     if status.eta_s is not None:
         parts.append(f"about {duration(status.eta_s)} left")
     return ", ".join(parts)

@@ -22,6 +22,7 @@ EXAMPLES = {
     ),
     "synth": ("dfp-batch synth SCENES --count 12 --scale 2 --noise 0.01",),
     "status": ("dfp-batch status PHOTOS/manifest-x2",),
+    "watch": ("dfp-batch watch PHOTOS/manifest-x2", "dfp-batch watch s3://bucket/run --once"),
     "results": (
         "dfp-batch results PHOTOS/manifest-x2",
         "dfp-batch results PHOTOS/manifest-x2 -o table.parquet",

@@ -153,8 +153,8 @@ def is_remote(address: str | None, wait: bool, urls: list[str | None]) -> bool:
 
     for url in filter(None, urls):
         if not jobs.check_reachable(url):
-            typer.echo(
-                f"note: {url} must be on a file system that every machine there shares", err=True
+            voice.say(
+                f"note: {url} must be on a file system that every machine there shares", beside=True
             )
     return True
 

@@ -21,6 +21,7 @@ from dfp_batch.engine.isolated import Cluster, IsolatedExecutor
 from dfp_batch.engine.progress import PATIENCE, Patience
 from dfp_batch.engine.scheduler import Scheduler, Todo
 from dfp_batch.engine.signals import Signals, stop_signals
+from dfp_batch.engine.telemetry import Telemetry
 from dfp_batch.engine.verify import verify
 from dfp_batch.errors import (
     ConfigError,
@@ -305,9 +306,12 @@ def _run(session: _Session) -> None:
 def _drive(session: _Session, todo: list[Todo], counts: Counts, executor: Executor) -> None:
     submission, ledger, observer = session.submission, session.ledger, session.observer
 
+    telemetry = Telemetry(submission.output_url, counts, time.time())
+
     def record(row: PairRecord) -> None:
         session.record(row)
         counts.note(row)
+        telemetry.note(row)
 
     breaker = Breaker(submission.max_failure_rate)
     rng, patience = random.Random(), submission.patience
@@ -320,7 +324,9 @@ def _drive(session: _Session, todo: list[Todo], counts: Counts, executor: Execut
             scheduler.step(POLL_S)
             counts.running = scheduler.in_flight
             observer.moved(counts)
-            ledger.tick(scheduler.in_flight)
+            ledger.tick(scheduler.in_flight, scheduler.under_way)
+            if figures := telemetry.due(time.time(), scheduler.in_stages):
+                executor.show(figures)
             if _is_still(scheduler) and time.monotonic() - said_at > STILL_S:
                 said_at = time.monotonic()
                 observer.noted(_still(scheduler, executor))
@@ -330,6 +336,8 @@ def _drive(session: _Session, todo: list[Todo], counts: Counts, executor: Execut
     finally:
         with suppress(StorageError):  # tried again at the very end
             ledger.flush()  # before Ray is ended, which takes a while
+        with suppress(ExecutorLostError):
+            executor.show(telemetry.last(time.time()))
 
 
 def _is_joined() -> bool:

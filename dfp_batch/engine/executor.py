@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from dfp_batch.engine.progress import Pulse
 from dfp_batch.engine.stages import Report, Stage
+from dfp_batch.engine.telemetry import Figures
 from dfp_batch.runs.manifest import Pair
 
 
@@ -90,4 +91,8 @@ class Executor(Protocol):
 
     def drop(self, number: int) -> None:
         """Forget an attempt and its values; nothing more is heard of it."""
+        ...
+
+    def show(self, figures: Figures) -> None:
+        """Show the session to those who monitor the cluster."""
         ...

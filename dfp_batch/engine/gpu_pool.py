@@ -146,6 +146,11 @@ class GpuPool:
     _still_since: float | None = None
     _whole_not_before: float = -math.inf
 
+    @property
+    def living(self) -> int:
+        """Workers that have their GPU."""
+        return sum(worker.place is not None for worker in self._workers)
+
     def starting(self) -> list[Handle]:
         """References that are ready when a worker is."""
         return [worker.ready for worker in self._workers if worker.place is None]

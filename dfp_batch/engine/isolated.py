@@ -24,6 +24,7 @@ from dfp_batch.config.run_config import RunConfig
 from dfp_batch.engine.executor import Completion, Executor, Work
 from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.stages import Stage
+from dfp_batch.engine.telemetry import Figures
 from dfp_batch.errors import DfpError, ExecutorLostError, RunStoppedError
 from dfp_batch.runs import access
 
@@ -148,6 +149,10 @@ class IsolatedExecutor:
     def drop(self, number: int) -> None:
         """As ``Executor.drop``."""
         self._send("drop", number)
+
+    def show(self, figures: Figures) -> None:
+        """As ``Executor.show``."""
+        self._send("show", figures)
 
     def wait(self, timeout_s: float) -> list[Completion]:
         """As ``Executor.wait``."""

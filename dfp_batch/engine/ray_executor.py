@@ -37,12 +37,14 @@ from dfp_batch.engine import stages
 from dfp_batch.engine.attempt import Job, perform_all
 from dfp_batch.engine.executor import Completion, Work
 from dfp_batch.engine.gpu_pool import FALSE_STARTS, GpuPool, is_ready
+from dfp_batch.engine.meters import Meters
 from dfp_batch.engine.nodes import Nodes
 from dfp_batch.engine.processes import use_one_thread
 from dfp_batch.engine.progress import FRESH_S, PATIENCE, Patience, Pulse
 from dfp_batch.engine.pulse import Handle, Heart, PulseBoard
 from dfp_batch.engine.stages import Failure, Report, Stage
 from dfp_batch.engine.task_memory import TaskMemory
+from dfp_batch.engine.telemetry import Figures
 from dfp_batch.errors import ExecutorLostError, WorkerLostError
 from dfp_batch.io import credentials
 
@@ -114,6 +116,7 @@ class RayExecutor:
         self._pool = GpuPool(self._nodes, self._count_runs)
         self._keys = count(1)
         self._memory = TaskMemory()
+        self._meters = Meters()
         self._is_brief = False
         self._running: dict[int, _Running] = {}
         self._values: dict[int, dict[Stage, Any]] = {}
@@ -216,6 +219,11 @@ class RayExecutor:
         self._values.pop(number, None)
         self._ahead.pop(number, None)
         self._false_starts.pop(number, None)
+
+    def show(self, figures: Figures) -> None:
+        """As metrics of Ray."""
+        workers = {"cpu": self._nodes.cpus, "gpu": self._pool.living}
+        self._meters.show(figures, workers)
 
     def close(self) -> None:
         """End what still runs."""

@@ -28,6 +28,7 @@ from dfp_batch.engine.stages import Failure, Report, Stage, facts_of
 from dfp_batch.engine.watch import Watch
 from dfp_batch.errors import Category, RunStoppedError
 from dfp_batch.runs.attempts import PairRecord, Status
+from dfp_batch.runs.lease import UnderWay
 from dfp_batch.runs.manifest import Pair
 
 WINDOW = 2
@@ -42,6 +43,7 @@ ATTEMPTS: Mapping[Category, int] = {
     "fatal": 1,
 }
 BACKOFF_S, BACKOFF_LIMIT_S = 1.0, 60.0
+SHOWN = 8  # of the stages that are under way, to whoever watches
 _REMEMBERED = 100  # durations of pairs
 
 
@@ -150,6 +152,19 @@ class Scheduler:
     def in_flight(self) -> int:
         """Pairs that have begun an attempt and not ended it."""
         return len(self._running) + sum(map(len, self._ready.values()))
+
+    @property
+    def in_stages(self) -> Mapping[Stage, int]:
+        """Pairs in each stage, those that wait for room on the cluster among them."""
+        return {stage: self._busy[stage] for stage in Stage}
+
+    @property
+    def under_way(self) -> list[UnderWay]:
+        """Some of the stages that have begun, the oldest first."""
+        return [
+            UnderWay(str(stage), self._running[number].pair.pair_id, since)
+            for number, stage, since in self._watch.under_way()[:SHOWN]
+        ]
 
     @property
     def done(self) -> bool:

@@ -37,10 +37,8 @@ class Signals:
 def stop_signals() -> Iterator[Signals]:
     """The first SIGINT or SIGTERM asks the driver to stop; only the main thread is told of them."""
     asked = Signals()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {number: signal.signal(number, asked.ask) for number in _STOP_SIGNALS}
+    numbers = _STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, asked.ask) for number in numbers}
     try:
         yield asked
     finally:

@@ -68,6 +68,11 @@ class Watch:
         """Stages that are under way."""
         return sum(watched.began for watched in self._stages.values())
 
+    def under_way(self) -> list[tuple[int, Stage, float]]:
+        """Numbers and stages that have begun, and when they were started, the oldest first."""
+        begun = ((number, one) for number, one in self._stages.items() if one.began)
+        return [(number, one.stage, one.started_at) for number, one in begun]
+
     def start(self, number: int, stage: Stage, restarts: int) -> None:
         """The executor is given a stage of an attempt."""
         self._stages[number] = Watched(stage, self._clock(), restarts)

@@ -1,14 +1,42 @@
-"""Maps in colours: which frame, how certain, how far from the reference."""
+"""Colours for a screen: of images with a profile, and of maps.
+
+Maps tell which frame, how certain, how far from the reference.
+"""
+
+from io import BytesIO
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
+from PIL import ImageCms
 
 Image = NDArray[np.uint8]
 
 FULL_DIFFERENCE = 0.1  # of white; the end of the colours
 _FRAMES, _CONFIDENCE, _DIFFERENCE = cv2.COLORMAP_PLASMA, cv2.COLORMAP_CIVIDIS, cv2.COLORMAP_INFERNO
 _STEPS = 9
+
+
+def in_srgb(image: Image, icc: bytes | None) -> Image:
+    """An image (h, w, 3) as a browser shows it that is told of no profile.
+
+    Args:
+        image: Of the file.
+        icc: Its ICC profile; without one, or with one that is damaged or of other than RGB, the
+            image stays as it is.
+    """
+    if icc is None:
+        return image
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        if profile.profile.xcolor_space.strip() != "RGB":
+            return image
+        screen = ImageCms.createProfile("sRGB")
+        shown = ImageCms.profileToProfile(PIL.Image.fromarray(image), profile, screen)
+    except (OSError, ImageCms.PyCMSError):
+        return image
+    return np.asarray(shown)
 
 
 def decision_colours(labels: NDArray[np.uint8] | NDArray[np.uint16], count: int) -> Image:

@@ -131,7 +131,7 @@ class ItemPictures:
         return cv2.warpPerspective(image, warp, (width, height), flags=how).astype(np.uint8)
 
     def _eight_bits(self, frame: Frame) -> Image:
-        """(h, w, 3); measured values by the range that the row tells."""
+        """(h, w, 3), in sRGB; measured values by the range that the row tells."""
         low, high = self.row.get("range_low"), self.row.get("range_high")
         bits = self.row.get("significant_bits")
         if low is not None and high is not None:
@@ -140,7 +140,8 @@ class ItemPictures:
             frame = replace(frame, white=float(2**bits - 1))
         if frame.pixels.dtype != np.uint8 or frame.span is not None:
             frame = codec.thumbnail(frame, max(frame.pixels.shape[:2]))
-        return np.ascontiguousarray(np.broadcast_to(frame.pixels, (*frame.pixels.shape[:2], 3)))
+        whole = np.broadcast_to(frame.pixels, (*frame.pixels.shape[:2], 3))
+        return colours.in_srgb(np.ascontiguousarray(whole), frame.metadata.icc)
 
     def _decision(self) -> Image:
         labels = codec.decode_indices(storage.read_bytes(self.place("decision.png")))

@@ -75,7 +75,9 @@ def last_epoch(url: str) -> int:
     return max((int(name.split("-")[1]) for name in names), default=0)
 
 
-def read_attempts(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_attempts(
+    url: str, columns: Sequence[str] | None = None, known: dict[str, pa.Table] | None = None
+) -> pa.Table:
     """All rows of all attempts, in the order they were written.
 
     While parts are being put together (see ``compaction``) a row may come twice: the
@@ -85,6 +87,8 @@ def read_attempts(url: str, columns: Sequence[str] | None = None) -> pa.Table:
         url: Run directory.
         columns: Of ``SCHEMA``, beside those that the reading rule needs; None is all. A few of them
             of a million rows are read in a second.
+        known: Parts that were read before with these columns, by URL, to which new ones are added:
+            parts do not change.
 
     Returns:
         A table with the columns in the order of ``SCHEMA``.
@@ -93,7 +97,7 @@ def read_attempts(url: str, columns: Sequence[str] | None = None) -> pa.Table:
         LedgerError: if a part is damaged or not ours; rows are never left out in silence.
     """
     schema = _schema_of(columns)
-    tables: dict[str, pa.Table] = {}
+    tables = {} if known is None else known
     for _ in range(MOST_LISTINGS):
         unread = [part for part in parts(url) if part not in tables]
         tables |= {part: rows for part in unread if (rows := _read_part(part, schema)) is not None}

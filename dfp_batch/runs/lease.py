@@ -11,8 +11,10 @@ import re
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -23,6 +25,20 @@ STALE_S = 300.0
 ACKNOWLEDGE_S = 5.0  # how long a takeover waits for the last rows of the displaced driver
 _LOOK_EVERY_S = 0.1
 _GENERATION = re.compile(r"([0-9]{6,9})\.json")
+
+
+class UnderWay(NamedTuple):
+    """A stage of a pair that had begun by a heartbeat.
+
+    Attributes:
+        stage: Name of it.
+        pair_id: Of the manifest.
+        since: When it was given to a process; seconds since the epoch of Unix.
+    """
+
+    stage: str
+    pair_id: str
+    since: float
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,7 @@ class Lease:
         heartbeat_at: Seconds since the epoch of Unix.
         running: Pairs in flight at the heartbeat.
         released: The session is over and all its rows are written.
+        under_way: Some of the stages that had begun by then, the oldest first.
     """
 
     token: str
@@ -48,6 +65,7 @@ class Lease:
     heartbeat_at: float
     running: int = 0
     released: bool = False
+    under_way: tuple[UnderWay, ...] = ()
 
     @classmethod
     def mine(cls, epoch: int, now: float) -> "Lease":
@@ -73,6 +91,10 @@ class Lease:
                 float(content["heartbeat_at"]),
                 int(content.get("running", 0)),
                 bool(content.get("released", False)),
+                tuple(
+                    UnderWay(str(stage), str(pair_id), float(since))
+                    for stage, pair_id, since in content.get("under_way", ())
+                ),
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"is not a lease: {error!r}") from error
@@ -96,19 +118,22 @@ class Lease:
         """Say whether another driver has taken the run over."""
         return _last_epoch(run_url) > self.epoch
 
-    def beat(self, run_url: str, now: float, running: int) -> "Lease":
-        """Say that this driver is alive.
+    def beat(
+        self, run_url: str, now: float, running: int, under_way: Sequence[UnderWay] = ()
+    ) -> "Lease":
+        """Say that this driver is alive, and what it does.
 
         Raises:
             RunHeldError: if another driver has taken the run over.
         """
         if self.displaced(run_url):
             raise RunHeldError(f"{run_url}: another driver has taken this run over")
-        return self._rewritten(run_url, replace(self, heartbeat_at=now, running=running))
+        beaten = replace(self, heartbeat_at=now, running=running, under_way=tuple(under_way))
+        return self._rewritten(run_url, beaten)
 
     def release(self, run_url: str) -> "Lease":
         """Give the run back; also how a displaced driver says that all its rows are written."""
-        return self._rewritten(run_url, replace(self, running=0, released=True))
+        return self._rewritten(run_url, replace(self, running=0, released=True, under_way=()))
 
     @staticmethod
     def _rewritten(run_url: str, lease: "Lease") -> "Lease":

@@ -33,7 +33,7 @@ from dfp_batch.errors import (
 )
 from dfp_batch.io import storage, urls
 from dfp_batch.runs.attempts import SCHEMA, PairRecord, last_epoch, parquet_bytes, together
-from dfp_batch.runs.lease import Lease, take_lease
+from dfp_batch.runs.lease import Lease, UnderWay, take_lease
 from dfp_batch.runs.manifest import Pair, manifest_bytes, refuse, write_manifest
 from dfp_batch.runs.run_directory import SCHEMA_VERSION, create_or_compare, read_header, read_pairs
 
@@ -194,8 +194,12 @@ class Ledger:
         now = self._clock()
         self.append(PairRecord(pair_id, 1, "requeued", command, now, now, error_message=why))
 
-    def tick(self, running: int) -> None:
+    def tick(self, running: int, under_way: Sequence[UnderWay] = ()) -> None:
         """Write rows and heartbeat when due, in the background; call it about once a second.
+
+        Args:
+            running: Pairs in flight.
+            under_way: Some of the stages that have begun, for whoever watches the run.
 
         Raises:
             RunHeldError: if another driver took the run over.
@@ -209,7 +213,7 @@ class Ledger:
             return
         self._looked_at = now
         rows, self._rows = self._rows, []
-        self._begin_writing(rows, lambda: self._write(rows, now, running))
+        self._begin_writing(rows, lambda: self._write(rows, now, running, under_way))
 
     def flush(self) -> None:
         """Write the rows that are not yet on disk.
@@ -266,12 +270,14 @@ class Ledger:
         if not (passes and transient):
             raise writing.error
 
-    def _write(self, rows: list[dict[str, Any]], now: float, running: int) -> None:
+    def _write(
+        self, rows: list[dict[str, Any]], now: float, running: int, under_way: Sequence[UnderWay]
+    ) -> None:
         if rows:
             self._write_part(rows)
         if now - self._beaten_at >= HEARTBEAT_S:
             self._beaten_at = now
-            self._lease = self._lease.beat(self.url, now, running)
+            self._lease = self._lease.beat(self.url, now, running, under_way)
         elif self._lease.displaced(self.url):
             raise _taken_over(self.url)
         self._tidy()

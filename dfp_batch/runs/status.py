@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfp_batch.runs.attempts import PairRecord, read_attempts, visible
-from dfp_batch.runs.lease import current_lease
+from dfp_batch.runs.lease import Lease, current_lease
 from dfp_batch.runs.pace import Pace, pace_of, pixels_of
 from dfp_batch.runs.run_directory import read_header, read_ids, total_pairs
 
@@ -99,16 +99,20 @@ class RunStatus:
         Raises:
             ConfigError: if there is no run.
         """
-        return cls.of(url, total_pairs(url), visible(read_attempts(url, COLUMNS)))
+        total, rows = total_pairs(url), visible(read_attempts(url, COLUMNS))
+        lease = current_lease(url)
+        live = lease if lease is not None and lease.is_live(time.time()) else None
+        return cls.of(url, total, rows, live)
 
     @classmethod
-    def of(cls, url: str, total: int, rows: pa.Table) -> "RunStatus":
+    def of(cls, url: str, total: int, rows: pa.Table, live: Lease | None) -> "RunStatus":
         """Status of a run whose rows are at hand.
 
         Args:
             url: Run directory.
             total: Pairs of the run.
             rows: One per pair, with ``COLUMNS``.
+            live: Lease of a live driver, or None.
         """
         states = Counter(rows["status"].to_pylist())
         bad = rows.filter(pc.not_equal(rows["status"], "ok")).sort_by(
@@ -117,8 +121,6 @@ class RunStatus:
         pending = total - rows.num_rows
         pace = session_pace(rows)
         mean_pixels = pc.mean(pixels_of(rows)).as_py() or 0.0
-        lease = current_lease(url)
-        live = lease if lease is not None and lease.is_live(time.time()) else None
         return cls(
             run=url,
             total=total,

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from dfp_batch.cli import console as console_module
-from dfp_batch.cli.console import LiveProgress, print_dashboard, print_places
+from dfp_batch.cli.console import LiveProgress, duration, print_dashboard, print_places
 from dfp_batch.cli.results_table import print_results
 from dfp_batch.runs.attempts import SCHEMA
 from dfp_batch.runs.status import Counts
@@ -90,6 +90,14 @@ def test_the_report_is_named_where_there_is_one(tmp_path):
     images = f"images   {tmp_path}/outputs/<pair>/fused.*"
     report = f"report   {tmp_path}/report.html"
     assert target.file.getvalue().splitlines() == [images, images, report]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (119.4, "119 s"), (720, "12 min"), (12_240, "3.4 h"), (181_440, "2.1 days")],
+)
+def test_times_are_in_the_unit_that_fits(seconds, text):
+    assert duration(seconds) == text
 
 
 def test_no_dashboard_no_line():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import ImageCms
 
 from conftest import texture, write_image
 from dfp_batch.errors import ImageError, ObjectMissingError
@@ -48,6 +49,17 @@ def test_a_reference_of_another_size_is_told(item):
     write_image(item.pair.reference, texture(40, 64))
     with pytest.raises(ImageError, match="the result is 64x48 px, its reference 64x40 px"):
         item.picture("difference")
+
+
+def test_colours_are_those_of_the_profile():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"....").replace(b"gXYZ", b"rXYZ").replace(b"....", b"gXYZ")
+    red = np.full((2, 2, 3), (255, 0, 0), np.uint8)
+    assert np.abs(colours.in_srgb(red, swapped)[0, 0] - np.array([0, 255, 0])).max() <= 2
+    assert np.abs(colours.in_srgb(red, srgb)[0, 0] - np.array([255, 0, 0])).max() <= 2
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for other in (None, b"damaged", lab):
+        assert colours.in_srgb(red, other) is red
 
 
 @pytest.mark.parametrize("name", ["frame-2", "frame--1", "valid", "..", "result.json"])

@@ -75,3 +75,4 @@ showOverview();
 buildTable();
 whenChanged(show);
 show();
+document.body.classList.add("ready");

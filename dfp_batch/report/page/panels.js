@@ -8,6 +8,7 @@ import { meter } from "./table.js";
 
 const STAGES = ["prepare", "reconstruct", "publish"];
 const KEY_FIGURES = ["psnr_db", "ssim", "mg", "gradient_gain", "low_confidence_share", "valid_share", "blind_gain_db", "align_score_after", "consistency"];
+const FLAGS = { reference: "reference frame", identity: "did not move", failed: "left out" };
 const FLOORS = { psnr_db: "floor_psnr_db", ssim: "floor_ssim", mg: "floor_mg", consistency: "floor_consistency" };
 
 export function panels(index, detail) {
@@ -44,10 +45,10 @@ function registration(detail) {
   const frames = (detail?.frames ?? []).filter((frame) => frame.flag);
   if (!frames.length) return null;
   const rows = frames.map((frame, number) => html("tr", { class: frame.flag === "failed" ? "bad" : null },
-    html("th", { scope: "row" }, number + 1), html("td", { class: "word" }, frame.flag), html("td", {}, motion(frame, detail)),
-    html("td", { class: "number" }, frame.score_after?.toFixed(3) ?? "–"), html("td", { class: "number" }, gains(frame))));
+    html("th", { scope: "row" }, number + 1), html("td", { class: "word" }, FLAGS[frame.flag] ?? motion(frame, detail)),
+    html("td", { class: "number" }, frame.score_after?.toFixed(3) ?? "–"), html("td", { class: "number" }, gain(frame))));
   return panel("Registration", html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Registration of every frame" }, html("table", { class: "small" },
-    html("thead", {}, html("tr", {}, ["Frame", "", "Moved", "Fit", "Gain"].map((text) => html("th", { scope: "col" }, text)))), html("tbody", {}, rows))));
+    html("thead", {}, html("tr", {}, html("th", { scope: "col" }, "Frame"), html("th", { scope: "col" }, "Moved"), html("th", { scope: "col", class: "number" }, "Fit"), html("th", { scope: "col", class: "number" }, "Gain"))), html("tbody", {}, rows))));
 }
 
 /** Shift of the middle, rotation and magnification of a frame, and an arrow. */
@@ -55,7 +56,6 @@ function motion(frame, detail) {
   const [[a, b], [c, d]] = frame.warp;
   const [dx, dy] = displaced(frame.warp, (detail.width - 1) / 2, (detail.height - 1) / 2);
   const [turn, size] = [Math.atan2(c - b, a + d) * 180 / Math.PI, Math.sqrt(Math.abs(a * d - b * c))];
-  if (Math.hypot(dx, dy) < 0.005 && Math.abs(turn) < 0.001 && Math.abs(size - 1) < 1e-5) return html("span", { class: "muted" }, "–");
   return html("span", {}, arrow(dx, dy), ` ${Math.hypot(dx, dy).toFixed(1)} px, ${turn.toFixed(2)}°, ×${size.toFixed(4)}`);
 }
 
@@ -71,10 +71,12 @@ export function displaced(warp, x, y) {
   return [u / w - x, v / w - y];
 }
 
-function gains(frame) {
+/** Of the mean of the channels; each of them on demand. */
+function gain(frame) {
   const own = frame.gains ?? [];
-  const same = own.every((gain) => Math.abs(gain - own[0]) < 5e-4);
-  return (same ? own.slice(0, 1) : own).map((gain) => gain.toFixed(3)).join(" ");
+  if (!own.length) return "–";
+  const mean = own.reduce((all, one) => all + one, 0) / own.length;
+  return html("span", { title: own.map((one) => one.toFixed(4)).join(", ") }, mean.toFixed(3));
 }
 
 function times(index) {

@@ -1,8 +1,8 @@
 // The items: search, filter, sort, pages. The order that is shown here is the one the item view walks through.
 
-import { byId, html } from "./elements.js";
+import { byId, commandLine, html } from "./elements.js";
 import { columns, count, isServed, report, thumbnail, value } from "./data.js";
-import { shown, titleOf } from "./format.js";
+import { quoted, shown, titleOf } from "./format.js";
 import { counted, download, isUnsaved, markOf, setMark, whenMarked } from "./marks.js";
 import { change, state } from "./state.js";
 
@@ -192,10 +192,10 @@ function showMark(index) {
 function showMarked() {
   const { accepted, rejected } = counted();
   if (!accepted && !rejected) return byId("marked").replaceChildren();
-  const next = rejected ? `; next: dfp-batch retry RUN --rejected` : "";
-  const text = html("span", { class: "muted" }, `${accepted} accepted, ${rejected} rejected${isServed ? `, kept in the run${next}` : ""}`);
-  const save = html("button", { type: "button", class: "primary", onclick: download, title: "Then move it to marks.json in the run directory" }, "Save marks.json");
-  byId("marked").replaceChildren(text, ...(isUnsaved() ? [save] : []));
+  const kept = isServed ? "kept in the run" : isUnsaved() ? `in this browser only; save them, and move the file to ${report.run}/marks.json` : "as in the run";
+  const text = html("span", { class: "muted" }, `${accepted} accepted, ${rejected} rejected, ${kept}`);
+  const save = html("button", { type: "button", class: "primary", onclick: download }, "Save marks.json");
+  byId("marked").replaceChildren(text, ...(isUnsaved() ? [save] : []), ...(rejected ? [commandLine(`dfp-batch retry ${quoted(report.run)} --rejected`)] : []));
 }
 
 function pager(page, pages) {
