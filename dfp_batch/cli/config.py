@@ -18,7 +18,7 @@ def config(
 ) -> None:
     """Print what a run would compute, as a TOML file for --config.
 
-    dfp-batch config --preset fast --set refinement.contrast=80 > settings.toml
+    dfp-batch config --preset fast --set refinement.second.contrast=80 > settings.toml
     """
     from dfp_batch.config.schema import as_toml, json_schema
 

@@ -8,7 +8,7 @@ EXAMPLES = {
     ),
     "plan": ("dfp-batch plan PHOTOS/manifest.parquet --scale 2",),
     "config": (
-        "dfp-batch config --preset fast --set refinement.contrast=80 > settings.toml",
+        "dfp-batch config --preset fast --set refinement.second.contrast=80 > settings.toml",
         "dfp-batch config --schema > settings.schema.json",
     ),
     "doctor": ("dfp-batch doctor", "dfp-batch doctor s3://bucket/folder"),

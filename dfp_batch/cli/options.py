@@ -41,7 +41,9 @@ Preset = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. refinement.contrast=80."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="One setting, e.g. refinement.second.contrast=80."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file with settings; flags win over it.")

@@ -36,7 +36,7 @@ def submit(
             ``manifest-x<scale>/`` in the folder.
         preset: None is the default one.
         scale: 1, 2, 3 or 4; None is 2.
-        settings: By their dotted paths, as for ``--set``: ``{"refinement.contrast": 80}``.
+        settings: By their dotted paths, as for ``--set``: ``{"refinement.second.contrast": 80}``.
         limit: Only the first pairs.
         observer: Told how it goes; None is the log of this module, at the level INFO.
 

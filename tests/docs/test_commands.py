@@ -9,6 +9,8 @@ import yaml
 from ray.scripts.scripts import cli as ray_cli
 
 from dfp_batch import cli
+from dfp_batch.cli import examples
+from dfp_batch.config.run_config import parse_setting, run_config
 from page_commands import PAGES, ROOT, mentioned, shown
 
 APP = typer.main.get_command(cli.app)
@@ -99,3 +101,14 @@ def test_the_check_sees_a_slip():
 def test_pages_show_commands():
     assert len(SHOWN) > 60
     assert {command.page for command in SHOWN} >= {"README.md", "docs/tutorial.md"}
+
+
+def test_the_examples_of_settings_are_settings():
+    """Whatever stands behind --set in help and examples is taken."""
+    said = [option.help for command in APP.commands.values() for option in command.params]
+    lines = [line for found in examples.EXAMPLES.values() for line in found]
+    texts = " ".join([*filter(None, said), *lines])
+    settings = set(re.findall(r"[a-z]+(?:\.[a-z_]+)+=[\w.-]+", texts))
+    assert settings
+    for setting in settings:
+        run_config("fast", None, dict([parse_setting(setting)]))
