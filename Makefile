@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test-fast test test-slow chaos wheel docs check format benchmark clean
+PROGRAMS := chromium prometheus promtool
+
+.PHONY: demo system-packages test-fast test test-slow chaos wheel docs check format benchmark clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dfp-batch needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
@@ -19,13 +21,17 @@ samples/manifest.parquet: | $(READY)
 demo: $(READY) samples/manifest.parquet  ## archive -> submit on a local Ray -> table and images
 	$(BIN)/dfp-batch submit samples/manifest.parquet --scale 2
 
+system-packages:  ## what `test` and `test-slow` need of the system, on Debian: a browser, Prometheus
+	for program in $(PROGRAMS); do command -v $$program || missing=1; done; \
+	test -z "$$missing" || { apt-get update && apt-get install --yes --no-install-recommends chromium prometheus; }
+
 test-fast: $(READY)  ## unit tests, a minute: no Ray, no S3 server, no training, no other process
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not (ray or s3 or train or process or slow)'
 
 test: $(READY)  ## everything but the slow tests, ten minutes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m 'not slow'
 
-test-slow: $(READY)  ## what starts clusters and environments, or trains for long; needs Prometheus (Debian: prometheus)
+test-slow: $(READY)  ## what starts clusters and environments, or trains for long; needs `make system-packages`
 	$(BIN)/python -m pytest -m slow
 
 wheel: $(READY)  ## dist/: what install.sh needs to set up a machine of a cluster, or an image

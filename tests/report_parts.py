@@ -76,6 +76,7 @@ def write_result(url, pair_id, sources):
         "floor_mg": 10.0, "psnr_db": 30.0, "low_confidence_share": 0.1, "used_floor": False,
         "t_prepare_s": 1.0, "t_reconstruct_s": 2.0, "t_publish_s": 0.5, "device": "cpu",
         "loss_first": 2.0, "loss_last": 1.0, "iterations": 10, "stop_reason": "iterations",
+        "loss_curve": [2.0, 1.25, 1.0],
         "source_versions": ["1000 mtime:1", "1000 mtime:2"],
     }  # fmt: skip
 

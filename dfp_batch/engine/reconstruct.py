@@ -23,6 +23,8 @@ from dfp_batch.pipeline import steps
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.steps import Enlargement, Merged, Workplace
 
+_LOSSES = 100  # in a row of the ledger
+
 
 @dataclass(frozen=True, eq=False)
 class Reconstructed:
@@ -139,12 +141,19 @@ def _facts(made: Enlargement, config: FusionConfig, device: torch.device) -> dic
         "stop_reason": made.stop_reason,
         "loss_first": float(loss[0]) if len(loss) else None,
         "loss_last": float(loss[-1]) if len(loss) else None,
+        "loss_curve": _curve(loss) if len(loss) else None,
         "blind_gain_db": _number(made.blind_gain_db),
         "used_floor": made.blind_gain_db < 0,
         "peak_gpu_bytes": made.peak_bytes,
         "precision": str(_formats(config, device)),
         "device": torch.cuda.get_device_name(device) if is_gpu else "cpu",
     }
+
+
+def _curve(loss: Tensor) -> list[float]:
+    """Some of the losses, evenly spaced from the first to the last."""
+    places = torch.linspace(0, len(loss) - 1, min(len(loss), _LOSSES))
+    return [float(loss[place]) for place in places.round().long()]
 
 
 def _formats(config: FusionConfig, device: torch.device) -> Formats:

@@ -12,6 +12,7 @@ from dfp_batch.runs.manifest import folder_name
 
 LONGEST_TEXT = 400
 DIGITS = 5
+CURVE = 40  # values of a curve that the page has
 _LEFT_OUT = {"run_id", "fingerprint", "output_url", "output_sha256", "source_versions", "adopted",
              "align_flags", "schema_version"}  # fmt: skip
 
@@ -53,6 +54,8 @@ def _plain(column: pa.ChunkedArray) -> list[Any]:
     values = column.to_pylist()
     if pa.types.is_floating(column.type):
         return [_number(value) for value in values]
+    if pa.types.is_list(column.type) and pa.types.is_floating(column.type.value_type):
+        return [None if value is None else _thinned(value) for value in values]
     if pa.types.is_list(column.type):
         return [None if value is None else _short(", ".join(value)) for value in values]
     if pa.types.is_string(column.type):
@@ -65,6 +68,13 @@ def _number(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{DIGITS}g}")
+
+
+def _thinned(curve: list[float]) -> list[float | None]:
+    """Some of a curve, from its first value to its last."""
+    count = min(len(curve), CURVE)
+    places = [round(step * (len(curve) - 1) / max(1, count - 1)) for step in range(count)]
+    return [_number(curve[place]) for place in places]
 
 
 def _short(text: str | None) -> str | None:

@@ -11,12 +11,13 @@ import pyarrow as pa
 from dfp_batch.metrics.names import MEANINGS
 from dfp_batch.metrics.names import OF_A_RUN as METRICS
 
-_TEXT, _TEXTS, _WHOLE, _LONG, _REAL = (
+_TEXT, _TEXTS, _WHOLE, _LONG, _REAL, _REALS = (
     pa.string(),
     pa.list_(pa.string()),
     pa.int32(),
     pa.int64(),
     pa.float64(),
+    pa.list_(pa.float64()),
 )
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -157,6 +158,7 @@ _METHOD = (
     Column("stop_reason", _TEXT, "Why they ended: `iterations`, `plateau`, `skipped`."),
     Column("loss_first", _REAL, "Objective before the first of them."),
     Column("loss_last", _REAL, "Objective before the last."),
+    Column("loss_curve", _REALS, "Objective before 100 of them at most, from first to last."),
     Column(
         "blind_gain_db",
         _REAL,

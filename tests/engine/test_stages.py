@@ -79,6 +79,8 @@ def test_every_fact_has_a_column(tmp_path):
         assert np.isfinite(facts[f"floor_{name}"])
     assert facts["iterations"] == 3
     assert facts["loss_last"] < facts["loss_first"]
+    first, _, last = facts["loss_curve"]
+    assert (first, last) == (facts["loss_first"], facts["loss_last"])
     assert facts["psnr_db"] != facts["floor_psnr_db"]
 
 

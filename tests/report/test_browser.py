@@ -147,6 +147,8 @@ def test_an_item_shows_its_stack_registration_maps_and_command(look, page_url):
         "--pair 'item 0'",
     ):
         assert told in panels
+    label = page.get_attribute("#panels svg:has(.curve)", "aria-label")
+    assert label == "Loss from 2 to 1 in 10 iterations"
     page.keyboard.press("Escape")
     assert page.locator("#item[open]").count() == 0
 

@@ -106,10 +106,15 @@ def test_columns_that_an_older_version_did_not_write_are_named():
 
 
 def test_columns_are_short():
-    long = row("a", 0, 1, "error", error_message="x" * 5000, align_flags=["reference", "failed"])
+    long = row(
+        "a", 0, 1, "error", error_message="x" * 5000, align_flags=["reference", "failed"],
+        loss_curve=[100.0 - step for step in range(100)],
+    )  # fmt: skip
     columns = shown([long], ["a"]).columns
     assert len(columns["error_message"][0]) == 400
     assert columns["frames_left_out"] == [1]
+    (curve,) = columns["loss_curve"]
+    assert (len(curve), curve[0], curve[-1]) == (40, 100, 1)
     assert {"align_flags", "output_sha256", "psnr_db"}.isdisjoint(columns)
     assert columns["finished_at"] == ["2026-01-01T00:00:01Z"]
 

@@ -1,4 +1,4 @@
-// Two charts, as SVG: bars over time, and a histogram. Both scale with their box and say their numbers in words.
+// Charts, as SVG: bars over time, a histogram, a curve. Both scale with their box and say their numbers in words.
 
 import { html, svg } from "./elements.js";
 import { plain } from "./format.js";
@@ -66,6 +66,24 @@ export function histogramChart(title, found, format) {
     svg("line", { x1: x, x2: x, y1: 0, y2: base, class: "median" }),
     svg("text", { x: 0, y: height - 4 }, format(found.low)),
     svg("text", { x: width, y: height - 4, "text-anchor": "end" }, format(found.high)));
+}
+
+/** The objective from iteration to iteration; its axis is logarithmic where it falls to less than a tenth. */
+export function lossChart(curve, steps, format) {
+  const [width, height, base] = [240, 84, 66];
+  const [low, high] = [Math.min(...curve), Math.max(...curve)];
+  const scaled = low > 0 && low < high / 10 ? Math.log : (value) => value;
+  const span = scaled(high) - scaled(low) || 1;
+  const points = curve.map((value, index) => {
+    const x = index / Math.max(1, curve.length - 1) * width;
+    return `${x.toFixed(1)},${(base - 2 - (scaled(value) - scaled(low)) / span * (base - 8)).toFixed(1)}`;
+  });
+  const label = `Loss from ${format(curve[0])} to ${format(curve[curve.length - 1])} in ${steps} iterations`;
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": label },
+    svg("line", { x1: 0, x2: width, y1: base, y2: base, class: "axis" }),
+    svg("polyline", { points: points.join(" "), class: "curve" }),
+    svg("text", { x: 0, y: height - 4 }, "1"),
+    svg("text", { x: width, y: height - 4, "text-anchor": "end" }, `${steps} iterations`));
 }
 
 /** Times of the stages side by side. */

@@ -3,7 +3,7 @@
 import { commandLine, html, svg } from "./elements.js";
 import { columns, isServed, report, value } from "./data.js";
 import { COLUMNS, bytes, quoted, shown, titleOf } from "./format.js";
-import { stageBar } from "./charts.js";
+import { lossChart, stageBar } from "./charts.js";
 import { meter } from "./table.js";
 
 const STAGES = ["prepare", "reconstruct", "publish"];
@@ -83,8 +83,9 @@ function times(index) {
   const stages = STAGES.map((name) => [name, value(`t_${name}_s`, index)]).filter(([, seconds]) => seconds !== null);
   const [first, last, steps] = ["loss_first", "loss_last", "iterations"].map((name) => value(name, index));
   const loss = first !== null && steps > 1 ? html("p", {}, `Loss ${shown("", first)} → ${shown("", last)} in ${steps} iterations (${value("stop_reason", index)})`) : null;
+  const curve = (value("loss_curve", index) ?? []).filter((one) => one !== null);
   if (!stages.length && !loss) return null;
-  return panel("Time", stageBar(stages), loss);
+  return panel("Time", stageBar(stages), loss, loss && curve.length > 1 ? lossChart(curve, steps, (one) => shown("", one)) : null);
 }
 
 function sources(detail) {
@@ -99,7 +100,7 @@ function again(index) {
 }
 
 function wholeRow(index) {
-  const names = Object.keys(columns).filter((name) => value(name, index) !== null && !["number", "folder"].includes(name));
+  const names = Object.keys(columns).filter((name) => value(name, index) !== null && !["number", "folder", "loss_curve"].includes(name));
   const cells = names.map((name) => html("tr", {}, html("th", { scope: "row" }, name), html("td", {}, name.endsWith("_bytes") ? bytes(value(name, index)) : String(value(name, index)))));
   return html("details", { class: "panel" }, html("summary", {}, "Its row"), html("table", { class: "small" }, html("tbody", {}, cells)));
 }
