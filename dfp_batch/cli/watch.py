@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # --help must not import them
 GRACE_S = 15.0  # between the end of a driver and its summary, and before a driver has begun
 REST = 4  # times as long as a look has taken: one at a million rows takes three seconds
 TODAY_S = 12 * 3600.0  # beyond, a time needs its day
-_OUTCOMES = {
+_OUTCOMES: dict[int, str] = {
     ExitCode.OK: "ended: all done",
     ExitCode.PAIRS: "ended: some pairs have failed",
     ExitCode.STOPPED: "stopped before the end; the command of the run goes on from there",
