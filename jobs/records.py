@@ -12,7 +12,7 @@ INTRODUCTION = """
 # Results of record
 
 Made by `python jobs/record_results.py` from `tests/benchmarks/results/`; do not edit. Every method
-sees the sources only, never the truth. Seconds are of one thread, with other processes beside it.
+sees the sources only, never the truth. Seconds are processor time of one thread.
 `balanced` (the default), `fast` (a network of half the depth), `best` (fitted to every item),
 `classical` (the floor) and `paper` (as published) are presets; a baseline is `FUSION+ENLARGER` (see
 `dfp-batch evaluate --help`). Beside other programs: [speed](speed.md). What is not known:

@@ -4,7 +4,7 @@ from torch import nn
 
 from dfp_batch.core.image import round_up
 from dfp_batch.errors import ConfigError
-from dfp_batch.networks.skip_net import SkipNet
+from dfp_batch.networks.skip_net import SkipNet, doubled
 
 SMALL = SkipNet(widths=(4, 8), skip_width=2)
 
@@ -19,6 +19,19 @@ def parameters(network):
 
 def uniform(*shape):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (6, 4)])
+def test_doubled_is_bilinear_and_so_is_its_gradient(size):
+    features = uniform(2, 3, *size).requires_grad_()
+    upstream = uniform(2, 3, *(2 * side for side in size)) - 0.5
+    bilinear = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    (found, its_gradient), (expected, gradient) = (
+        (image := enlarge(features), torch.autograd.grad(image, features, upstream)[0])
+        for enlarge in (doubled, bilinear)
+    )
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(its_gradient, gradient)
 
 
 def test_size_of_the_paper():
