@@ -82,7 +82,7 @@ function gain(frame) {
 function times(index) {
   const stages = STAGES.map((name) => [name, value(`t_${name}_s`, index)]).filter(([, seconds]) => seconds !== null);
   const [first, last, steps] = ["loss_first", "loss_last", "iterations"].map((name) => value(name, index));
-  const loss = first !== null && steps > 1 ? html("p", {}, `Loss ${shown("", first)} → ${shown("", last)} in ${steps} iterations (${value("stop_reason", index)})`) : null;
+  const loss = first !== null && steps > 1 ? html("p", { class: "muted" }, `Loss ${shown("", first)} → ${shown("", last)} in ${steps} iterations${value("stop_reason", index) === "plateau" ? ", then a plateau" : ""}`) : null;
   const curve = (value("loss_curve", index) ?? []).filter((one) => one !== null);
   if (!stages.length && !loss) return null;
   return panel("Time", stageBar(stages), loss, loss && curve.length > 1 ? lossChart(curve, steps, (one) => shown("", one)) : null);
