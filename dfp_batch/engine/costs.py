@@ -25,6 +25,7 @@ from scipy.optimize import nnls
 
 import dfp_batch
 from dfp_batch.config.run_config import RunConfig
+from dfp_batch.core.contracts import Reconstruction
 from dfp_batch.engine.attempt import Job, perform
 from dfp_batch.engine.checks import truths
 from dfp_batch.engine.executor import Work
@@ -33,6 +34,7 @@ from dfp_batch.engine.progress import UNWATCHED
 from dfp_batch.engine.stages import Stage
 from dfp_batch.errors import ConfigError, ObjectMissingError
 from dfp_batch.io import codec, storage
+from dfp_batch.merging.row_bands import MOST_PX
 from dfp_batch.pipeline.composition import FusionConfig
 from dfp_batch.pipeline.placement import accelerator_of
 from dfp_batch.pipeline.steps import choose_device
@@ -44,7 +46,9 @@ _WARM_UP = (2, 64)
 POINTS = ((2, 224), (5, 224), (2, 320), (2, 448))  # frames, side of a source in px; ascending
 _ITERATIONS = 15  # that are measured of a composition with many
 _LEAST_IMAGES = 4  # in float32 and output size; measured for `fast`, a pair of 12 MP at x2
+_IMAGES_BEYOND = 1  # likewise, of what lies beyond a band of rows; a pair of 50 MP: .9
 _PX = 1e6
+_LARGEST_MP = POINTS[-1][1] ** 2 / _PX
 
 Point = tuple[int, float, float]  # frames, megapixels of one, value
 
@@ -75,21 +79,29 @@ class Kind:
 class Line:
     """``fixed + per_mp * MP + per_frame_mp * N * MP`` for N frames of MP megapixels each.
 
+    Memory may grow more slowly from some size on, where images are worked on in bands of rows.
+
     Attributes:
         fixed: Of every pair.
         per_mp: Of a megapixel of a source, however many there are.
         per_frame_mp: Of a megapixel of every source.
         error: Largest deviation of what was measured, as a share of the value.
+        band_mp: Megapixels of a source up to which ``per_mp`` holds; None: of all.
+        per_mp_beyond: Of a megapixel more, in place of it.
     """
 
     fixed: float
     per_mp: float
     per_frame_mp: float
     error: float
+    band_mp: float | None = None
+    per_mp_beyond: float = 0.0
 
     def __call__(self, frames: int, mp: float) -> float:
         """Value for so many frames of so many megapixels each."""
-        return self.fixed + self.per_mp * mp + self.per_frame_mp * frames * mp
+        within = mp if self.band_mp is None else min(mp, self.band_mp)
+        of_size = self.per_mp * within + self.per_mp_beyond * (mp - within)
+        return self.fixed + of_size + self.per_frame_mp * frames * mp
 
     @classmethod
     def fit(cls, points: Sequence[Point]) -> "Line":
@@ -242,8 +254,7 @@ def measure(run: RunConfig, kind: Kind, device: str) -> CostModel:
             for stage, all_ in taken.items()
         },
         peak_bytes={
-            stage: _memory_line(all_, run.fusion.scale**2 * kind.channels)
-            for stage, all_ in taken.items()
+            stage: _memory_line(all_, run.fusion, kind.channels) for stage, all_ in taken.items()
         },
         reads=(read_bytes - truth_bytes) / source_bytes,
         written_share=written / _decoded_bytes(run, kind),
@@ -303,10 +314,31 @@ def _line(taken: Sequence[_Taken], value: Callable[[_Taken], float], repeats: fl
     )
 
 
-def _memory_line(taken: Sequence[_Taken], output_samples: int) -> Line:
-    """As ``_line``; networks in tiles hide how memory grows on pairs as small as these."""
-    line = _line(taken, _peak_bytes)
-    return replace(line, per_mp=max(line.per_mp, _LEAST_IMAGES * output_samples * 4 * _PX))
+def _memory_line(taken: Sequence[_Taken], fusion: FusionConfig, channels: int) -> Line:
+    """As ``_line``, where images are worked on as a whole; else what so small pairs cannot tell.
+
+    Of those, the memory of a network grows until they fill its tiles, and no more: that is fixed.
+    """
+    line, image = _line(taken, _peak_bytes), 4 * fusion.scale**2 * channels * _PX
+    if not _is_in_bands(fusion):
+        return replace(line, per_mp=max(line.per_mp, _LEAST_IMAGES * image))
+    in_tiles = max(0.0, line.per_mp - _LEAST_IMAGES * image) * _LARGEST_MP
+    return replace(
+        line,
+        fixed=line.fixed + in_tiles,
+        per_mp=_LEAST_IMAGES * image,
+        band_mp=MOST_PX / _PX,
+        per_mp_beyond=_IMAGES_BEYOND * image,
+    )
+
+
+def _is_in_bands(fusion: FusionConfig) -> bool:
+    """Whether large images are merged in bands and enlarged in rows, as by all presets but paper.
+
+    A merge of somebody else that makes them as a whole takes more than is said of it.
+    """
+    in_rows = type(fusion.reconstruction).in_rows is not Reconstruction.in_rows
+    return in_rows and not (fusion.merge.needs_all or fusion.refinement.needs_all)
 
 
 def _seconds(taken: _Taken) -> float:

@@ -51,6 +51,30 @@ def test_a_line_tells_how_far_off_it_is_and_never_falls():
     assert falling.error > 0.1
 
 
+def test_a_line_may_rise_more_slowly_from_some_size_on():
+    line = Line(1.0, 2.0, 3.0, 0.0, band_mp=10.0, per_mp_beyond=0.5)
+    assert line(4, 10.0) == 1 + 20 + 120
+    assert line(4, 12.0) == 1 + 20 + 1 + 144
+
+
+@pytest.mark.parametrize(
+    ("preset", "bands"), [("classical", True), ("balanced", True), ("best", True), ("paper", False)]
+)
+def test_memory_beyond_a_band_is_that_of_the_result(preset, bands):
+    taken = [costs._Taken(1.0, 3e8, 0, 0)] * 5
+    line = costs._memory_line(taken, FusionConfig.preset(preset, scale=2), channels=3)
+    assert line.per_mp == 4 * 48e6
+    assert line(2, 34.0) - line(2, 24.0) == pytest.approx(480e6 if bands else 1920e6)
+
+
+def test_memory_of_tiles_does_not_grow_with_what_is_larger_than_those_measured():
+    sizes = [side * side / 1e6 for _, side in costs.POINTS]
+    taken = [costs._Taken(1.0, 5e8 + 3e9 * mp, 0, 0) for mp in (0.0, *sizes)]
+    line = costs._memory_line(taken, FusionConfig.preset("fast", scale=2), channels=3)
+    assert line(2, sizes[-1]) == pytest.approx(5e8 + 3e9 * sizes[-1])
+    assert line(2, 10.0) == pytest.approx(line(2, sizes[-1]) + 192e6 * (10 - sizes[-1]))
+
+
 def test_what_was_measured_is_kept(measured):
     announced = []
     first = cost_model(RUN, KIND, False, announce=lambda: announced.append(1))
