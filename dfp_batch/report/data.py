@@ -16,6 +16,12 @@ from dfp_batch.report.timing import Bin, hours_on_the_clock, task_hours, through
 from dfp_batch.runs.attempts import visible
 
 MOST_ITEMS = 20_000
+_OF_ALL = (  # columns that are looked at of all items; a million rows in full are a GB
+    *("pair_id", "epoch", "attempt", "status", "category", "width_px", "height_px"),
+    *("align_flags", "align_score_after", "gain_min", "gain_max", "valid_share"),
+    *("low_confidence_share", "used_floor", "consistency", "mg", "mga", "psnr_db", "floor_mg"),
+    *("t_prepare_s", "device", "node"),
+)
 _OLDER = {  # columns the page is built on, and what is not known without them
     "low_confidence_share": "confidence",
     "align_flags": "frames left out",
@@ -63,7 +69,7 @@ def summary(attempts: pa.Table, facts: RunFacts) -> ReportData:
         attempts: All rows of a run, as ``runs.attempts.read_attempts`` gives them.
         facts: What is known beside.
     """
-    rows = _one_per_item(visible(attempts), facts.pair_ids)
+    rows = _one_per_item(visible(attempts.select(_OF_ALL)), facts.pair_ids)
     found = reasons(rows)
     values = doubt(rows.num_rows, found)
     order = np.argsort(-values, kind="stable")[:MOST_ITEMS]
@@ -74,7 +80,9 @@ def summary(attempts: pa.Table, facts: RunFacts) -> ReportData:
         if reason.item in place:
             entry = (reason.kind, round(reason.severity, 3), reason.text)
             told[place[reason.item]].append(entry)
-    columns = page_columns(rows.take(pa.array(order)))
+    listed = facts.pair_ids.take(pa.array(order))
+    their_own = attempts.filter(pc.is_in(attempts["pair_id"], value_set=listed))
+    columns = page_columns(_one_per_item(visible(their_own), listed))
     columns |= {"number": order.tolist(), "doubt": [round(float(values[i]), 4) for i in order]}
     return ReportData(
         run=facts.run,

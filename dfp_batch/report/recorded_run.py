@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -14,11 +13,13 @@ from dfp_batch.report.data import ReportData, summary
 from dfp_batch.report.facts import Cause, RunFacts
 from dfp_batch.report.pictures import ItemPictures
 from dfp_batch.runs import access
-from dfp_batch.runs.attempts import read_attempts, visible
+from dfp_batch.runs.attempts import SCHEMA, read_attempts, visible
 from dfp_batch.runs.failures import SHOWN_IDS, failures
 from dfp_batch.runs.lease import current_lease
 from dfp_batch.runs.manifest import Pair
 from dfp_batch.runs.run_directory import read_header, read_pairs
+
+_LEFT_OUT = {"run_id", "fingerprint", "output_sha256", "adopted", "schema_version"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class RecordedRun:
     Attributes:
         url: Run directory.
         header: Content of run.json.
-        attempts: All rows.
+        attempts: All rows, without what nobody looks at.
         pairs: All items, in the order of the run.
         read_at: When.
     """
@@ -50,7 +51,8 @@ class RecordedRun:
         """
         header = read_header(url)
         access.open_run(url, align_from=header["config"].get("align_from"))
-        return cls(url, header, read_attempts(url), read_pairs(url), datetime.now(UTC).astimezone())
+        attempts = read_attempts(url, [name for name in SCHEMA.names if name not in _LEFT_OUT])
+        return cls(url, header, attempts, read_pairs(url), datetime.now(UTC).astimezone())
 
     def summary(self, price_per_hour: float | None = None) -> ReportData:
         """What the page shows."""
@@ -78,16 +80,12 @@ class RecordedRun:
 
     def row(self, pair_id: str) -> dict[str, Any]:
         """The row of an item that counts; empty if there is none."""
-        place = pc.index(self._rows["pair_id"], pair_id).as_py()
-        return {} if place < 0 else dict(self._rows.slice(place, 1).to_pylist()[0])
+        own = visible(self.attempts.filter(pc.equal(self.attempts["pair_id"], pair_id)))
+        return dict(own.to_pylist()[0]) if own.num_rows else {}
 
     @property
     def _config(self) -> Mapping[str, Any]:
         return dict(self.header["config"])
-
-    @cached_property
-    def _rows(self) -> pa.Table:
-        return visible(self.attempts)
 
 
 def _reading(config: Mapping[str, Any]) -> Reading:
