@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -132,13 +133,28 @@ def primal_dual(
     return (planes_at_once if start.is_cuda else _in_turn)(start, evidence, cost, iterations)
 
 
+class _Begun(NamedTuple):
+    """What the iterations work on: v, its extrapolation, what it becomes, and beside it."""
+
+    weights: Tensor
+    ahead: Tensor
+    moved: Tensor
+    duals: tuple[Tensor, Tensor]
+    limits: tuple[tuple[Tensor, Tensor], ...]
+    threshold: Tensor
+
+
+def _begun(start: Tensor, cost: tuple[Tensor, Tensor]) -> _Begun:
+    duals = torch.zeros_like(start[:, :, 1:]), torch.zeros_like(start[:, 1:])
+    limits = tuple((-bound, bound) for bound in cost)
+    threshold = torch.full_like(start[0], -1.0)
+    return _Begun(start.clone(), start.clone(), torch.empty_like(start), duals, limits, threshold)
+
+
 def _in_turn(
     start: Tensor, evidence: Tensor, cost: tuple[Tensor, Tensor], iterations: int
 ) -> Tensor:
-    weights, ahead, moved = start.clone(), start.clone(), torch.empty_like(start)
-    duals = torch.zeros_like(start[:, :, 1:]), torch.zeros_like(start[:, 1:])
-    limits = [(-bound, bound) for bound in cost]
-    threshold = torch.full_like(start[0], -1.0)
+    weights, ahead, moved, duals, limits, threshold = _begun(start, cost)
     for _ in range(iterations):
         for index, plane in enumerate(moved):
             torch.add(weights[index], evidence[index], alpha=_PRIMAL_STEP, out=plane)
@@ -159,10 +175,7 @@ def planes_at_once(
     start: Tensor, evidence: Tensor, cost: tuple[Tensor, Tensor], iterations: int
 ) -> Tensor:
     """As ``primal_dual``, nearly, by steps that are all the same and never ask for a value."""
-    weights, ahead, moved = start.clone(), start.clone(), torch.empty_like(start)
-    duals = torch.zeros_like(start[:, :, 1:]), torch.zeros_like(start[:, 1:])
-    limits = [(-bound, bound) for bound in cost]
-    threshold = torch.full_like(start[0], -1.0)
+    weights, ahead, moved, duals, limits, threshold = _begun(start, cost)
 
     def step() -> None:
         torch.add(weights, evidence, alpha=_PRIMAL_STEP, out=moved)

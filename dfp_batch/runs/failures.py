@@ -68,7 +68,12 @@ def failures(url: str) -> list[Group]:
     rows = rows.filter(pc.not_equal(rows["status"], "ok")).sort_by([("finished_at", "descending")])
     if not rows.num_rows:
         return []
-    pairs = {pair.pair_id: (number, pair) for number, pair in enumerate(read_pairs(url))}
+    named = set(rows["pair_id"].to_pylist())
+    pairs = {
+        pair.pair_id: (number, pair)
+        for number, pair in enumerate(read_pairs(url))
+        if pair.pair_id in named
+    }
     groups: dict[tuple[str, bool, str], Group] = {}
     columns = ["pair_id", "status", "category", "error_message"]
     for pair_id, status, category, text in zip(
