@@ -1,7 +1,7 @@
 """A stack as ``Sources`` on an accelerator: resampled and exposed there, from frames on the host.
 
-The arithmetic is that of ``Stack`` and of OpenCV, which resamples on the host, also where integers
-stay integers. A frame crosses to the device at the depth of its file.
+The arithmetic is that of ``Stack``, also where integers stay integers; but for places in what is
+turned, which OpenCV rounds to 1/32 px. A frame crosses to the device at the depth of its file.
 """
 
 from functools import cached_property
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dfp_batch.alignment.geometry import Warp, reduced_motion
+from dfp_batch.alignment.lanczos import PLACES
 from dfp_batch.alignment.stack import RIM_PX
 from dfp_batch.alignment.stack_alignment import StackAlignment
 from dfp_batch.alignment.warp import covered_columns, is_identity
@@ -21,7 +22,6 @@ from dfp_batch.core.image import Image, array_luma, luma
 
 Resampling = Literal["cubic", "lanczos"]
 
-_LANCZOS_STEPS = 32  # to a pixel: OpenCV rounds places for this kernel
 _CUBIC = -0.75  # OpenCV's
 _BLOCK_PX = 1 << 20  # that are resampled at once
 
@@ -214,7 +214,7 @@ def _places(
     down = torch.arange(rows.start, rows.stop, dtype=torch.float64, device=device)[:, None]
     x, y, depth = (float(row[0]) * across + float(row[1]) * down + float(row[2]) for row in warp)
     if resampling == "lanczos":
-        steps = float(_LANCZOS_STEPS)
+        steps = float(PLACES)
         return (steps * (x / depth)).round_() / steps, (steps * (y / depth)).round_() / steps
     return x / depth, y / depth
 

@@ -102,13 +102,10 @@ class Stack(Sources):
         warp = self._alignment.registered.warps[frame]
         if is_identity(warp):
             return self._source(frame, image[rows], rows)
-        below = np.eye(3)
+        below, seen = np.eye(3), where.numpy()
         below[1, 2] = rows.start
-        size, seen = (where.shape[0], where.shape[1]), where.numpy()
-        found = warp_image(image, warp @ below, size, cv2.INTER_LINEAR)
         near = np.zeros_like(seen) if beside is None else beside.numpy()
-        warp_tiles(image, warp @ below, found, seen, near)
-        return self._source(frame, found, rows)
+        return self._source(frame, warp_tiles(image, warp @ below, seen, near), rows)
 
     def forget(self) -> None:
         """The lumas, but for that of the reference."""

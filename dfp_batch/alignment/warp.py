@@ -1,13 +1,15 @@
 """Resampling a frame as the reference would have seen it."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dfp_batch.alignment.geometry import Image, Mask, Warp
+from dfp_batch.alignment.lanczos import resampled, tiles_of
 
 # Use of warps.
 _TOLERANCE_PX = 1e-3
@@ -51,32 +53,65 @@ def warp_image(
     return cast(Image, warped.reshape(*size, *image.shape[2:]))
 
 
-def warp_tiles(image: Image, warp: Warp, draft: Image, where: Mask, beside: Mask) -> None:
-    """``warp_image`` in those tiles of a draft that hold a pixel of ``where``; beside it, cubic.
+def warp_tiles(image: Image, warp: Warp, where: Mask, beside: Mask) -> Image:
+    """A frame as the reference would have seen it, the better the more it is shown.
+
+    By Lanczos4 in those tiles that hold a pixel of ``where``, to a few hundredths of a pixel;
+    cubically in the others that hold one beside it, else linearly.
 
     Args:
-        image: As in ``warp_image``.
+        image: (H, W, C), as in ``warp_image``.
         warp: As there.
-        draft: (h, w, C) of the reference, another resampling of the image; tiles of it are
-            replaced.
-        where: (h, w).
+        where: (h, w) of the reference.
         beside: (h, w).
+
+    Returns:
+        (h, w, C), of the type of the image.
     """
+    h, w = where.shape
+    warped = np.empty((h, w, image.shape[2]), image.dtype)
 
     def warp_row(top: int) -> None:
-        for left in range(0, where.shape[1], _TILE_PX):
-            tile = slice(top, top + _TILE_PX), slice(left, left + _TILE_PX)
-            is_seen = where[tile].any()
-            if is_seen or beside[tile].any():
-                there = np.eye(3)
-                there[:2, 2] = left, top
-                h, w = where[tile].shape
-                kernel = cv2.INTER_LANCZOS4 if is_seen else cv2.INTER_CUBIC
-                draft[tile] = warp_image(image, warp @ there, (h, w), kernel)
+        rows = slice(top, min(top + _TILE_PX, h))
+        lefts = range(0, w, _TILE_PX)
+        shown, near = (np.logical_or.reduceat(one[rows].any(0), lefts) for one in (where, beside))
+        if not (shown | near).all():
+            place = warp @ _moved(0, top)
+            warped[rows] = warp_image(image, place, (rows.stop - top, w), cv2.INTER_LINEAR)
+        good = [left for left, is_shown in zip(lefts, shown, strict=True) if is_shown]
+        tiles = tiles_of(warp, top, good, (rows.stop - top, _TILE_PX)) if good else None
+        if tiles is not None:
+            for left, pixels in zip(good, resampled(image, tiles), strict=True):
+                _store(pixels, warped[rows, left : left + _TILE_PX])
+        for left, is_shown, is_near in zip(lefts, shown, near, strict=True):
+            if is_shown and tiles is None:
+                kernel = cv2.INTER_LANCZOS4
+            elif is_near and not is_shown:
+                kernel = cv2.INTER_CUBIC
+            else:
+                continue
+            tile = warped[rows, left : left + _TILE_PX]
+            size = tile.shape[0], tile.shape[1]
+            tile[:] = warp_image(image, warp @ _moved(left, top), size, kernel)
 
     # OpenCV itself does tiles of this size in one thread.
     with ThreadPoolExecutor(max(1, cv2.getNumThreads())) as threads:
-        list(threads.map(warp_row, range(0, where.shape[0], _TILE_PX)))
+        list(threads.map(warp_row, range(0, h, _TILE_PX)))
+    return cast(Image, warped)
+
+
+def _moved(left: int, top: int) -> Warp:
+    """From the pixels of a part of an image to those of the whole."""
+    place = np.eye(3)
+    place[:2, 2] = left, top
+    return place
+
+
+def _store(tile: Tensor, place: NDArray[Any]) -> None:
+    """Pixels (h, 64, C) in the type of the place (h, w, C), w <= 64."""
+    if place.dtype.kind == "u":
+        tile = tile.clamp(0, int(np.iinfo(place.dtype).max)).round_()
+    place[:] = tile[:, : place.shape[1]].numpy()
 
 
 def inside(warp: Warp, size: tuple[int, int]) -> Mask:

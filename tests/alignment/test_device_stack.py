@@ -33,7 +33,14 @@ def test_resampling_is_that_of_opencv(warp, kernel):
     image = picture(1)
     expected = warp_image(image, warp, (50, 64), KERNELS[kernel])
     found = as_array(resampled(as_image(image), warp, (50, 64), kernel))
-    np.testing.assert_allclose(found, expected, atol=3e-6)
+    np.testing.assert_allclose(found, expected, atol=_off(image, warp, kernel))
+
+
+def _off(image, warp, kernel):
+    """OpenCV rounds the places for this kernel: by 1/64 px at most along either side."""
+    if kernel == "cubic" or warp is WARPS["half a pixel"]:
+        return 3e-6
+    return sum(np.abs(np.diff(image, axis=axis)).max() for axis in (0, 1)) / 64
 
 
 def test_resampling_row_by_row_is_that_of_the_whole():
@@ -70,6 +77,8 @@ def test_every_frame_is_that_of_the_stack_on_the_host(warp, dtype, white):
         ):
             assert other.dtype == torch.float32
             step = 1.2 / white if dtype != np.float32 else 5e-6  # of a level, times the gain
+            if warp is TURN:
+                step += _off(images[0] / white, warp, "lanczos")
             assert (one - other).abs().max() < step
     assert all(image.flags.writeable for image in images)
 

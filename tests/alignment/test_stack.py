@@ -193,7 +193,8 @@ def test_a_frame_is_the_warped_image_times_its_gain_over_white(dtype, white):
     assert frame.shape == (3, 40, 50)
     assert frame.dtype == torch.float32
     inner = np.s_[2 + RIM_PX : -RIM_PX, RIM_PX : -3 - RIM_PX]
-    np.testing.assert_allclose(as_array(frame)[inner], expected[inner], atol=1e-6)
+    level = 0 if dtype == np.float32 else gain.max() / white  # that OpenCV may round otherwise
+    np.testing.assert_allclose(as_array(frame)[inner], expected[inner], atol=level + 1e-6)
 
 
 @every_kind
