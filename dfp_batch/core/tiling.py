@@ -1,14 +1,19 @@
 """Large images in tiles: a function that sees only its neighbourhood, within bounded memory."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dfp_batch.errors import ConfigError
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,23 +40,13 @@ class Span:
         """The tile with its halo in an image ``scale`` times as large."""
         return slice(scale * (self.start - self.before_px), scale * (self.stop + self.after_px))
 
-    def part(self, wanted: Tensor, scale: int, length_px: int, halo_px: int) -> "Span":
-        """The least part of the tile that holds all that is wanted of it.
-
-        Args:
-            wanted: Which of its pixels in an image ``scale`` times as large, bool, one or more.
-            scale: See there.
-            length_px: Height or width of the image.
-            halo_px: As of ``spans``.
-        """
-        first, last = wanted.nonzero()[[0, -1], 0].tolist()
-        start, stop = self.start + first // scale, self.start + last // scale + 1
-        return Span(start, stop, min(halo_px, start), min(halo_px, length_px - stop))
-
     def within(self, scale: int = 1) -> slice:
         """The tile itself within what ``read`` gives."""
         first = scale * self.before_px
         return slice(first, first + scale * (self.stop - self.start))
+
+
+Box = tuple[Span, Span]  # its rows and its columns
 
 
 class Halo(NamedTuple):
@@ -85,10 +80,56 @@ def spans(length_px: int, side_px: int, halo_px: int) -> list[Span]:
         )
     count = -(-length_px // side_px)
     edges = [length_px * k // count for k in range(count + 1)]
-    return [
-        Span(start, stop, min(halo_px, start), min(halo_px, length_px - stop))
-        for start, stop in pairwise(edges)
-    ]
+    return [_span(slice(*side), length_px, halo_px) for side in pairwise(edges)]
+
+
+def boxes(wanted: Mask, most_px: int, halo_px: int) -> list[Box]:
+    """Rectangles that hold all that is wanted: where it lies apart as many as take the least.
+
+    Args:
+        wanted: Which pixels, (h, w).
+        most_px: Longest side.
+        halo_px: Neighbourhood that a rectangle is read with, where the image has it.
+    """
+
+    def within(rows: slice, columns: slice) -> list[Box]:
+        part = wanted[rows, columns]
+        down, across = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+        if not len(down):
+            return []
+        rows, columns = _narrowed(rows, down), _narrowed(columns, across)
+        whole = _span(rows, len(wanted), halo_px), _span(columns, wanted.shape[1], halo_px)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        longest = max(height, width)
+        if longest <= max(1, min(most_px, halo_px)):
+            return [whole]
+        if height >= width:
+            parts = [box for half in _halves(rows) for box in within(half, columns)]
+        else:
+            parts = [box for half in _halves(columns) for box in within(rows, half)]
+        pays = sum(map(_read_px, parts)) < _read_px(whole)
+        return parts if longest > most_px or pays else [whole]
+
+    return within(slice(0, wanted.shape[0]), slice(0, wanted.shape[1]))
+
+
+def _narrowed(side: slice, wanted: NDArray[np.int64]) -> slice:
+    return slice(side.start + int(wanted[0]), side.start + int(wanted[-1]) + 1)
+
+
+def _halves(side: slice) -> tuple[slice, slice]:
+    middle = (side.start + side.stop) // 2
+    return slice(side.start, middle), slice(middle, side.stop)
+
+
+def _span(side: slice, length_px: int, halo_px: int) -> Span:
+    after_px = min(halo_px, length_px - side.stop)
+    return Span(side.start, side.stop, min(halo_px, side.start), after_px)
+
+
+def _read_px(box: Box) -> int:
+    """Pixels that are read."""
+    return math.prod(span.stop + span.after_px - span.start + span.before_px for span in box)
 
 
 def in_tiles(

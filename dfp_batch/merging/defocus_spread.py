@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,7 +22,7 @@ from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import present, winners
 from dfp_batch.core.filters import copy_where_, gaussian_blur, largest_nearby, least_nearby
 from dfp_batch.core.sources import Some
-from dfp_batch.core.tiling import Span, spans
+from dfp_batch.core.tiling import Span, boxes, spans
 from dfp_batch.merging.seam_pyramid import SeamPyramid
 from dfp_batch.merging.seams import BAND_PX, adjacent_sources, seam_band
 from dfp_batch.networks.defocus_spread_network import COLOURS, DefocusSpreadNetwork
@@ -29,7 +31,7 @@ from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread
 _DETAIL_SIGMA_PX, _DETAIL_SIDE_PX = 1.5, 9
 _KEPT = torch.float16  # of what is seen along the seams: four full frames
 _ROWS = 256  # of a source, that are looked at at once
-_TILE_PX = 256  # of half the resolution; smaller ones are mostly halo
+_TILE_PX = 384  # of half the resolution, at most
 
 
 @dataclass(frozen=True)
@@ -185,20 +187,21 @@ def correction(network: DefocusSpreadNetwork, seams: Seams, side_px: int) -> Ten
         side_px: Of a tile, in pixels of the network's resolution; the result does not depend on it.
     """
     added = torch.zeros_like(seams.merged)
-    factor = network.reduction
-    height, width = (-(-side // factor) for side in added.shape[-2:])
-    for rows in spans(height, side_px, network.halo_px):
-        for columns in spans(width, side_px, network.halo_px):
-            seen = seams.band[0, rows.own(factor), columns.own(factor)] > 0
-            if seen.any():
-                down = rows.part(seen.any(1), factor, height, network.halo_px)
-                across = columns.part(seen.any(0), factor, width, network.halo_px)
-                own = (..., down.own(factor), across.own(factor))
-                lifted = _lifted(network, _tile(seams, down, across, factor))
-                within = lifted[..., down.within(factor), across.within(factor)]
-                band = seams.band[own]
-                added[own] = band * within[..., : band.shape[-2], : band.shape[-1]]
+    factor, halo_px = network.reduction, network.halo_px
+    for rows, columns in boxes(_in_blocks(seams.band[0] > 0, factor), side_px, halo_px):
+        own = (..., rows.own(factor), columns.own(factor))
+        lifted = _lifted(network, _tile(seams, rows, columns, factor))
+        within = lifted[..., rows.within(factor), columns.within(factor)]
+        band = seams.band[own]
+        added[own] = band * within[..., : band.shape[-2], : band.shape[-1]]
     return added
+
+
+def _in_blocks(mask: Tensor, side: int) -> NDArray[np.bool_]:
+    """Whether any pixel of every block of so many pixels a side is in a mask (h, w)."""
+    h, w = mask.shape
+    blocks = functional.pad(mask, (0, -w % side, 0, -h % side)).cpu().numpy()
+    return np.asarray(blocks.reshape(-(-h // side), side, -(-w // side), side).any((1, 3)))
 
 
 def _tile(seams: Seams, rows: Span, columns: Span, factor: int) -> Seams:

@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch.nn import functional
 
-from dfp_batch.core.tiling import in_tiles, spans, with_neighbours
+from dfp_batch.core.tiling import boxes, in_tiles, spans, with_neighbours
 from dfp_batch.errors import ConfigError
 
 SIZES = st.integers(1, 70)
@@ -36,28 +38,32 @@ def test_spans_cover_every_pixel_once_and_are_nearly_equal(length_px, side_px, h
 
 
 @given(
-    length_px=st.integers(1, 90),
-    side_px=st.integers(1, 40),
-    scale=st.integers(1, 3),
+    wanted=arrays(np.bool_, st.tuples(st.integers(1, 60), st.integers(1, 60)), fill=st.just(False)),
+    most_px=st.integers(1, 40),
     halo_px=st.integers(0, 9),
-    seed=st.integers(0, 99),
 )
 @settings(max_examples=80, derandomize=True, deadline=None)
-def test_a_part_of_a_span_is_the_least_that_holds_what_is_wanted(
-    length_px, side_px, scale, halo_px, seed
-):
-    generator = torch.Generator().manual_seed(seed)
-    wanted = torch.rand(length_px * scale, generator=generator) < 0.1
-    for span in spans(length_px, side_px, halo_px):
-        own = wanted[span.own(scale)]
-        if own.any():
-            part = span.part(own, scale, length_px, halo_px)
-            assert span.start <= part.start < part.stop <= span.stop
-            assert wanted[part.own(scale)].sum() == own.sum()
-            ends = wanted[part.own(scale)].view(-1, scale)[[0, -1]]
-            assert ends.any(1).all()
-            assert part.start - part.before_px == max(0, part.start - halo_px)
-            assert part.stop + part.after_px == min(length_px, part.stop + halo_px)
+def test_boxes_hold_all_that_is_wanted_once_and_nothing_beside_it(wanted, most_px, halo_px):
+    held = np.zeros(wanted.shape, int)
+    for box in boxes(wanted, most_px, halo_px):
+        own = tuple(span.own() for span in box)
+        held[own] += 1
+        assert max(held[own].shape) <= most_px
+        assert wanted[own].any(0)[[0, -1]].all()
+        assert wanted[own].any(1)[[0, -1]].all()
+        for span, length_px in zip(box, wanted.shape, strict=True):
+            assert span.start - span.before_px == max(0, span.start - halo_px)
+            assert span.stop + span.after_px == min(length_px, span.stop + halo_px)
+    assert held.max() <= 1
+    assert (held[wanted] == 1).all()
+
+
+def test_what_lies_apart_is_in_boxes_of_its_own():
+    wanted = np.zeros((100, 100), bool)
+    wanted[3:9, 4:20] = wanted[80:99, 70:90] = True
+    found = [tuple(span.own() for span in box) for box in boxes(wanted, 100, 10)]
+    assert found == [np.s_[3:9, 4:20], np.s_[80:99, 70:90]]
+    assert len(boxes(wanted, 100, 60)) == 1  # what is read beside them would be more
 
 
 @given(h=SIZES, w=SIZES, side_px=st.integers(1, 40))
