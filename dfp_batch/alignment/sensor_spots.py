@@ -155,18 +155,20 @@ def _of_one_kind(least: Bytes, most: Bytes, around: Bytes, warps: Sequence[Warp]
     _, labels, boxes, centres = cv2.connectedComponentsWithStats(seen, connectivity=8)
     travel = _travel_px(warps, np.asarray(centres, np.float64))
     sides = boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1)
-    is_clear = np.bincount(labels[least >= _LEAST], minlength=len(sides)) > 0
-    for label in np.flatnonzero(is_clear & (sides <= _WIDEST_PX) & (travel >= sides + _APART_PX)):
+    where = np.flatnonzero(seen)
+    owners = np.asarray(labels, np.int64).ravel()[where]
+    faintest, loudest = (np.zeros(len(sides), np.int64) for _ in range(2))
+    for found, kind in ((faintest, least), (loudest, most)):
+        np.maximum.at(found, owners, kind.ravel()[where])
+    is_likely = (faintest >= _LEAST) & (loudest <= _LOUDEST * faintest + _LOUDEST)
+    for label in np.flatnonzero(is_likely & (sides <= _WIDEST_PX) & (travel >= sides + _APART_PX)):
         x, y, width, height = (int(edge) for edge in boxes[label, :4])
         rows = slice(max(0, y - _REACH_PX), y + height + _REACH_PX)
         columns = slice(max(0, x - _REACH_PX), x + width + _REACH_PX)
         inner = labels[rows, columns] == label
-        faintest, loudest = (int(one[rows, columns][inner].max()) for one in (least, most))
-        if loudest > _LOUDEST * faintest + _LOUDEST:
-            continue
         grown = cv2.dilate(inner.astype(np.uint8), np.ones((2 * _HALO_PX + 1,) * 2, np.uint8))
         spot = Spot(rows, columns, np.asarray(grown) > 0)
-        if np.quantile(around[spot.place][~spot.mask], _QUIET) <= faintest / 2:
+        if np.quantile(around[spot.place][~spot.mask], _QUIET) <= faintest[label] / 2:
             yield spot
 
 

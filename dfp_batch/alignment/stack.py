@@ -23,6 +23,7 @@ from dfp_batch.core.image import Image, array_luma
 from dfp_batch.core.sources import USUAL_FACTOR
 
 RIM_PX = 8
+_BLOCK_ROWS = 16
 _HELD_FULL_FRAMES = 6  # of memory: 24 frames of 8 bits, 12 of 16
 
 
@@ -174,7 +175,7 @@ class Stack(Sources):
             places = rim.rows, rim.columns
             is_grey = image.shape[2] < self._alignment.gains.shape[1]
             whole = self._grey(self.reference)[..., None] if is_grey else self._reference_image
-            stand_in = self._exposed(whole[rows][places][:, None], self.reference)[:, 0]
+            stand_in = self._exposed(whole[rows][places][None], self.reference)[0]
             exposed[places] = rim.share * exposed[places] + (1 - rim.share) * stand_in
         return torch.from_numpy(exposed).movedim(-1, 0)
 
@@ -190,10 +191,14 @@ class Stack(Sources):
             table = np.minimum(np.arange(256, dtype=np.float32)[:, None] * factor, 1)
             looked_up = cv2.LUT(pixels, table[None])
             return np.asarray(looked_up, np.float32).reshape(pixels.shape)
-        exposed: NDArray[np.float32] = pixels.astype(np.float32)
-        if (factor != 1).any():
-            np.multiply(exposed, factor, out=exposed)
-        return np.clip(exposed, 0, 1, out=exposed)  # the resampling overshoots
+        exposed = np.empty(pixels.shape, np.float32)
+        factors = np.tile(factor, pixels.shape[1]).reshape(pixels.shape[1:])
+        for top in range(0, len(pixels), _BLOCK_ROWS):  # a block stays in the cache
+            rows = exposed[top : top + _BLOCK_ROWS]
+            np.copyto(rows, pixels[top : top + _BLOCK_ROWS])
+            np.multiply(rows, factors, out=rows)
+            np.clip(rows, 0, 1, out=rows)  # the resampling overshoots
+        return exposed
 
     def _resampled(self, image: Image, frame: int, kernel: int = cv2.INTER_CUBIC) -> Image:
         """A frame as the reference would have seen it, by a quick kernel."""

@@ -192,10 +192,11 @@ def add_product_(total: Tensor, image: Tensor, weight: Tensor) -> Tensor:
     """``total += weight * image`` for a weight (1, h, w), in place."""
     if not on_host(total):
         return total.addcmul_(image, weight)
-    totals, array, weights = as_array(total), as_array(image), as_array(weight)[..., 0]
+    totals, array = as_array(total), as_array(image)
     for top in range(0, len(array), _BLOCK_ROWS):
         rows = slice(top, top + _BLOCK_ROWS)
-        shares = cv2.merge([weights[rows]] * array.shape[2]).reshape(array[rows].shape)
+        weights = as_array(weight[:, rows])
+        shares = cv2.merge([weights] * array.shape[2]).reshape(array[rows].shape)
         cv2.accumulateProduct(array[rows], shares, totals[rows])
     return total if totals.ctypes.data == total.data_ptr() else total.copy_(as_image(totals))
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from dfp_batch.errors import ConfigError
 
+_WORTH_HALVING = 3  # halos: in what is smaller there is little to be saved
+
 Mask = NDArray[np.bool_]
 
 
@@ -101,7 +103,7 @@ def boxes(wanted: Mask, most_px: int, halo_px: int) -> list[Box]:
         whole = _span(rows, len(wanted), halo_px), _span(columns, wanted.shape[1], halo_px)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         longest = max(height, width)
-        if longest <= max(1, min(most_px, halo_px)):
+        if longest <= max(1, min(most_px, _WORTH_HALVING * halo_px)):
             return [whole]
         if height >= width:
             parts = [box for half in _halves(rows) for box in within(half, columns)]

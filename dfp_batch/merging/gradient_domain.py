@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import winners
-from dfp_batch.core.filters import filter_and_sample, resize_by_area, resize_linearly
+from dfp_batch.core.filters import add_product_, filter_and_sample, resize_by_area, resize_linearly
 from dfp_batch.core.sources import forget_reduced, reduced
 from dfp_batch.merging.defocus_spread import DefocusSpreadCorrection
 from dfp_batch.merging.row_bands import merge_in_bands
@@ -89,10 +89,10 @@ def levelling(sources: Sources, decision: Tensor, certainty: Tensor) -> Tensor:
     equations = _equations(image, gradient, resize_by_area(certainty, size))
     solution, change = image + solve(equations), decision.new_empty(len(image), h, w, dtype=_KEPT)
     for channel, plane in enumerate(change):  # one after the other, for memory
-        whole = resize_linearly(solution[channel, None], (h, w))
+        whole = -resize_linearly(solution[channel, None], (h, w))
         for weight, one in zip(decision, small.images, strict=True):
-            whole -= weight * resize_linearly(one[channel, None], (h, w))
-        plane.copy_(whole[0])
+            add_product_(whole, resize_linearly(one[channel, None], (h, w)), weight)
+        plane.copy_(whole[0].neg_())
     return change
 
 
