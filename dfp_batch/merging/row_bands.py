@@ -55,11 +55,14 @@ def merge_in_bands(
 
 
 def _bands(height: int, most_rows: int, reach_px: int) -> list[Span]:
-    """Bands of rows that are cut on the grid, with what is read beside them."""
-    cells, halo = -(-height // _GRID_PX), -(-reach_px // _GRID_PX)
+    """As few bands of rows as may be, cut on the grid, with what is read beside them."""
     if height <= most_rows:
         return [Span(0, height, 0, 0)]
-    own = max(halo, most_rows // _GRID_PX - 2 * halo)
+    cells, halo, most = -(-height // _GRID_PX), -(-reach_px // _GRID_PX), most_rows // _GRID_PX
+    own, bands = most, spans(cells, max(1, most), halo)
+    while own > max(1, halo) and max(map(_read, bands)) > most:
+        own -= 1
+        bands = spans(cells, own, halo)
     return [
         Span(
             _GRID_PX * one.start,
@@ -67,5 +70,9 @@ def _bands(height: int, most_rows: int, reach_px: int) -> list[Span]:
             _GRID_PX * one.before_px,
             min(height, _GRID_PX * (one.stop + one.after_px)) - min(height, _GRID_PX * one.stop),
         )
-        for one in spans(cells, own, halo)
+        for one in bands
     ]
+
+
+def _read(span: Span) -> int:
+    return span.stop + span.after_px - span.start + span.before_px
