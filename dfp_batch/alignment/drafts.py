@@ -18,6 +18,7 @@ Grey = NDArray[Any]  # (h, w), at the depth of the file
 
 _THUMBNAIL_PX = 128 * 128
 _BLOCK_ROWS = 8 * USUAL_FACTOR
+_WHOLE_FULL_FRAMES = 3  # of memory
 KEPT_FULL_FRAMES = 2.0  # of memory, that is 4 * h * w * C bytes each
 
 
@@ -43,7 +44,8 @@ class Look(NamedTuple):
 class Drafts:
     """Images whose lumas and small copies are kept from the first time that they are loaded.
 
-    Only as many as fit into the memory of two full frames; the others are loaded again.
+    Only as many as fit into the memory of two full frames; the others are loaded again. A stack of
+    few images is kept as a whole: 12 of 8 bits, 6 of 16, which take that of three.
 
     Args:
         images: N images, as they are stored.
@@ -51,6 +53,7 @@ class Drafts:
 
     def __init__(self, images: Images) -> None:
         self.images = images
+        self._whole: dict[int, Image] = {}
         self._looks: dict[int, Look] = {}
         self._kept_bytes = 0
 
@@ -58,14 +61,19 @@ class Drafts:
         return len(self.images)
 
     def __getitem__(self, index: int, /) -> Image:
-        """Image (h, w, C)."""
-        return self.images[index]
+        """Image (h, w, C); it is not to be written to."""
+        if index in self._whole:
+            return self._whole[index]
+        image = self.images[index]
+        if len(self) * image.itemsize <= 4 * _WHOLE_FULL_FRAMES:
+            self._whole[index] = image
+        return image
 
     def look(self, index: int) -> Look:
         """A first look at an image."""
         if index in self._looks:
             return self._looks[index]
-        image = self.images[index]
+        image = self[index]
         small = small_of(image)
         found = Look(grey_of(image), small, _thumbnail_of(image, small))
         if self._kept_bytes + found.nbytes <= KEPT_FULL_FRAMES * 4 * image.size:

@@ -130,7 +130,7 @@ class Stack(Sources):
 
     @cached_property
     def _reference_image(self) -> Image:
-        return self._drafts.images[self.reference]
+        return self._drafts[self.reference]
 
     @cached_property
     def _reference_small(self) -> NDArray[np.float32]:
@@ -138,7 +138,7 @@ class Stack(Sources):
 
     def _loaded(self, frame: int) -> Image:
         """A frame as it is stored."""
-        return self._reference_image if frame == self.reference else self._drafts.images[frame]
+        return self._reference_image if frame == self.reference else self._drafts[frame]
 
     def _grey(self, frame: int) -> Grey:
         """Luma (h, w) of a registered frame, at the depth of its file."""

@@ -1,8 +1,10 @@
 """Other programs that fuse a stack at scale 1, where they are installed."""
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +65,17 @@ class Cost:
     peak_bytes: int
 
 
+# A process that does nothing else: else its own memory would count as that of the program. The
+# kernel passes the peak of a process on to what it starts.
+_WATCHER = """
+import json, resource, subprocess, sys
+silent = subprocess.DEVNULL
+code = subprocess.run(sys.argv[1:], stdout=silent, stderr=silent).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
+
+
 def run_peer(name: str, frames: Sequence[str], folder: str, threads: int) -> Cost:
     """Fuse a stack with another program, its start included.
 
@@ -72,13 +85,11 @@ def run_peer(name: str, frames: Sequence[str], folder: str, threads: int) -> Cos
     started, core_s, peak_bytes = time.perf_counter(), 0.0, 0
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     for command in PEERS[name].commands(frames, folder, threads):
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise ConfigError(f"{command[0]} ended with {process.returncode} on this stack")
-        core_s += used.ru_utime + used.ru_stime
-        peak_bytes = max(peak_bytes, used.ru_maxrss * 1024)
+        watcher = [sys.executable, "-I", "-S", "-c", _WATCHER, *command]
+        done = subprocess.run(watcher, env=environment, stdout=subprocess.PIPE, check=True)
+        code, seconds, peak_kib = json.loads(done.stdout)
+        if code:
+            raise ConfigError(f"{command[0]} ended with {code} on this stack")
+        core_s += seconds
+        peak_bytes = max(peak_bytes, peak_kib * 1024)
     return Cost(time.perf_counter() - started, core_s, peak_bytes)

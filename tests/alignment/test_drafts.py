@@ -1,4 +1,4 @@
-"""What is kept of frames: each is loaded once to be looked at, and once to be merged."""
+"""What is kept of frames: each is loaded once, or once to be looked at and once to be merged."""
 
 import numpy as np
 import pytest
@@ -32,14 +32,24 @@ def alignment(windows):
 
 
 def test_what_is_kept_is_what_would_be_made_again(windows):
-    images = Lazy(5, windows.__getitem__)
+    images = Lazy(50, windows.__getitem__)
     drafts = Drafts(images)
     for look in (drafts.look(1), drafts.look(1), drafts.take(1), drafts.take(1)):
         np.testing.assert_array_equal(look.grey, grey_of(windows[1]))
         np.testing.assert_array_equal(look.small, small_of(windows[1]))
     assert images.asked == [1, 1]
     np.testing.assert_array_equal(drafts[2], windows[2])
-    assert len(drafts) == 5
+    assert len(drafts) == 50
+
+
+@pytest.mark.parametrize(("count", "dtype"), [(12, np.uint8), (6, np.uint16)])
+def test_a_stack_of_few_images_is_kept_as_a_whole(count, dtype):
+    for n, loads in ((count, 1), (count + 1, 2)):
+        images = Lazy(n, lambda _: np.zeros((4, 4, 3), dtype))
+        drafts = Drafts(images)
+        for index in (*range(n), *range(n)):
+            assert drafts[index].shape == (4, 4, 3)
+        assert len(images.asked) == loads * n
 
 
 def test_no_more_is_kept_than_two_full_frames():
@@ -53,14 +63,16 @@ def test_no_more_is_kept_than_two_full_frames():
 
 
 @pytest.mark.parametrize("preset", ["classical", "fast"])
-def test_every_frame_is_loaded_twice_from_registration_to_merge(preset, windows):
-    images = Lazy(5, windows.__getitem__)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_every_frame_is_loaded_once_from_registration_to_merge(preset, dtype, windows):
+    """Or twice, where not all fit into the memory that is theirs."""
+    images = Lazy(5, lambda index: windows[index].astype(dtype))
     config = FusionConfig.preset(preset, scale=1)
     drafts = Drafts(images)
     found = align_stack(drafts, 255.0, config.align, config.exposure)
     found = found.with_spots(drafts, 255.0, (160, 200))
     merge(Stack(found.mended(drafts), 255.0, found), config, Workplace(CPU))
-    assert np.bincount(images.asked).tolist() == [2] * 5
+    assert np.bincount(images.asked).tolist() == [1 if dtype == np.uint8 else 2] * 5
 
 
 def test_greys_are_the_lumas_of_the_previews_within_rounding(windows, alignment):

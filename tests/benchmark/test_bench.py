@@ -6,6 +6,7 @@ import pytest
 
 from command_line import run
 from dfp_batch.benchmark.peers import PEERS, run_peer
+from dfp_batch.engine.stages import peak_rss_bytes
 from dfp_batch.errors import ConfigError
 
 pytestmark = pytest.mark.process
@@ -31,11 +32,18 @@ def test_presets_and_peers_are_timed_in_turn(tmp_path, monkeypatch):
     ours = found["results"]["classical"]
     assert len(ours["core_s"]["samples"]) == 2
     assert 100 < ours["peak_mb"] < 3000
-    assert ours["counts"]["decodes_per_frame"] >= 2
+    assert ours["counts"]["decodes_per_frame"] >= 1
     assert set(ours["steps_core_s"]) >= {"decode", "register", "warp", "other"}
     assert "counts" not in found["results"]["focus-stack"]
     ratio = found["core_s_over"]["classical"]["focus-stack"]
     assert ratio == pytest.approx(1 / found["core_s_over"]["focus-stack"]["classical"], rel=0.5)
+
+
+def test_the_memory_of_a_program_is_its_own(tmp_path, monkeypatch):
+    """Not that of the process which starts it, which is larger here."""
+    put_program(tmp_path, monkeypatch, "focus-stack", ":")
+    assert peak_rss_bytes() > 100 * 2**20
+    assert run_peer("focus-stack", ["a.jpg"], str(tmp_path), 1).peak_bytes < 50 * 2**20
 
 
 def test_a_program_that_fails_is_named(tmp_path, monkeypatch):

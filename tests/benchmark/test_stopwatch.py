@@ -28,8 +28,8 @@ def test_every_step_is_timed_and_nothing_twice(stack):
     assert steps <= set(watch.seconds)
     assert min(watch.seconds.values()) >= 0
     assert watch.calls["register"] == watch.calls["spots"] == 1
-    assert watch.calls[DECODE] >= 2 * len(stack)
-    assert watch.read_bytes > describe(stack)["bytes"]
+    assert watch.calls[DECODE] >= len(stack)
+    assert watch.read_bytes >= describe(stack)["bytes"]
 
 
 def test_what_was_wrapped_is_as_before_afterwards(stack):

