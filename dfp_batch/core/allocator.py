@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
-_KEPT_BLOCK = 64 * 10**6  # bytes of the largest block that is kept for the next that needs one
-_KEPT_FREE = 3 * _KEPT_BLOCK  # bytes that lie unused before some are given back
-MUCH = 5 * _KEPT_BLOCK
+_KEPT_BLOCK = 128 * 10**6  # bytes of the largest block that is kept for the next that needs one
+_KEPT_FREE = 192 * 10**6  # bytes that lie unused before some are given back
+MUCH = 320 * 10**6
 _CAN_TELL = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallinfo2")
 
 
