@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from dfp_batch.core.allocator import give_back
 from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import present, winners
 from dfp_batch.core.filters import copy_where_, gaussian_blur, largest_nearby, least_nearby
@@ -31,7 +32,7 @@ from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread
 _DETAIL_SIGMA_PX, _DETAIL_SIDE_PX = 1.5, 9
 _KEPT = torch.float16  # of what is seen along the seams: four full frames
 _ROWS = 256  # of a source, that are looked at at once
-_TILE_PX = 384  # of half the resolution, at most
+_TILE_PX = 256  # of half the resolution, at most
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class DefocusSpreadCorrection(Merge):
         path = Path(self.weights) if self.weights else DEFOCUS_SPREAD
         network = load_defocus_spread(path, decision.device)
         watched = Watched(sources, decision, certainty)
+        give_back()
         merged = self.base(watched, decision, certainty, compute)
         if not watched.band.any():
             return merged

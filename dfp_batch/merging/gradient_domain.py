@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dfp_batch.core.allocator import give_back
 from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import winners
 from dfp_batch.core.filters import add_product_, filter_and_sample, resize_by_area, resize_linearly
@@ -57,6 +58,7 @@ class GradientDomain(Merge):
         largest_step, uncertain = _borders(decision, certainty)
         change = levelling(sources, decision, certainty) if uncertain else None
         forget_reduced(sources)
+        give_back()
         merged = merge_in_bands(self.base, sources, decision, certainty, compute, largest_step)
         if change is None:
             return merged
@@ -84,7 +86,9 @@ def levelling(sources: Sources, decision: Tensor, certainty: Tensor) -> Tensor:
     h, w = decision.shape[-2:]
     small = reduced(sources, _FACTOR)
     size = (small.images.shape[-2], small.images.shape[-1])
-    weights = [resize_by_area(weight, size) for weight in decision]
+    weights = small.images.new_empty(len(decision), 1, *size)
+    for own, weight in zip(weights, decision, strict=True):
+        own.copy_(resize_by_area(weight, size))
     image, gradient = _decided(small, weights)
     equations = _equations(image, gradient, resize_by_area(certainty, size))
     solution, change = image + solve(equations), decision.new_empty(len(image), h, w, dtype=_KEPT)
@@ -119,7 +123,7 @@ def divergence_of(gradient: Gradient) -> Tensor:
     return across + functional.pad(gradient.down, (0, 0, 1, 1)).diff(dim=1)
 
 
-def _decided(sources: Sources, weights: list[Tensor]) -> tuple[Tensor, Gradient]:
+def _decided(sources: Sources, weights: Tensor) -> tuple[Tensor, Gradient]:
     """The image (C, h, w) and the gradient of what is decided for.
 
     At a border that is the mean of both sources, or that of the one which shows both sides of it.
