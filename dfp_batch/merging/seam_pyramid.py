@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfp_batch.core.allocator import MUCH, give_back
 from dfp_batch.core.contracts import Compute, Merge, Sources
 from dfp_batch.core.decision import winners
 from dfp_batch.core.filters import add_product_
@@ -62,6 +63,8 @@ class SeamPyramid(Merge):
             merged = merged if index else torch.zeros_like(image)
             add_product_(merged, image, weight)
             strongest.add(image, weight)
+            del image
+            give_back(MUCH)
         mended = strongest.image().clamp_(0, 1).sub_(merged)
         return add_product_(merged, mended, share)[None]
 
