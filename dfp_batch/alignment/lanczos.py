@@ -37,28 +37,25 @@ class Tiles(NamedTuple):
     rows: Floats
 
 
-def tiles_of(warp: Warp, top: int, lefts: Sequence[int], size: tuple[int, int]) -> Tiles | None:
-    """Tiles of a warped frame; None if the warp turns or bends one of them.
+def tiles_of(warp: Warp, lefts: Sequence[int] | Indices, size: tuple[int, int]) -> Tiles | None:
+    """Tiles at the top of a warped frame; None if the warp turns or bends one of them.
 
     Args:
         warp: (3, 3), from the reference to the frame.
-        top: First row of all tiles.
         lefts: First column of each.
         size: (h, w) of each.
     """
     h, w = size
-    left, ones = np.asarray(lefts, float)[:, None], np.ones((1, 1))
-    middle = left + (w - 1) / 2, ones * top + (h - 1) / 2
-    columns, _ = _through(warp, left + np.arange(w), middle[1])
-    _, rows = _through(warp, middle[0], ones * top + np.arange(h))
+    left, top = np.asarray(lefts, float)[:, None], np.zeros((1, 1))
+    columns, _ = _through(warp, left + np.arange(w), top + (h - 1) / 2)
+    _, rows = _through(warp, left + (w - 1) / 2, top + np.arange(h))
+    off_px = 0.0
+    for i in (0, w - 1):
+        for j in (0, h - 1):
+            x, y = _through(warp, left + i, top + j)
+            off_px = max(off_px, abs(columns[:, [i]] - x).max(), abs(rows[:, [j]] - y).max())
     rises = (np.diff(columns) > 0).all() and (np.diff(rows) > 0).all()
-    for i in (0, -1):
-        for j in (0, -1):
-            x, y = _through(warp, left + i % w, ones * (top + j % h))
-            off = abs(columns[:, i, None] - x), abs(rows[:, j, None] - y)
-            if not rises or max(off[0].max(), off[1].max()) > _OFF_PX:
-                return None
-    return Tiles(columns, rows)
+    return Tiles(columns, rows) if rises and off_px <= _OFF_PX else None
 
 
 def _through(warp: Warp, x: Floats, y: Floats) -> tuple[Floats, Floats]:

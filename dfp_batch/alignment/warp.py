@@ -6,7 +6,6 @@ from typing import Any, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dfp_batch.alignment.geometry import Image, Mask, Warp
 from dfp_batch.alignment.lanczos import resampled, tiles_of
@@ -70,29 +69,16 @@ def warp_tiles(image: Image, warp: Warp, where: Mask, beside: Mask) -> Image:
     """
     h, w = where.shape
     warped = np.empty((h, w, image.shape[2]), image.dtype)
+    lefts = np.arange(0, w, _TILE_PX)
 
     def warp_row(top: int) -> None:
-        rows = slice(top, min(top + _TILE_PX, h))
-        lefts = range(0, w, _TILE_PX)
+        rows, place = slice(top, top + _TILE_PX), warp @ _moved(0, top)
         shown, near = (np.logical_or.reduceat(one[rows].any(0), lefts) for one in (where, beside))
+        row = warped[rows]
         if not (shown | near).all():
-            place = warp @ _moved(0, top)
-            warped[rows] = warp_image(image, place, (rows.stop - top, w), cv2.INTER_LINEAR)
-        good = [left for left, is_shown in zip(lefts, shown, strict=True) if is_shown]
-        tiles = tiles_of(warp, top, good, (rows.stop - top, _TILE_PX)) if good else None
-        if tiles is not None:
-            for left, pixels in zip(good, resampled(image, tiles), strict=True):
-                _store(pixels, warped[rows, left : left + _TILE_PX])
-        for left, is_shown, is_near in zip(lefts, shown, near, strict=True):
-            if is_shown and tiles is None:
-                kernel = cv2.INTER_LANCZOS4
-            elif is_near and not is_shown:
-                kernel = cv2.INTER_CUBIC
-            else:
-                continue
-            tile = warped[rows, left : left + _TILE_PX]
-            size = tile.shape[0], tile.shape[1]
-            tile[:] = warp_image(image, warp @ _moved(left, top), size, kernel)
+            row[:] = warp_image(image, place, (len(row), w), cv2.INTER_LINEAR)
+        _warp_each(image, place, row, lefts[near & ~shown], cv2.INTER_CUBIC)
+        _warp_well(image, place, row, lefts[shown])
 
     # OpenCV itself does tiles of this size in one thread.
     with ThreadPoolExecutor(max(1, cv2.getNumThreads())) as threads:
@@ -107,11 +93,27 @@ def _moved(left: int, top: int) -> Warp:
     return place
 
 
-def _store(tile: Tensor, place: NDArray[Any]) -> None:
-    """Pixels (h, 64, C) in the type of the place (h, w, C), w <= 64."""
-    if place.dtype.kind == "u":
-        tile = tile.clamp(0, int(np.iinfo(place.dtype).max)).round_()
-    place[:] = tile[:, : place.shape[1]].numpy()
+def _warp_well(image: Image, warp: Warp, row: NDArray[Any], lefts: NDArray[np.int64]) -> None:
+    """By Lanczos4 the tiles of a row (h, w, C) that begin at these columns, in place."""
+    tiles = tiles_of(warp, lefts, (len(row), _TILE_PX)) if len(lefts) else None
+    if tiles is None:
+        _warp_each(image, warp, row, lefts, cv2.INTER_LANCZOS4)
+        return
+    for left, pixels in zip(lefts, resampled(image, tiles), strict=True):
+        tile = row[:, left : left + _TILE_PX]
+        if tile.dtype.kind == "u":
+            pixels.clamp_(0, int(np.iinfo(tile.dtype).max)).round_()
+        tile[:] = pixels[:, : tile.shape[1]].numpy()
+
+
+def _warp_each(
+    image: Image, warp: Warp, row: NDArray[Any], lefts: NDArray[np.int64], kernel: int
+) -> None:
+    """The same by a kernel of OpenCV."""
+    for left in lefts:
+        tile = row[:, left : left + _TILE_PX]
+        size = tile.shape[0], tile.shape[1]
+        tile[:] = warp_image(image, warp @ _moved(left, 0), size, kernel)
 
 
 def inside(warp: Warp, size: tuple[int, int]) -> Mask:

@@ -32,7 +32,7 @@ from dfp_batch.networks.weights import DEFOCUS_SPREAD, load_defocus_spread
 _DETAIL_SIGMA_PX, _DETAIL_SIDE_PX = 1.5, 9
 _KEPT = torch.float16  # of what is seen along the seams: four full frames
 _ROWS = 256  # of a source, that are looked at at once
-_TILE_PX = 256  # of half the resolution, at most
+_TILE_PX = 384  # of half the resolution, at most
 
 
 @dataclass(frozen=True)
