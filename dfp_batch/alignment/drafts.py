@@ -18,7 +18,7 @@ Grey = NDArray[Any]  # (h, w), at the depth of the file
 
 _THUMBNAIL_PX = 128 * 128
 _BLOCK_ROWS = 8 * USUAL_FACTOR
-_WHOLE_FULL_FRAMES = 3  # of memory
+_WHOLE_FULL_FRAMES = 3  # of memory, that all images may take, as they are stored, to be kept
 KEPT_FULL_FRAMES = 2.0  # of memory, that is 4 * h * w * C bytes each
 
 
